@@ -1,0 +1,24 @@
+import type { Result } from "../codes/codes.js";
+
+/** How a device reaches its relay: HTTP first, MQTT second, the same bytes. */
+export interface Transport {
+  /**
+   * Sends one request and resolves with the relay's answer, whatever its status. Never rejects: no route, time-out,
+   * an answer longer than `maxResponseBytes` are failures with the code TRANSPORT_FAILED.
+   */
+  request(request: TransportRequest): Promise<Result<TransportResponse>>;
+}
+
+export interface TransportRequest {
+  readonly method: "GET" | "POST";
+  /** Path below the relay's origin, `/v1/…`. */
+  readonly path: string;
+  /** CBOR, at most 64 KiB. */
+  readonly body?: Uint8Array;
+  readonly maxResponseBytes: number;
+}
+
+export interface TransportResponse {
+  readonly status: number;
+  readonly body: Uint8Array;
+}
