@@ -26,6 +26,11 @@ export const CODES = {
     "the record is longer than a journal sector holds",
     "put fewer readings into one record",
   ),
+  STATEMENT_MALFORMED: entry(
+    400,
+    "the bytes are not a signed statement of the expected kind",
+    "compare them with modules/record/SPEC.md and the statement's own",
+  ),
   SIGNATURE_INVALID: entry(
     422,
     "the signature does not verify by the one rule",
@@ -37,7 +42,65 @@ export const CODES = {
     "another record already stands at this position",
     "two devices use one key, or a device was cloned: keep both records as evidence",
   ),
-  CHAIN_BROKEN: entry(409, "the record does not name its predecessor", "send the records in the order of the chain"),
+  CHAIN_BROKEN: entry(
+    409,
+    "the record contradicts its predecessor",
+    "send the records in the order of the chain, unchanged",
+  ),
+  CHAIN_REPEATED: entry(200, "the position is held already", "nothing: sending a record again changes nothing"),
+  CHAIN_CLOSED: entry(409, "the chain has ended", "the device goes on with its next key's chain"),
+  FORK_UNPROVED: entry(
+    422,
+    "the two records do not prove a fork",
+    "a proof is two different records of one key at one position, both signed",
+  ),
+  KEY_UNREADABLE: entry(
+    500,
+    "the key store does not hold a usable seed",
+    "restore the key store; no new key is ever made because one cannot be read",
+  ),
+  KEY_EXISTS: entry(409, "the device has a key already", "nothing: a device keeps its key; rotate it to get another"),
+  KEY_MISMATCH: entry(
+    422,
+    "the key is not the one that was expected",
+    "check that flash and key store belong to one device",
+  ),
+  SIGNER_FAULT: entry(
+    500,
+    "a signature just made does not verify",
+    "the board's memory or processor is faulty: take it out of service",
+  ),
+  CHECKPOINT_MALFORMED: entry(
+    400,
+    "the text is not a checkpoint of this log",
+    "compare it with C2SP tlog-checkpoint and modules/log/SPEC.md",
+  ),
+  CONSISTENCY_FALSE: entry(
+    422,
+    "the newer tree does not begin with the older one",
+    "keep both checkpoints: signed by one key they prove that the log shows two histories",
+  ),
+  INCLUSION_FALSE: entry(
+    422,
+    "the path does not lead from this entry to the tree's root",
+    "fetch the proof again; the entry was changed or is not in this tree",
+  ),
+  NOTE_KEY_MALFORMED: entry(
+    400,
+    "the text is not a verifier key",
+    "copy the whole line <name>+<key id>+<key> from the log's or witness's operator",
+  ),
+  NOTE_MALFORMED: entry(400, "the text is not a signed note", "compare it with C2SP signed-note"),
+  NOTE_UNSIGNED: entry(
+    422,
+    "no known key signed the note",
+    "check which log this is, and that its verifier key is among the known ones",
+  ),
+  PROOF_MALFORMED: entry(
+    400,
+    "the path cannot belong to a tree of this size",
+    "fetch the proof again for the size that the checkpoint states",
+  ),
   TRANSPORT_FAILED: entry(
     502,
     "the relay could not be reached",
