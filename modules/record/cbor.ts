@@ -1,0 +1,275 @@
+import { compareBytes, concatBytes, fromUtf8, utf8 } from "../bytes/bytes.js";
+import { fail, ok, type Result } from "../codes/codes.js";
+
+/**
+ * Deterministic CBOR (RFC 8949 §4.2.1), narrowed to what the formats here use: definite lengths, map keys that are
+ * integers or text, no simple value but false, true and null. One value has one encoding, in both directions:
+ * integral numbers are integers, others the shortest float that keeps them, and the reader refuses what the writer
+ * would not have written. So equal content has equal bytes, and a hash over them means the content.
+ */
+export type Cbor = number | string | boolean | null | Uint8Array | readonly Cbor[] | CborMap | Tagged;
+export type CborMap = ReadonlyMap<number | string, Cbor>;
+
+/** A tagged value (RFC 8949 §3.4). */
+export class Tagged {
+  constructor(
+    readonly tag: number,
+    readonly value: Cbor,
+  ) {}
+}
+
+export interface CborLimits {
+  /** Arrays, maps and tags inside one another; the outermost counts as one. */
+  readonly depth: number;
+}
+
+/** Enough for every record: the SenML pack is an array of maps, the gap record nests one deeper. */
+export const RECORD_CBOR_LIMITS: CborLimits = { depth: 4 };
+
+/** The deterministic encoding. Throws where `value` has none: NaN, infinities, integers beyond ±(2⁵³−1). */
+export function encodeCbor(value: Cbor): Uint8Array {
+  if (typeof value === "number") return encodeNumber(value);
+  if (typeof value === "string") {
+    const bytes = utf8(value);
+    return concatBytes(encodeHead(3, bytes.length), bytes);
+  }
+  if (value === false) return Uint8Array.of(0xf4);
+  if (value === true) return Uint8Array.of(0xf5);
+  if (value === null) return Uint8Array.of(0xf6);
+  if (value instanceof Uint8Array) return concatBytes(encodeHead(2, value.length), value);
+  if (value instanceof Tagged) return concatBytes(encodeHead(6, value.tag), encodeCbor(value.value));
+  if (Array.isArray(value)) return concatBytes(encodeHead(4, value.length), ...value.map(encodeCbor));
+  return encodeMap(value as CborMap);
+}
+
+function encodeMap(map: CborMap): Uint8Array {
+  const entries: [Uint8Array, Uint8Array][] = [];
+  for (const [key, item] of map) entries.push([encodeCbor(key), encodeCbor(item)]);
+  entries.sort((a, b) => compareBytes(a[0], b[0]));
+  const parts = [encodeHead(5, map.size)];
+  for (const [key, item] of entries) parts.push(key, item);
+  return concatBytes(...parts);
+}
+
+/** A major type (0–7) with its argument in the shortest form. */
+export function encodeHead(major: number, argument: number): Uint8Array {
+  const first = major << 5;
+  if (argument < 24) return Uint8Array.of(first | argument);
+  if (argument < 0x100) return Uint8Array.of(first | 24, argument);
+  if (argument < 0x10000) return Uint8Array.of(first | 25, argument >> 8, argument & 0xff);
+  const bytes = new Uint8Array(argument < 0x100000000 ? 5 : 9);
+  const view = new DataView(bytes.buffer);
+  if (bytes.length === 5) {
+    bytes[0] = first | 26;
+    view.setUint32(1, argument);
+  } else {
+    if (argument > Number.MAX_SAFE_INTEGER) throw new RangeError(`CBOR argument ${argument} is beyond 2^53-1`);
+    bytes[0] = first | 27;
+    view.setUint32(1, Math.floor(argument / 0x100000000));
+    view.setUint32(5, argument % 0x100000000);
+  }
+  return bytes;
+}
+
+function encodeNumber(value: number): Uint8Array {
+  if (Number.isInteger(value)) {
+    if (!Number.isSafeInteger(value)) throw new RangeError(`integer ${value} is beyond 2^53-1`);
+    return value >= 0 ? encodeHead(0, value) : encodeHead(1, -1 - value);
+  }
+  if (!Number.isFinite(value)) throw new RangeError(`${value} has no encoding: a reading that is no number is a fault`);
+  const half = halfBits(value);
+  if (half !== undefined) return Uint8Array.of(0xf9, half >> 8, half & 0xff);
+  const single = Math.fround(value) === value;
+  const bytes = new Uint8Array(single ? 5 : 9);
+  const view = new DataView(bytes.buffer);
+  bytes[0] = single ? 0xfa : 0xfb;
+  if (single) view.setFloat32(1, value);
+  else view.setFloat64(1, value);
+  return bytes;
+}
+
+/** The IEEE 754 binary16 bits of a value that has them exactly; undefined where it has not. */
+function halfBits(value: number): number | undefined {
+  const sign = value < 0 ? 0x8000 : 0;
+  const magnitude = Math.abs(value);
+  const subnormal = magnitude * 0x1000000;
+  if (subnormal < 0x400) return Number.isInteger(subnormal) ? sign | subnormal : undefined;
+  if (magnitude >= 65536) return undefined;
+  let exponent = 15;
+  let fraction = magnitude;
+  while (fraction >= 2) {
+    fraction /= 2;
+    exponent++;
+  }
+  while (fraction < 1) {
+    fraction *= 2;
+    exponent--;
+  }
+  const mantissa = (fraction - 1) * 0x400;
+  return Number.isInteger(mantissa) ? sign | (exponent << 10) | mantissa : undefined;
+}
+
+function halfValue(bits: number): number {
+  const exponent = (bits >> 10) & 0x1f;
+  const mantissa = bits & 0x3ff;
+  const magnitude =
+    exponent === 0 ? mantissa * 2 ** -24 : exponent === 31 ? Number.NaN : (1 + mantissa / 0x400) * 2 ** (exponent - 15);
+  return bits & 0x8000 ? -magnitude : magnitude;
+}
+
+/** Exactly one strict item and nothing after it; CBOR_INVALID names the offset otherwise. */
+export function decodeCbor(bytes: Uint8Array, limits: CborLimits = RECORD_CBOR_LIMITS): Result<Cbor> {
+  const reader = new CborReader(bytes, limits);
+  const item = reader.item();
+  if (item.ok && reader.offset !== bytes.length)
+    return fail("CBOR_INVALID", `expected the end at byte ${reader.offset}, ${bytes.length - reader.offset} more came`);
+  return item;
+}
+
+/** A head as read: major type and argument. */
+export interface CborHead {
+  readonly major: number;
+  readonly argument: number;
+}
+
+/** Reads strict items one after the other from a byte string. After a failure it stays where it failed. */
+export class CborReader {
+  offset = 0;
+  #depth = 0;
+
+  constructor(
+    private readonly bytes: Uint8Array,
+    private readonly limits: CborLimits = RECORD_CBOR_LIMITS,
+  ) {}
+
+  get atEnd(): boolean {
+    return this.offset >= this.bytes.length;
+  }
+
+  /** The next head with its argument in the shortest form. Floats and simple values have no use for it. */
+  head(): Result<CborHead> {
+    const start = this.offset;
+    if (this.atEnd) return this.#invalid("an item", "the end");
+    const first = this.bytes[this.offset++]!;
+    const major = first >> 5;
+    const short = first & 31;
+    if (short < 24) return ok({ major, argument: short });
+    if (short > 27) return this.#invalid("a definite length", `byte ${first}`);
+    const size = 1 << (short - 24);
+    if (this.bytes.length - this.offset < size) return this.#invalid(`${size} bytes of argument`, "the end");
+    let argument = 0;
+    for (let i = 0; i < size; i++) argument = argument * 256 + this.bytes[this.offset++]!;
+    const least = size === 1 ? 24 : size === 2 ? 0x100 : size === 4 ? 0x10000 : 0x100000000;
+    if (argument < least || argument > Number.MAX_SAFE_INTEGER) {
+      this.offset = start;
+      return this.#invalid("an argument in its shortest form, at most 2^53-1", `${argument} in ${size} bytes`);
+    }
+    return ok({ major, argument });
+  }
+
+  /** The next byte string, as a view into the input. */
+  byteString(): Result<Uint8Array> {
+    const head = this.head();
+    if (!head.ok) return head;
+    if (head.value.major !== 2) return this.#invalid("a byte string", `major type ${head.value.major}`);
+    return this.#take(head.value.argument);
+  }
+
+  item(): Result<Cbor> {
+    if (!this.atEnd && this.bytes[this.offset]! >= 0xe0) return this.#simpleOrFloat();
+    const head = this.head();
+    if (!head.ok) return head;
+    const { major, argument } = head.value;
+    switch (major) {
+      case 0:
+        return ok(argument);
+      case 1:
+        if (argument >= Number.MAX_SAFE_INTEGER) return this.#invalid("an integer above -2^53", "a lower one");
+        return ok(-1 - argument);
+      case 2:
+        return this.#take(argument);
+      case 3: {
+        const raw = this.#take(argument);
+        if (!raw.ok) return raw;
+        const text = fromUtf8(raw.value);
+        return text === undefined ? this.#invalid("valid UTF-8", "other bytes") : ok(text);
+      }
+      default: {
+        // Each element takes at least a byte, so a count above what is left is refused before anything is allocated.
+        if (major !== 6 && argument * (major - 3) > this.bytes.length - this.offset)
+          return this.#invalid(`${argument} elements`, `${this.bytes.length - this.offset} bytes`);
+        if (this.#depth >= this.limits.depth) return this.#invalid(`at most ${this.limits.depth} levels`, "one more");
+        this.#depth++;
+        const result = major === 4 ? this.#array(argument) : major === 5 ? this.#map(argument) : this.#tag(argument);
+        this.#depth--;
+        return result;
+      }
+    }
+  }
+
+  #take(length: number): Result<Uint8Array> {
+    if (length > this.bytes.length - this.offset)
+      return this.#invalid(`${length} bytes`, `${this.bytes.length - this.offset}`);
+    this.offset += length;
+    return ok(this.bytes.subarray(this.offset - length, this.offset));
+  }
+
+  #array(count: number): Result<Cbor> {
+    const items: Cbor[] = [];
+    for (let i = 0; i < count; i++) {
+      const item = this.item();
+      if (!item.ok) return item;
+      items.push(item.value);
+    }
+    return ok(items);
+  }
+
+  #map(count: number): Result<Cbor> {
+    const map = new Map<number | string, Cbor>();
+    let previous: Uint8Array | undefined;
+    for (let i = 0; i < count; i++) {
+      const start = this.offset;
+      const key = this.item();
+      if (!key.ok) return key;
+      if (typeof key.value !== "string" && !Number.isInteger(key.value))
+        return this.#invalid("a key that is an integer or text", "another type");
+      const encoded = this.bytes.subarray(start, this.offset);
+      if (previous && compareBytes(previous, encoded) >= 0)
+        return this.#invalid("keys sorted and each once", "one out of order");
+      previous = encoded;
+      const item = this.item();
+      if (!item.ok) return item;
+      map.set(key.value as number | string, item.value);
+    }
+    return ok(map);
+  }
+
+  #tag(tag: number): Result<Cbor> {
+    const item = this.item();
+    return item.ok ? ok(new Tagged(tag, item.value)) : item;
+  }
+
+  #simpleOrFloat(): Result<Cbor> {
+    const first = this.bytes[this.offset++]!;
+    if (first === 0xf4) return ok(false);
+    if (first === 0xf5) return ok(true);
+    if (first === 0xf6) return ok(null);
+    const size = first === 0xf9 ? 2 : first === 0xfa ? 4 : first === 0xfb ? 8 : 0;
+    if (size === 0) return this.#invalid("false, true, null or a float", `byte ${first}`);
+    const start = this.offset;
+    const raw = this.#take(size);
+    if (!raw.ok) return raw;
+    const view = new DataView(raw.value.buffer, raw.value.byteOffset, size);
+    const value = size === 2 ? halfValue(view.getUint16(0)) : size === 4 ? view.getFloat32(0) : view.getFloat64(0);
+    // Only a number that must be a float, in the fewest bytes that keep it, has this encoding.
+    if (!Number.isFinite(value) || Number.isInteger(value) || encodeNumber(value).length !== size + 1) {
+      this.offset = start;
+      return this.#invalid("a finite, non-integral number in its shortest float", `${value} in ${size} bytes`);
+    }
+    return ok(value);
+  }
+
+  #invalid(expected: string, received: string): Result<never> {
+    return fail("CBOR_INVALID", `byte ${this.offset}: expected ${expected}, received ${received}`);
+  }
+}
