@@ -101,6 +101,39 @@ export const CODES = {
     "the path cannot belong to a tree of this size",
     "fetch the proof again for the size that the checkpoint states",
   ),
+  MESSAGE_MALFORMED: entry(400, "the message is not one of the sync protocol", "compare it with modules/sync/SPEC.md"),
+  BODY_TOO_LARGE: entry(413, "the body is longer than the limit", "send fewer records at once"),
+  DEVICE_UNKNOWN: entry(404, "no device with this key is enrolled here", "enrol it with a token: tallystick enrol"),
+  TOKEN_INVALID: entry(
+    403,
+    "the enrolment token is not valid",
+    "make a new one with tallystick enrol; a token serves once, and not for ever",
+  ),
+  POSSESSION_UNPROVED: entry(
+    403,
+    "the sender does not prove that it holds the device's key",
+    "sign this relay's origin, a fresh challenge and the token's hash with the device's key",
+  ),
+  ACKNOWLEDGEMENT_FALSE: entry(
+    422,
+    "the acknowledgement does not hold",
+    "nothing is released; check that the relay is the one that the device was enrolled with",
+  ),
+  DEVICE_NOT_PROVISIONED: entry(
+    500,
+    "the device holds neither a key nor leave to make one",
+    "provision it: write an enrolment token into its key store",
+  ),
+  SUCCESSION_NEEDED: entry(
+    409,
+    "the device has lost records that it may have sent, and the relay does not have them",
+    "nothing is signed on this chain again; provision a new key that succeeds it",
+  ),
+  RELAY_BEHIND: entry(
+    409,
+    "the relay has lost records that it had acknowledged",
+    "the device keeps what it has; restore the relay from its log",
+  ),
   TRANSPORT_FAILED: entry(
     502,
     "the relay could not be reached",
