@@ -75,6 +75,11 @@ export const CODES = {
     "the text is not a checkpoint of this log",
     "compare it with C2SP tlog-checkpoint and modules/log/SPEC.md",
   ),
+  CHECKPOINT_STALE: entry(
+    409,
+    "the checkpoint is older than the one held",
+    "nothing: an old answer changes nothing; ask again",
+  ),
   CONSISTENCY_FALSE: entry(
     422,
     "the newer tree does not begin with the older one",
@@ -84,6 +89,60 @@ export const CODES = {
     422,
     "the path does not lead from this entry to the tree's root",
     "fetch the proof again; the entry was changed or is not in this tree",
+  ),
+  LOG_BEHIND: entry(
+    503,
+    "a larger tree of this log is known than the lock and the files hold",
+    "the log was restored from an old copy: bring back the newer tiles and lock; it signs nothing until then",
+  ),
+  LOG_ENTRY_UNKNOWN: entry(404, "the log holds no such entry or tree", "ask for one below the checkpoint's size"),
+  LOG_FORKED: entry(
+    500,
+    "two trees of one log contradict each other",
+    "stop: keep both checkpoints and all files, and find out which process or copy signed the other",
+  ),
+  LOG_IO_FAILED: entry(
+    503,
+    "the log's files could not be read or written",
+    "check disk, space and permissions, then start again: the log recovers forward",
+  ),
+  LOG_KEY_MALFORMED: entry(
+    500,
+    "the log's key file holds no key of this log",
+    "restore the key file from its backup; a new key is a new log",
+  ),
+  LOG_KEY_UNSAFE: entry(500, "others may read the log's key file", "chmod 600 the file, and think of the key as known"),
+  LOG_LOCK_CORRUPT: entry(
+    500,
+    "the log's lock holds no checkpoint of this log",
+    "restore the lock from the newest published checkpoint, after comparing it with witnesses and ledger",
+  ),
+  LOG_LOCK_HELD: entry(503, "another process has the log open", "stop the other process first; one sequences at a time"),
+  LOG_LOCK_MISSING: entry(
+    500,
+    "the log has signed before, but its lock is gone",
+    "restore the lock from the newest published checkpoint, after comparing it with witnesses and ledger",
+  ),
+  LOG_LOCK_MOVED: entry(500, "the log's lock was changed by someone else", "stop all relays of this log and start one"),
+  LOG_SIGNER_REFUSED: entry(
+    500,
+    "the log's key signs only what extends what it signed last",
+    "bring lock and tiles to the newest signed tree; the key's memory is never to be deleted",
+  ),
+  LOG_SIGNER_STATE_CORRUPT: entry(
+    500,
+    "the log key's memory of what it signed last cannot be read",
+    "restore it from the lock's checkpoint, after comparing that with witnesses and ledger",
+  ),
+  LOG_TILE_CORRUPT: entry(
+    500,
+    "a tile or bundle of the log does not hold what was signed",
+    "restore the file from a mirror or backup: the checkpoint says which bytes are right",
+  ),
+  LOG_TILE_MISSING: entry(
+    500,
+    "a tile or bundle of the log is gone",
+    "restore the file from a mirror or backup: the checkpoint says which bytes are right",
   ),
   NOTE_KEY_MALFORMED: entry(
     400,
@@ -133,6 +192,11 @@ export const CODES = {
     409,
     "the relay has lost records that it had acknowledged",
     "the device keeps what it has; restore the relay from its log",
+  ),
+  RECEIPT_MALFORMED: entry(
+    400,
+    "the bytes are not a receipt of this log's kind",
+    "compare them with RFC 9942 and modules/receipt/SPEC.md",
   ),
   TRANSPORT_FAILED: entry(
     502,
