@@ -33,7 +33,10 @@ export class Power {
   drive(whole: () => void, torn?: () => void): void {
     this.#operations += 1;
     const plan = this.#plan;
-    if (plan === undefined || plan.operation !== this.#operations) return whole();
+    if (plan === undefined || plan.operation !== this.#operations) {
+      whole();
+      return;
+    }
     this.#plan = undefined;
     if (plan.moment === "after") whole();
     else if (plan.moment === "within") torn?.();

@@ -87,9 +87,9 @@ export class Start {
 
   /** The wire's other end. Throws PowerCut or StartEnded where a call does not return. */
   readonly call = (operation: number, request: Uint8Array): Uint8Array => {
+    if (this.#closed || this.end !== undefined) throw new StartEnded(this.end ?? { kind: "power-cut" });
     const engine = this.#engineOperation(operation);
     if (engine !== undefined) return engine;
-    if (this.#closed || this.end !== undefined) throw new StartEnded(this.end ?? { kind: "power-cut" });
     try {
       const handler = this.#handlers[operation];
       if (handler === undefined) throw new Refusal(Status.unknown, `operation ${operation}`);

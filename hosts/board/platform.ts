@@ -1,0 +1,30 @@
+import type { Platform } from "tallystick/device/platform";
+import type { Crypto } from "tallystick/identity/crypto";
+import type { Board } from "./board.js";
+import { BoardClock } from "./clock.js";
+import { BoardFlash } from "./flash.js";
+import { BoardKeyStore } from "./key-value.js";
+
+/** Label of the partition that holds the journal, and domain of the key store. */
+export const JOURNAL_PARTITION = "chain";
+export const KEY_DOMAIN = "tallystick";
+
+/** What a simulated board provides to a device. Throws where the world has no journal partition. */
+export function createPlatform(board: Board, crypto: Crypto): Platform {
+  const { port } = board;
+  const boot = port.boot();
+  return {
+    model: boot.model,
+    firmware: { version: boot.version, sha256: boot.sha256 },
+    resetReason: boot.resetReason,
+    flash: new BoardFlash(port, JOURNAL_PARTITION),
+    keys: new BoardKeyStore(port, KEY_DOMAIN),
+    entropy: { bytes: (length) => port.entropy(length) },
+    crypto,
+    clock: new BoardClock(port),
+    timers: board.timers,
+    transport: board.transport,
+    i2c: { io: board.I2C, bus: 0, hz: 400_000 },
+    print: (line) => port.print(line),
+  };
+}

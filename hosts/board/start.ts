@@ -1,0 +1,25 @@
+import type { Platform } from "tallystick/device/platform";
+import type { Crypto } from "tallystick/identity/crypto";
+import { Board } from "./board.js";
+import { createPlatform } from "./platform.js";
+
+/** What a maker's module exports as its default: it makes the device, and keeps it. */
+export type Application = (platform: Platform) => unknown;
+
+/** The engine's native module `wire`. */
+export interface NativeWire {
+  call(operation: number, request: Uint8Array): ArrayBuffer;
+  onEvent(handler: (event: ArrayBuffer) => void): void;
+}
+
+/** The board of one wire, with its events connected. */
+export function boardOver(native: NativeWire): Board {
+  const board = new Board({ call: (operation, request) => new Uint8Array(native.call(operation, request)) });
+  native.onEvent((event) => board.onEvent(new Uint8Array(event)));
+  return board;
+}
+
+/** Starts a maker's application on a board. What throws in here ends the start as a crash. */
+export function startApplication(board: Board, crypto: Crypto, application: Application): void {
+  application(createPlatform(board, crypto));
+}

@@ -1,0 +1,74 @@
+import type { Timer, Timers } from "tallystick/clock/clock";
+import type { WirePort } from "./wire.js";
+
+/** Timers set at one time. */
+export const TIMERS_MAX = 64;
+
+interface Entry extends Timer {
+  readonly dueMs: number;
+  /** Undefined once called or cancelled. */
+  callback: (() => void) | undefined;
+}
+
+/** All timers of a board over the wire's one: the earliest is told to the world whenever it changes. */
+export class BoardTimers implements Timers {
+  readonly #port: WirePort;
+  /** By due time, then in the order of setting. */
+  #entries: Entry[] = [];
+  #announcedMs: number | undefined;
+  #running = false;
+
+  constructor(port: WirePort) {
+    this.#port = port;
+  }
+
+  after(delayMs: number, callback: () => void): Timer {
+    if (!(delayMs >= 0 && delayMs <= Number.MAX_SAFE_INTEGER))
+      throw new RangeError(`delay: expected milliseconds, got ${delayMs}`);
+    if (this.#entries.length >= TIMERS_MAX) throw new RangeError(`more than ${TIMERS_MAX} timers`);
+    const entry: Entry = {
+      dueMs: Math.min(this.#port.clock().uptimeMs + Math.ceil(delayMs), Number.MAX_SAFE_INTEGER),
+      callback,
+      cancel: () => {
+        if (entry.callback === undefined) return;
+        entry.callback = undefined;
+        const at = this.#entries.indexOf(entry);
+        if (at >= 0) this.#entries.splice(at, 1);
+        this.#announce();
+      },
+    };
+    let at = this.#entries.length;
+    while (at > 0 && this.#entries[at - 1]!.dueMs > entry.dueMs) at--;
+    this.#entries.splice(at, 0, entry);
+    this.#announce();
+    return entry;
+  }
+
+  /** The `timer` event: calls what is due now. What a callback sets anew waits for the next event, however short its delay. */
+  run(): void {
+    this.#announcedMs = undefined;
+    const nowMs = this.#port.clock().uptimeMs;
+    let count = 0;
+    while (count < this.#entries.length && this.#entries[count]!.dueMs <= nowMs) count++;
+    const due = this.#entries.splice(0, count);
+    this.#running = true;
+    try {
+      for (const entry of due) {
+        const callback = entry.callback;
+        entry.callback = undefined;
+        callback?.();
+      }
+    } finally {
+      this.#running = false;
+    }
+    this.#announce();
+  }
+
+  #announce(): void {
+    if (this.#running) return;
+    const earliestMs = this.#entries[0]?.dueMs;
+    if (earliestMs === this.#announcedMs) return;
+    this.#announcedMs = earliestMs;
+    this.#port.wake(earliestMs);
+  }
+}

@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { laneA } from "../../hosts/simulator/lane-a.js";
+import { type End, Simulation } from "../../hosts/simulator/simulation.js";
+import { difference, Trace } from "../../hosts/simulator/trace.js";
+import { HttpNetwork } from "../../hosts/simulator/world/network.js";
+import application from "./application.js";
+import { HASH_ONLY, rig, START_MS, type TestServer, testServer } from "./rig.js";
+
+const MINUTE = 60_000;
+
+describe("simulation, lane A", () => {
+  let server: TestServer;
+  let network: HttpNetwork;
+  before(async () => {
+    server = await testServer();
+    network = new HttpNetwork({ origin: server.origin });
+  });
+  after(async () => {
+    network.close();
+    await server.close();
+  });
+
+  async function run(minutes: number) {
+    const { time, world, chip, cells, keys } = rig({ network, latencyMs: 40 });
+    chip.registers.set([9, 1, 2, 3, 4]);
+    const lines: string[] = [];
+    const trace = new Trace();
+    const simulation = new Simulation({
+      world,
+      lane: laneA(application, HASH_ONLY),
+      trace,
+      onPrint: (line) => lines.push(line),
+    });
+    await simulation.powerOn();
+    await time.run(START_MS + minutes * MINUTE + 1_000);
+    return { simulation, lines, trace, cells, keys, time, world };
+  }
+
+  it("runs an application through every part of its platform", async () => {
+    const { simulation, lines, cells, keys } = await run(2);
+    assert.equal(simulation.lastEnd, undefined);
+    assert.deepEqual(lines, [
+      "entropy is seeded: this board's keys protect nothing",
+      "start 1 simulator 0.1.0-test, 0 readings",
+      "60000 1767225660000 2 reading 1",
+      lines[3],
+      "120000 1767225720000 2 reading 2",
+      lines[5],
+    ]);
+    assert.match(lines[3]!, /^status 200, 32 bytes, \d+$/);
+    assert.deepEqual([...cells.read(0, 4)], [1, 2, 3, 4]);
+    assert.deepEqual([...keys.read("tallystick", "count")!], [2]);
+  });
+
+  it("gives the same trace again, byte for byte", async () => {
+    const [first, second] = [await run(3), await run(3)];
+    assert.ok(first.trace.count > 50);
+    assert.equal(difference(first.trace, second.trace), undefined);
+  });
+
+  it("goes on with the same cells and keys after the power was cut between events", async () => {
+    const { simulation, lines, time } = await run(1);
+    await simulation.cutPower();
+    assert.equal(simulation.state, "off");
+    await time.run(time.nowMs() + 10 * MINUTE);
+    await simulation.powerOn();
+    await time.run(time.nowMs() + MINUTE);
+    assert.deepEqual(lines.slice(4), [
+      "entropy is seeded: this board's keys protect nothing",
+      "start 1 simulator 0.1.0-test, 1 readings",
+      "60000 undefined 0 reading 2",
+    ]);
+  });
+
+  it("cuts the power before, within and after each durable operation", async () => {
+    // Operations of the first start: erase, id, then for each reading: program, count.
+    for (const moment of ["before", "within", "after"] as const)
+      for (let operation = 1; operation <= 4; operation++) {
+        const { time, world, cells, keys, chip } = rig();
+        chip.registers.set([0, 1, 2, 3, 4]);
+        const ends: End[] = [];
+        const lines: string[] = [];
+        const simulation = new Simulation({
+          world,
+          lane: laneA(application, HASH_ONLY),
+          onEnd: (end) => ends.push(end),
+          onPrint: (line) => lines.push(line),
+        });
+        world.power.plan({ operation, moment });
+        await simulation.powerOn();
+        await time.run(START_MS + MINUTE);
+        const where = `${moment} operation ${operation}`;
+        assert.deepEqual(ends, [{ kind: "power-cut" }], where);
+        assert.equal(simulation.state, "off", where);
+        const done = operation - (moment === "after" ? 0 : 1);
+        assert.equal(keys.read("tallystick", "id") !== undefined, done >= 2, where);
+        assert.equal(keys.read("tallystick", "count") !== undefined, done >= 4, where);
+        const torn = moment === "within";
+        assert.equal(
+          cells.bytes[0],
+          torn && operation === 1 ? 0 : (torn && operation === 3) || done >= 3 ? 1 : 0xff,
+          where,
+        );
+        assert.equal(cells.bytes[31] === 0xff, done < 3 && !(torn && operation === 1), where);
+        await simulation.powerOn();
+        await time.run(time.nowMs() + MINUTE);
+        assert.equal(simulation.state, "running", where);
+        assert.match(lines.at(-2)!, /reading/, where);
+      }
+  });
+});
