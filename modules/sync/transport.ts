@@ -21,4 +21,6 @@ export interface TransportRequest {
 export interface TransportResponse {
   readonly status: number;
   readonly body: Uint8Array;
+  /** Seconds of the answer's `Retry-After`, where it had one. */
+  readonly retryAfterS?: number;
 }

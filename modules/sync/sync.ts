@@ -1,0 +1,357 @@
+import { concatBytes, fromUtf8, toHex } from "../bytes/bytes.js";
+import { type Clock, ClockState, type Timer, type Timers } from "../clock/clock.js";
+import { CODES, type Code, type Failure, fail, ok, type Result } from "../codes/codes.js";
+import type { Crypto, Entropy, KeyStore } from "../identity/crypto.js";
+import type { Identity } from "../identity/identity.js";
+import { decodeCbor, encodeCbor } from "../record/cbor.js";
+import { isUint, RECORD_MAX_BYTES, recordId } from "../record/record.js";
+import { accept, readPin } from "./acceptance.js";
+import {
+  type Acknowledgement,
+  ANSWER_MAX_BYTES,
+  encodeEnrolment,
+  encodeRequest,
+  makePossession,
+  NONCE_BYTES,
+  type Position,
+  type Request,
+  splitRecords,
+} from "./messages.js";
+import type { RelayPins } from "./relay-pins.js";
+import type { Transport, TransportResponse } from "./transport.js";
+
+/**
+ * Brings a device's records to its relay, and the relay's signed acknowledgements back. One request at a time; what
+ * fails is tried again, later and later; nothing here ever holds up sampling.
+ */
+
+/** Records of one batch take at most this much of the device's heap; the relay takes 64 KiB. */
+const BATCH_BYTES = 8192;
+const RETRY_FIRST_MS = 1000;
+const RETRY_MAX_MS = 300_000;
+const RETRY_AFTER_MAX_S = 3600;
+const POLL_DEFAULT_MS = 60_000;
+const PROBLEM_MAX_BYTES = 4096;
+
+const TOKEN_NAME = "token";
+const SENT_NAME = "sent";
+
+/** The device's own chain, as its journal holds it. */
+export interface ChainStore {
+  readonly head: Position | undefined;
+  /** The oldest position that is still held. */
+  readonly firstSeq: number;
+  record(seq: number): Result<Uint8Array>;
+  /** Appends one of the device's own records, byte for byte, that the relay still had. */
+  restore(bytes: Uint8Array): Result<unknown>;
+  /** All up to here may be erased when room is needed. */
+  release(position: Position): Result<unknown>;
+}
+
+export interface SyncOptions {
+  readonly identity: Identity;
+  readonly crypto: Crypto;
+  readonly keys: KeyStore;
+  readonly entropy: Entropy;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly transport: Transport;
+  readonly relay: RelayPins;
+  readonly chain: ChainStore;
+  /** The level at which the journal may let go of a record; `logged` by default. */
+  readonly releaseAt?: Level;
+  /** Milliseconds between two looks at the relay while there is nothing to send; 60,000 by default. */
+  readonly pollMs?: number;
+  /** The device may append: its head is not behind what it may have sent. Called once. */
+  readonly onReady: () => void;
+  readonly onAcknowledged: (acknowledgement: Acknowledgement, bytes: Uint8Array) => void;
+  readonly onProblem: (failure: Failure) => void;
+}
+
+export type Level = "received" | "logged" | "final";
+
+/** The highest position handed to any transport; written before each sending. Undefined: nothing ever was. */
+export function readSentMark(keys: KeyStore): Result<number | undefined> {
+  const bytes = keys.read(SENT_NAME);
+  if (bytes === undefined) return ok(undefined);
+  const decoded = decodeCbor(bytes);
+  return decoded.ok && isUint(decoded.value)
+    ? ok(decoded.value)
+    : fail("KEY_UNREADABLE", "the sent mark: expected a position");
+}
+
+/** The enrolment token that provisioning left; undefined once the relay has taken the device in. */
+export function readToken(keys: KeyStore): Uint8Array | undefined {
+  return keys.read(TOKEN_NAME);
+}
+
+/** Leaves an enrolment token: part of provisioning. */
+export function writeToken(keys: KeyStore, token: Uint8Array): void {
+  keys.write(TOKEN_NAME, token);
+}
+
+export class Sync {
+  /** What the relay last acknowledged. */
+  acknowledged: Pick<Acknowledgement, Level> = {};
+  readonly #options: SyncOptions;
+  readonly #path: string;
+  #timer: Timer | undefined;
+  #busy = false;
+  #closed = false;
+  #ready = false;
+  #greeted = false;
+  #retryMs = RETRY_FIRST_MS;
+  #sent = -1;
+
+  constructor(options: SyncOptions) {
+    this.#options = options;
+    this.#path = `/v1/devices/${toHex(options.identity.kid)}`;
+  }
+
+  /** Starts talking. KEY_UNREADABLE where the sent mark cannot be read: then nothing may be signed. */
+  start(): Result<void> {
+    const sent = readSentMark(this.#options.keys);
+    if (!sent.ok) return sent;
+    this.#sent = sent.value ?? -1;
+    if (this.#headSeq() >= this.#sent) this.#becomeReady();
+    this.wake();
+    return ok(undefined);
+  }
+
+  /** There is something new to send. */
+  wake(): void {
+    if (!this.#busy && this.#retryMs === RETRY_FIRST_MS) this.#schedule(0);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+  }
+
+  #headSeq(): number {
+    return this.#options.chain.head?.seq ?? -1;
+  }
+
+  #becomeReady(): void {
+    if (this.#ready) return;
+    this.#ready = true;
+    this.#options.onReady();
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#closed) return;
+    this.#timer?.cancel();
+    this.#timer = this.#options.timers.after(delayMs, () => void this.#turn());
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#busy || this.#closed) return;
+    this.#busy = true;
+    const step = await this.#step();
+    this.#busy = false;
+    if (this.#closed) return;
+    if (step.ok) {
+      this.#retryMs = RETRY_FIRST_MS;
+      this.#schedule(step.value === "more" ? 0 : (this.#options.pollMs ?? POLL_DEFAULT_MS));
+      return;
+    }
+    this.#options.onProblem(step.failure);
+    // Jitter keeps a fleet that lost its relay from coming back in one moment.
+    const jitter = 0.75 + this.#options.entropy.bytes(1)[0]! / 512;
+    this.#schedule(Math.max(this.#retryMs * jitter, (step.retryAfterS ?? 0) * 1000));
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
+  }
+
+  #step(): Promise<Step> {
+    if (readToken(this.#options.keys) !== undefined) return this.#enrol();
+    if (!this.#greeted) return this.#greet();
+    if (!this.#ready) return this.#recover();
+    const received = this.acknowledged.received;
+    return received !== undefined && received.seq < this.#headSeq() ? this.#send(received.seq + 1) : this.#greet();
+  }
+
+  async #enrol(): Promise<Step> {
+    const { keys, chain, identity, relay, crypto } = this.#options;
+    const token = readToken(keys)!;
+    const challenge = await this.#call("GET", "/v1/challenge");
+    if (!challenge.ok) return challenge;
+    const decoded = decodeCbor(challenge.value.body);
+    const nonce = decoded.ok && decoded.value instanceof Map ? decoded.value.get(1) : undefined;
+    if (!(nonce instanceof Uint8Array)) return fail("MESSAGE_MALFORMED", "expected a challenge");
+    const genesis = chain.record(0);
+    if (!genesis.ok) return genesis;
+    const request = this.#request();
+    if (!request.ok) return request;
+    let fault: Failure | undefined;
+    const possession = makePossession(
+      identity.kid,
+      { origin: relay.origin, challenge: nonce, tokenSha256: crypto.sha256(token) },
+      (bytes) => {
+        const signed = identity.sign(bytes);
+        if (signed.ok) return signed.value;
+        fault = signed.failure;
+        return new Uint8Array(64);
+      },
+    );
+    if (fault) return { ok: false, failure: fault };
+    this.#markSent(0);
+    const body = encodeEnrolment({ request: request.value, genesis: genesis.value, token, possession });
+    const answer = await this.#call("POST", "/v1/devices", body);
+    if (!answer.ok) return answer;
+    const accepted = this.#accept(request.value, answer.value.body);
+    if (!accepted.ok) return accepted;
+    keys.delete(TOKEN_NAME);
+    this.#greeted = true;
+    return MORE;
+  }
+
+  /** Asks where the relay stands; the answer also tells time and carries the levels. */
+  async #greet(): Promise<Step> {
+    const request = this.#request();
+    if (!request.ok) return request;
+    const answer = await this.#call("POST", `${this.#path}/head`, encodeRequest(request.value));
+    if (!answer.ok) return answer;
+    const accepted = this.#accept(request.value, answer.value.body);
+    if (!accepted.ok) return accepted;
+    this.#greeted = true;
+    const received = accepted.value.received?.seq ?? -1;
+    if (received < this.#options.chain.firstSeq - 1)
+      return fail("RELAY_BEHIND", `expected at least seq ${this.#options.chain.firstSeq - 1}, received ${received}`);
+    return !this.#ready || received < this.#headSeq() ? MORE : IDLE;
+  }
+
+  async #send(from: number): Promise<Step> {
+    const { chain } = this.#options;
+    const request = this.#request();
+    if (!request.ok) return request;
+    const parts = [encodeRequest(request.value)];
+    let room = BATCH_BYTES;
+    let last = from - 1;
+    for (let seq = from; seq <= this.#headSeq(); seq++) {
+      const record = chain.record(seq);
+      if (!record.ok) return record;
+      if (record.value.length > room) break;
+      room -= record.value.length;
+      parts.push(record.value);
+      last = seq;
+    }
+    this.#markSent(last);
+    const answer = await this.#call("POST", `${this.#path}/records`, concatBytes(...parts));
+    if (!answer.ok) {
+      this.#greeted = false;
+      return answer;
+    }
+    const accepted = this.#accept(request.value, answer.value.body);
+    if (!accepted.ok) return accepted;
+    const received = accepted.value.received?.seq ?? -1;
+    if (received < from) return fail("RELAY_BEHIND", `sent seq ${from} to ${last}, the relay stands at ${received}`);
+    return received < this.#headSeq() ? MORE : IDLE;
+  }
+
+  /** The device may have sent records that its flash has lost: fetches them back before anything new is signed. */
+  async #recover(): Promise<Step> {
+    const { chain, identity } = this.#options;
+    const received = this.acknowledged.received;
+    if (received === undefined || received.seq < this.#sent)
+      return fail("SUCCESSION_NEEDED", `sent up to seq ${this.#sent}, the relay stands at ${received?.seq ?? "none"}`);
+    const from = this.#headSeq() + 1;
+    const answer = await this.#call("GET", `${this.#path}/records?from=${from}&to=${received.seq}`);
+    if (!answer.ok) return answer;
+    const records = splitRecords(answer.value.body);
+    if (!records.ok) return records;
+    for (const record of records.value) {
+      const restored = chain.restore(record);
+      if (!restored.ok) return restored;
+    }
+    if (records.value.length === 0) return fail("RELAY_BEHIND", `expected the records from seq ${from}, received none`);
+    if (this.#headSeq() < received.seq) return MORE;
+    const head = chain.head!;
+    if (toHex(head.id) !== toHex(received.id))
+      return fail("ACKNOWLEDGEMENT_FALSE", `kid ${toHex(identity.kid)}: the restored head is not the acknowledged one`);
+    this.#becomeReady();
+    return MORE;
+  }
+
+  #request(): Result<Request> {
+    const { chain, entropy, keys } = this.#options;
+    const pinned = readPin(keys);
+    if (!pinned.ok) return pinned;
+    const head = chain.head;
+    return ok({
+      nonce: entropy.bytes(NONCE_BYTES),
+      pinnedSize: pinned.value?.size ?? 0,
+      ...(head && { head: { seq: head.seq, id: head.id } }),
+    });
+  }
+
+  #accept(request: Request, answer: Uint8Array): Result<Acknowledgement> {
+    const { chain, crypto, identity, keys, relay, clock } = this.#options;
+    const ownId = (seq: number) => {
+      if (seq < chain.firstSeq || seq > this.#headSeq()) return undefined;
+      if (seq === chain.head?.seq) return chain.head.id;
+      const record = chain.record(seq);
+      return record.ok ? recordId(crypto.sha256, record.value) : undefined;
+    };
+    const accepted = accept({ crypto, kid: identity.kid, relay, keys, ownId }, request, answer);
+    if (!accepted.ok) return accepted;
+    const { received, logged, final, timeMs } = accepted.value;
+    this.acknowledged = {
+      ...(received && { received }),
+      ...(logged && { logged }),
+      ...(final && { final }),
+    };
+    if (clock.state < ClockState.network) clock.set(timeMs, ClockState.relay);
+    const releasable = accepted.value[this.#options.releaseAt ?? "logged"];
+    if (releasable && releasable.seq >= chain.firstSeq && releasable.seq <= this.#headSeq()) {
+      const released = chain.release(releasable);
+      if (!released.ok) return released;
+    }
+    this.#options.onAcknowledged(accepted.value, answer);
+    return accepted;
+  }
+
+  /** Before each sending: after a restart the device knows what others may hold of it. */
+  #markSent(seq: number): void {
+    if (seq <= this.#sent) return;
+    this.#options.keys.write(SENT_NAME, encodeCbor(seq));
+    this.#sent = seq;
+  }
+
+  async #call(method: "GET" | "POST", path: string, body?: Uint8Array): Promise<Step<TransportResponse>> {
+    const response = await this.#options.transport.request({
+      method,
+      path,
+      maxResponseBytes: Math.max(ANSWER_MAX_BYTES, RECORD_MAX_BYTES),
+      ...(body && { body }),
+    });
+    if (!response.ok || response.value.status === 200) return response;
+    const { status, retryAfterS } = response.value;
+    const problem = problemOf(response.value);
+    return {
+      ...(problem
+        ? { ok: false, failure: problem }
+        : fail("TRANSPORT_FAILED", `the relay answered with status ${status}`)),
+      ...(retryAfterS !== undefined && { retryAfterS: Math.min(retryAfterS, RETRY_AFTER_MAX_S) }),
+    };
+  }
+}
+
+type Step<T = "more" | "idle"> = Result<T> & { readonly retryAfterS?: number };
+const MORE: Step = { ok: true, value: "more" };
+const IDLE: Step = { ok: true, value: "idle" };
+
+/** The code and detail of an RFC 9457 problem document, where the answer is one that this device knows. */
+function problemOf(response: TransportResponse): Failure | undefined {
+  const text = response.body.length <= PROBLEM_MAX_BYTES ? fromUtf8(response.body) : undefined;
+  if (text === undefined) return undefined;
+  try {
+    const problem: unknown = JSON.parse(text);
+    if (typeof problem !== "object" || problem === null) return undefined;
+    const { code, detail } = problem as { code?: unknown; detail?: unknown };
+    return typeof code === "string" && Object.keys(CODES).includes(code)
+      ? { code: code as Code, detail: `the relay: ${typeof detail === "string" ? detail : response.status}` }
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
