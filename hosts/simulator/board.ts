@@ -221,8 +221,10 @@ export class EngineInstance {
     if (error instanceof Ended) return error.what;
     if (error instanceof PowerCut) return { reason: "power", message: error.message || "power cut" };
     // The host's own stack ended before the engine's did: deterministic enough to name, not to compare.
-    if (error instanceof RangeError && /call stack/.test(error.message)) return { reason: "c-stack", message: "C stack overflow" };
-    if (error instanceof WebAssembly.RuntimeError) return { reason: "engine", message: `the engine trapped: ${error.message}` };
+    if (error instanceof RangeError && /call stack/.test(error.message))
+      return { reason: "c-stack", message: "C stack overflow" };
+    if (error instanceof WebAssembly.RuntimeError)
+      return { reason: "engine", message: `the engine trapped: ${error.message}` };
     throw error;
   }
 
@@ -281,7 +283,9 @@ export class EngineInstance {
       },
     };
     const imports = WebAssembly.Module.imports(this.engine.module);
-    const others = imports.filter(({ module, name }) => module === "wasi_snapshot_preview1" && !Object.hasOwn(wasi, name));
+    const others = imports.filter(
+      ({ module, name }) => module === "wasi_snapshot_preview1" && !Object.hasOwn(wasi, name),
+    );
     const refused = Object.fromEntries(others.map(({ name }) => [name, () => WASI_BAD_FILE]));
     const instance = new WebAssembly.Instance(this.engine.module, {
       world,
@@ -305,7 +309,10 @@ export class EngineInstance {
   }
 
   #describe(number: number, detail: string, module: string, line: number): Omit<BoardEnd, "stats"> {
-    const { reason, message } = REASONS[number] ?? { reason: "engine" as const, message: `the engine aborted with ${number}` };
+    const { reason, message } = REASONS[number] ?? {
+      reason: "engine" as const,
+      message: `the engine aborted with ${number}`,
+    };
     const origin = this.lines[module];
     const sourceLine = origin?.lines[line - 1] ?? line;
     const place = module === "" ? "" : ` at ${origin?.source ?? module}:${sourceLine}`;
@@ -335,7 +342,8 @@ export class Board {
   #busy = false;
 
   constructor(options: BoardOptions) {
-    if (options.image.engine !== options.engine.hash) throw new Error("board: the image was made by another engine; build it again");
+    if (options.image.engine !== options.engine.hash)
+      throw new Error("board: the image was made by another engine; build it again");
     this.#options = options;
     this.#instance = new EngineInstance(options.engine, options.image.lines, options.world);
     this.#instance.restore(options.image.memory);

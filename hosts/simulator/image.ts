@@ -43,9 +43,17 @@ export interface ImageOptions {
 
 /** Builds the image, or takes it from the cache. An Error names the module and what is wrong with it. */
 export async function buildImage(options: ImageOptions): Promise<Image> {
-  const modules = options.modules.map((module) => ({ ...module, text: module.text ?? readFileSync(module.path, "utf8") }));
+  const modules = options.modules.map((module) => ({
+    ...module,
+    text: module.text ?? readFileSync(module.path, "utf8"),
+  }));
   const preload = options.preload ?? [];
-  const key = digest([String(FORMAT), options.engine.hash, ...modules.flatMap((m) => [m.name, m.path, m.text]), ...preload]);
+  const key = digest([
+    String(FORMAT),
+    options.engine.hash,
+    ...modules.flatMap((m) => [m.name, m.path, m.text]),
+    ...preload,
+  ]);
   const file = join(IMAGE_CACHE, key.slice(0, 32));
   if (existsSync(`${file}.json`) && existsSync(`${file}.bin`)) {
     const lines = JSON.parse(readFileSync(`${file}.json`, "utf8")) as Image["lines"];

@@ -60,7 +60,9 @@ async function build({ onProgress }: BuildOptions): Promise<Engine> {
   const missing = missingSources();
   if (missing.length > 0) {
     const names = missing.map(({ name, version }) => `${name}@${version}`).join(", ");
-    throw new Error(`engine: the sources of ${names} are not there; run: node tools/engine/fetch.mjs (needs the network once)`);
+    throw new Error(
+      `engine: the sources of ${names} are not there; run: node tools/engine/fetch.mjs (needs the network once)`,
+    );
   }
   const tree = readSources();
   const compiler = compilerVersion();
@@ -84,9 +86,7 @@ async function build({ onProgress }: BuildOptions): Promise<Engine> {
   mkdirSync(objectFolder, { recursive: true });
   const objectPath = (key: string) => join(objectFolder, `${key.slice(0, 32)}.o`);
   // The largest first: the last one to finish decides when the build does.
-  const todo = keyed
-    .filter(({ key }) => !existsSync(objectPath(key)))
-    .sort((a, b) => b.bytes - a.bytes);
+  const todo = keyed.filter(({ key }) => !existsSync(objectPath(key))).sort((a, b) => b.bytes - a.bytes);
   const total = todo.length + 1;
   let done = 0;
   onProgress?.({ message: `compiling the XS engine: ${todo.length} of ${units.length} files`, done, total });

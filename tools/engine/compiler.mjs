@@ -1,6 +1,7 @@
 // One worker of the engine's build: runs npm's clang, which is WebAssembly itself, on the jobs that build.ts sends.
-import { runClang } from "@yowasp/clang";
+
 import { parentPort, workerData } from "node:worker_threads";
+import { runClang } from "@yowasp/clang";
 
 /** The source tree as the compiler sees it. */
 const tree = workerData.tree;

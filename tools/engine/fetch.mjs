@@ -3,7 +3,16 @@
 // that needs no engine still works. The engine's build says it again, as an error, when the sources are missing.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { SOURCES } from "./sources.mjs";
@@ -40,7 +49,9 @@ function fetchSource(source) {
     const archive = pack(specifier, work);
     const integrity = `sha512-${createHash("sha512").update(archive).digest("base64")}`;
     if (integrity !== source.integrity) {
-      throw new Error(`engine: ${specifier} is not the pinned tarball: expected ${source.integrity}, received ${integrity}`);
+      throw new Error(
+        `engine: ${specifier} is not the pinned tarball: expected ${source.integrity}, received ${integrity}`,
+      );
     }
     const kept = join(work, "kept");
     for (const [path, bytes] of readTarball(archive)) {
@@ -69,7 +80,12 @@ function pack(specifier, folder) {
   try {
     execFileSync(command, [...first, "pack", specifier, "--silent", "--ignore-scripts", "--pack-destination", folder], {
       cwd: folder,
-      env: { ...process.env, npm_config_dry_run: "false", npm_config_workspaces: "false", npm_config_prefix: undefined },
+      env: {
+        ...process.env,
+        npm_config_dry_run: "false",
+        npm_config_workspaces: "false",
+        npm_config_prefix: undefined,
+      },
       stdio: ["ignore", "pipe", "pipe"],
       timeout: FETCH_TIMEOUT_MS,
       shell: process.platform === "win32" && command === "npm",
@@ -78,8 +94,14 @@ function pack(specifier, folder) {
     if (!file) throw new Error("npm wrote no tarball");
     return readFileSync(join(folder, file));
   } catch (error) {
-    const said = String(error.stderr ?? "").trim().split("\n").at(-1) || error.message.split("\n")[0];
-    throw new Error(`engine: npm could not fetch ${specifier} (${said}); check the network and run: node tools/engine/fetch.mjs`);
+    const said =
+      String(error.stderr ?? "")
+        .trim()
+        .split("\n")
+        .at(-1) || error.message.split("\n")[0];
+    throw new Error(
+      `engine: npm could not fetch ${specifier} (${said}); check the network and run: node tools/engine/fetch.mjs`,
+    );
   }
 }
 

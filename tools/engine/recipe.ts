@@ -40,7 +40,11 @@ export const COMPILE_FLAGS: readonly string[] = [
 ];
 
 /** On top, for our own files. */
-export const OWN_FLAGS: readonly string[] = ["-Wno-everything", "-Werror=implicit-function-declaration", "-Werror=return-type"];
+export const OWN_FLAGS: readonly string[] = [
+  "-Wno-everything",
+  "-Werror=implicit-function-declaration",
+  "-Werror=return-type",
+];
 
 /** On top, for single files. */
 export const FILE_FLAGS: Readonly<Record<string, readonly string[]>> = {

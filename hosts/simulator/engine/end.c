@@ -76,6 +76,8 @@ void fxAbort(txMachine* the, int status)
 	char message[MESSAGE_MAX_BYTES] = "";
 	Place place;
 	char here;
+	if (the->stackPeak > the->stack)
+		the->stackPeak = the->stack;
 	/* XS tells both stacks' overflows by one number. */
 	if (status == XS_STACK_OVERFLOW_EXIT && (&here <= the->stackLimit + sizeof(message) + 256))
 		boardEnd(END_C_STACK, message, NULL, 0);

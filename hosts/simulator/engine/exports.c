@@ -81,6 +81,7 @@ EXPORT("start") void boardStart(char* name, int staticBytes, int stackSlots, int
 	gxDevice = fxCloneMachine(&creation, gxRoot, "device", NULL);
 	if (!gxDevice)
 		boardEnd(XS_NOT_ENOUGH_MEMORY_EXIT, "the block does not even hold an empty machine", NULL, 0);
+	gxDevice->stackPeak = gxDevice->stackTop;
 	boardImport(gxDevice, name);
 }
 
@@ -106,16 +107,6 @@ EXPORT("collect") void boardCollect(void)
 	fxCollectGarbage(gxDevice);
 }
 
-/* The block was zero when the machine was made, and a slot that was ever pushed is not: the deepest one is the peak. */
-static int stackPeakSlots(txMachine* the)
-{
-	static const txSlot never;
-	txSlot* slot = the->stackBottom;
-	while (slot < the->stackTop && !memcmp(slot, &never, sizeof(never)))
-		slot++;
-	return the->stackTop - slot;
-}
-
 /* Figures by number; board.ts names them. */
 EXPORT("figure") double boardFigure(int which)
 {
@@ -133,7 +124,7 @@ EXPORT("figure") double boardFigure(int which)
 	case 6: return the->keyIndex - the->keyOffset;
 	case 7: return the->aliasCount;
 	case 8: return sizeof(txSlot);
-	case 9: return stackPeakSlots(the);
+	case 9: return the->stackTop - the->stackPeak;
 	}
 	return NAN;
 }

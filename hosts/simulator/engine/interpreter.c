@@ -5,8 +5,9 @@
  *    WebAssembly back end, and the interpreter then runs 10 to 20 times slower. One wrapper frame owns the jump
  *    buffer instead; every catch of the interpreter arms a copy of it, and a caught exception re-enters the
  *    interpreter, which goes on at the catch that is on top of the machine's list.
- * 2. Line numbers. The opcodes FILE and LINE do something only in debug builds, and so do the notes of where a
- *    value was thrown. Here (and only here) the file believes to be one, and its debugger is empty.
+ * 2. Line numbers, and the stack's peak. The opcodes FILE and LINE do something only in debug builds, and so do the notes of where a
+ *    value was thrown. Here, and only here, the file takes itself for a debug build with an empty debugger, and for
+ *    an instrumented one with an empty profiler, which keeps the peak in a field that platform.h gives the machine.
  */
 #include "board.h"
 
@@ -16,6 +17,8 @@
 #define fxDebugLine(THE, ID, LINE) ((void)0)
 #define fxDebugLoop(THE, PATH, LINE, MESSAGE) ((void)0)
 #define fxDebugThrow(THE, PATH, LINE, MESSAGE) boardNoteThrow(THE)
+#define mxInstrument 1
+#define fxCheckProfiler(THE, FRAME) ((void)0)
 
 /* The jump buffer of one call of the interpreter, and what the interpreter must know when it is entered again. */
 typedef struct {

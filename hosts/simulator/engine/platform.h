@@ -43,8 +43,12 @@ typedef struct timeval c_timeval;
 #define c_rand boardRandom
 #define C_RAND_MAX 0x7FFFFFFF
 
-/* The fixed block of the device machine: chunks grow up from its start, slots down from its end. All zero in the root. */
+/*
+ * The fixed block of the device machine: chunks grow up from its start, slots down from its end. All zero in the root.
+ * stackPeak is what instrumented builds of XS keep: the deepest that a function's end saw the JavaScript stack.
+ */
 #define mxMachinePlatform \
+	txSlot* stackPeak; \
 	unsigned char* block; \
 	unsigned char* chunksEnd; \
 	unsigned char* slotsStart; \
