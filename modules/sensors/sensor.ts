@@ -1,9 +1,9 @@
 /**
- * Sensors as ECMA-419 (2nd edition and later) names them: the Sensor Class Pattern (§13) with the Provenance Sensor
- * Class Pattern (§31). A maker's own driver is any class of this shape.
+ * Sensors as ECMA-419 names them (3rd edition and later): the Sensor Class Pattern (§13) with the Provenance Sensor
+ * Class Pattern (§31). A maker's own driver is any class of this shape; what is optional here, the standard leaves out.
  */
 
-/** What a driver's constructor takes: where the chip sits. `io` is the host's ECMA-419 I2C class, the rest its options. */
+/** What a driver's constructor takes: where the chip sits. `io` is the host's ECMA-419 I2C or SMBus class, the rest its options. */
 export interface I2COptions {
   readonly io: I2CConstructor;
   readonly bus?: number | string;
@@ -16,7 +16,7 @@ export interface I2COptions {
 
 export type I2CConstructor = new (options: Omit<I2COptions, "io">) => I2C;
 
-/** ECMA-419 §11 I2C, buffers only. A missing acknowledge throws. */
+/** ECMA-419 §10 I2C, synchronous, buffers only. A missing acknowledge throws. */
 export interface I2C {
   /** Reads `byteLength` bytes, or fills the buffer given. */
   read(byteLengthOrBuffer: number | ArrayBuffer | Uint8Array, stop?: boolean): ArrayBuffer | Uint8Array;
@@ -24,36 +24,78 @@ export interface I2C {
   close(): void;
 }
 
-/** One sample: an object a sensor kind (`thermometer`, `hygrometer`, `barometer`, …), and the provenance properties. */
+/** Constructor options of the drivers here. */
+export interface SensorOptions {
+  readonly sensor: I2COptions;
+  /** §31: called when `configure` has changed something. */
+  readonly onConfiguration?: () => void;
+}
+
+/**
+ * What can be wrong with a sample: the registered fault words of sampler/SPEC.md. They go into signed records as they
+ * stand, so a word never changes its meaning.
+ */
+export const FAULTS = {
+  "no-ack": "the chip does not acknowledge on its bus",
+  crc: "the chip's checksum does not match its data",
+  range: "the value is outside what the chip can measure",
+  "not-ready": "the chip does not finish its conversion in time",
+  skipped: "the chip has not measured this quantity: it lost its configuration, or was told not to",
+  identity: "another chip, or a stuck bus, answers at the address",
+  calibration: "the chip's calibration words are blank or impossible",
+  "no-value": "the driver gave neither a finite number nor a fault",
+  driver: "the driver threw",
+  missed: "one or more planned samples before this time were not taken",
+} as const;
+export type Fault = keyof typeof FAULTS;
+
+/** §31 `faults`: the fault by the sensor kind that yields no value now (`thermometer`, `hygrometer`, `barometer`, …). */
+export type SampleFaults = { [kind: string]: Fault };
+
+/**
+ * One sample (§13): a new object each time. A sensor of one kind has its properties at the top (`temperature`), a
+ * compound sensor in one object a kind (`thermometer: { temperature }`; §14 names them).
+ */
 export interface Sample {
-  readonly thermometer?: { /** degrees Celsius */ readonly temperature: number };
-  readonly hygrometer?: { /** relative, 0 to 1 */ readonly humidity: number };
-  readonly barometer?: { /** pascal */ readonly pressure: number };
-  /** Provenance: what went wrong in this sample, by the registered fault words of sampler/SPEC.md; absent when nothing did. */
-  readonly faults?: readonly SensorFault[];
+  /** degrees Celsius */
+  temperature?: number;
+  /** relative, 0 to 1 */
+  humidity?: number;
+  /** pascal */
+  pressure?: number;
+  thermometer?: { temperature: number };
+  hygrometer?: { humidity: number };
+  barometer?: { pressure: number };
+  faults?: SampleFaults;
+  [property: string]: unknown;
 }
 
-export interface SensorFault {
-  /** The sensor kind that yields no value now: `thermometer`, `hygrometer`, `barometer`, or `*` for all of the chip. */
-  readonly kind: string;
-  /** `no-ack`, `crc`, `range`, `not-ready`, `stuck`. */
-  readonly fault: string;
+/** §31 `identification`. */
+export interface Identification {
+  /** Manufacturer and part number. */
+  readonly model: string;
+  /** The §14 classes that the sensor implements, with `-` between them: `Humidity-Temperature`. */
+  readonly classification: string;
+  /** Serial number in hexadecimal, where the chip has one and has told it. */
+  readonly uniqueID?: string;
 }
 
-/** ECMA-419 Sensor Class Pattern, as the sampler uses it. */
 export interface Sensor {
-  /** What the chip is: model, and where the chip has them serial number and revision. */
-  readonly identification: { readonly model: string; readonly classification: string; readonly uniqueID?: string };
-  /** SenML names and units of what a sample holds, by sensor kind, in a fixed order. */
+  readonly identification: Identification;
+  /** §31: what differs from the chip's defaults, for people and for the genesis record; numbers, strings, booleans and arrays of them. */
+  readonly configuration: object;
   configure(options: object): void;
   /**
-   * The newest sample; undefined while the first conversion runs. A chip that needs time is started by one call and
-   * read by the next, or sampled over `conversionMs`.
+   * The sample, or undefined while there is none yet: the caller asks again `conversionMs` later. Never waits and
+   * never throws for what a chip or bus does; that is in `faults`.
    */
   sample(): Sample | undefined;
-  /** Milliseconds that a conversion takes once triggered; 0 where the chip converts continuously. */
-  readonly conversionMs: number;
-  /** Starts a conversion where the chip needs to be told; `sample()` is valid `conversionMs` later. */
-  trigger(): void;
   close(): void;
+
+  /** Starts a conversion. Without it `sample()` starts one by itself where none runs, or the chip converts all the time. */
+  trigger?(): void;
+  /** Milliseconds from the last `trigger()` or undefined `sample()` until `sample()` is worth calling (again). */
+  readonly conversionMs?: number;
+  /** By sensor kind, the step that its numbers are rounded to when recorded: a power of two (sampler/SPEC.md says why). */
+  readonly resolution?: { readonly [kind: string]: number };
 }

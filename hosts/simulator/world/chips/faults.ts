@@ -6,12 +6,23 @@ export type Quantity = keyof Conditions;
 /** What can be wrong with a chip, from `fromMs` (wall time, default always) until `untilMs` (default for ever). */
 export type ChipFault = Span &
   (
-    | { /** The chip, or its wire, is gone. */ readonly kind: "no-ack"; /** Share of transfers that fail; default all. */ readonly chance?: number }
+    | {
+        /** The chip, or its wire, is gone. */ readonly kind: "no-ack" /** Share of transfers that fail; default all. */;
+        readonly chance?: number;
+      }
     | { /** Bits flip on the bus where a checksum is to notice it. */ readonly kind: "crc"; readonly chance?: number }
     | { /** Conversions never end. */ readonly kind: "busy" }
-    | { /** The element measures what it did when the fault began. */ readonly kind: "stuck"; readonly quantity: Quantity }
+    | {
+        /** The element measures what it did when the fault began. */ readonly kind: "stuck";
+        readonly quantity: Quantity;
+      }
     | { readonly kind: "drift"; readonly quantity: Quantity; readonly perHour: number }
-    | { readonly kind: "spike"; readonly quantity: Quantity; readonly by: number; /** Share of conversions; default all. */ readonly chance?: number }
+    | {
+        readonly kind: "spike";
+        readonly quantity: Quantity;
+        readonly by: number /** Share of conversions; default all. */;
+        readonly chance?: number;
+      }
   );
 
 export interface Span {

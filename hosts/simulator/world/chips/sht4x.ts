@@ -9,10 +9,12 @@ import { type ChipFault, ChipFaults } from "./faults.js";
  * given as three standard deviations (§2.1, §2.2).
  */
 
-const MEASUREMENTS: { readonly [command: number]: { readonly ms: number; readonly celsius: number; readonly percent: number } } = {
-  0xfd: { ms: 8.3, celsius: 0.04 / 3, percent: 0.08 / 3 },
-  0xf6: { ms: 4.5, celsius: 0.07 / 3, percent: 0.15 / 3 },
-  0xe0: { ms: 1.6, celsius: 0.1 / 3, percent: 0.25 / 3 },
+const MEASUREMENTS: {
+  readonly [command: number]: { readonly ms: number; readonly celsius: number; readonly percent: number };
+} = {
+  253: { ms: 8.3, celsius: 0.04 / 3, percent: 0.08 / 3 },
+  246: { ms: 4.5, celsius: 0.07 / 3, percent: 0.15 / 3 },
+  224: { ms: 1.6, celsius: 0.1 / 3, percent: 0.25 / 3 },
 };
 const RESET = 0x94;
 const SERIAL = 0x89;

@@ -116,7 +116,10 @@ export class TMP117Chip implements I2CChip {
   }
 
   #configure(word: number, now: number): void {
-    if (word & SOFT_RESET) return this.powerUp();
+    if (word & SOFT_RESET) {
+      this.powerUp();
+      return;
+    }
     this.#registers[CONFIGURATION] = (this.#registers[CONFIGURATION]! & ~WRITABLE) | (word & WRITABLE);
     this.#taken = 0;
     this.#startedMs = (word & MODE) === SHUTDOWN ? undefined : now;
