@@ -106,10 +106,16 @@ export const CODES = {
     "the log's files could not be read or written",
     "check disk, space and permissions, then start again: the log recovers forward",
   ),
+  LOG_KEY_EXISTS: entry(500, "a key of a log is there already", "nothing: a log keeps its key; a new one is a new log"),
   LOG_KEY_MALFORMED: entry(
     500,
     "the log's key file holds no key of this log",
     "restore the key file from its backup; a new key is a new log",
+  ),
+  LOG_KEY_MISSING: entry(
+    500,
+    "the log's key file is gone",
+    "restore it from its backup; the log can be read and verified, but not continued, without it",
   ),
   LOG_KEY_UNSAFE: entry(500, "others may read the log's key file", "chmod 600 the file, and think of the key as known"),
   LOG_LOCK_CORRUPT: entry(
@@ -117,7 +123,11 @@ export const CODES = {
     "the log's lock holds no checkpoint of this log",
     "restore the lock from the newest published checkpoint, after comparing it with witnesses and ledger",
   ),
-  LOG_LOCK_HELD: entry(503, "another process has the log open", "stop the other process first; one sequences at a time"),
+  LOG_LOCK_HELD: entry(
+    503,
+    "another process has the log open",
+    "stop the other process first; one sequences at a time",
+  ),
   LOG_LOCK_MISSING: entry(
     500,
     "the log has signed before, but its lock is gone",
@@ -198,6 +208,8 @@ export const CODES = {
     "the bytes are not a receipt of this log's kind",
     "compare them with RFC 9942 and modules/receipt/SPEC.md",
   ),
+  EVIDENCE_MALFORMED: entry(400, "the file is not Tallystick evidence", "compare it with modules/evidence/SPEC.md"),
+  POLICY_MALFORMED: entry(400, "the policy cannot be read", "compare it with modules/evidence/SPEC.md"),
   TRANSPORT_FAILED: entry(
     502,
     "the relay could not be reached",
@@ -266,6 +278,95 @@ export const CODES = {
     502,
     "the ledger's node does not answer",
     "nothing is lost: the outbox goes on when it answers; check the node",
+  ),
+  STORE_MISSING: entry(
+    500,
+    "the relay's database is not in its data folder",
+    "restore it from a backup; a relay that starts without it would forget what it has acknowledged",
+  ),
+  STORE_EXISTS: entry(409, "there is a database already", "nothing: a data folder is initialised once"),
+  STORE_NEWER: entry(
+    500,
+    "the database was written by a newer version",
+    "run that version or a later one; this one leaves it as it is",
+  ),
+  STORE_CORRUPT: entry(
+    500,
+    "the relay's database is damaged",
+    "stop, copy the data folder, check the disk, then restore the database from a backup; nothing was changed",
+  ),
+  STORE_BEHIND: entry(
+    500,
+    "the database holds less than the log has published",
+    "it is an older copy: restore the newest one; the log's entries are in log/tile/entries",
+  ),
+  STORE_FAILED: entry(
+    503,
+    "the relay could not make the data durable",
+    "nothing was acknowledged; look for a full disk or missing permissions in the relay's log",
+  ),
+  DATA_FOLDER_BLANK: entry(
+    500,
+    "the data folder holds no relay",
+    "initialise a new relay there, or name the folder of an existing one",
+  ),
+  DATA_FOLDER_INCOMPLETE: entry(
+    500,
+    "the data folder holds some of a relay's files, but not relay.json",
+    "restore relay.json from a backup; only if the very first start was interrupted, empty the folder and start again",
+  ),
+  DATA_FOLDER_LOCKED: entry(
+    500,
+    "another relay runs on this data folder",
+    "stop it first, or give this one a folder of its own",
+  ),
+  DATA_FOLDER_UNWRITABLE: entry(
+    500,
+    "the data folder cannot be written",
+    "give the relay's user write permission on it, or name another folder with --data",
+  ),
+  RELAY_KEY_MISSING: entry(
+    500,
+    "a key of the relay is missing beside existing data",
+    "restore the file from a backup; no new key is ever made for existing data, devices would not know it",
+  ),
+  RELAY_KEY_UNSAFE: entry(
+    500,
+    "others can read the relay's key",
+    "take the permissions away with chmod 600, and rotate the key if anyone may have read it",
+  ),
+  RELAY_FOREIGN: entry(
+    500,
+    "the files in the data folder belong to different relays",
+    "restore them from one backup, or correct the origin that the relay is started with",
+  ),
+  PORT_TAKEN: entry(500, "another program listens on the port", "stop it, or choose another port with --port"),
+  ADDRESS_UNUSABLE: entry(500, "the relay cannot listen on the address", "choose another with --host and --port"),
+  REQUEST_MALFORMED: entry(
+    400,
+    "the request is not one of the relay's routes",
+    "compare it with hosts/relay/README.md",
+  ),
+  ROUTE_UNKNOWN: entry(404, "there is nothing at this address", "the routes are in hosts/relay/README.md"),
+  METHOD_UNKNOWN: entry(405, "the address does not take this method", "use one of those in the Allow header"),
+  MEDIA_TYPE_UNKNOWN: entry(
+    415,
+    "the body's type or encoding is not accepted",
+    "send application/cbor or application/cbor-seq, without content encoding",
+  ),
+  REQUEST_SLOW: entry(408, "the request did not arrive in time", "send it again"),
+  RECORD_UNKNOWN: entry(404, "no record with this id is held here", "check the id: 64 hexadecimal digits"),
+  RECORD_NOT_LOGGED: entry(
+    404,
+    "the record is not in a checkpoint yet",
+    "ask again in some seconds; the acknowledgement's log_by says by when at the latest",
+  ),
+  RELAY_BUSY: entry(503, "the relay has as much to do as it takes at once", "try again after the Retry-After time"),
+  RELAY_STOPPING: entry(503, "the relay is stopping", "try again after the Retry-After time"),
+  RELAY_FAULT: entry(
+    500,
+    "the relay failed at something that it should not",
+    "its log has the cause; nothing was acknowledged",
   ),
 } as const satisfies Record<string, CodeEntry>;
 

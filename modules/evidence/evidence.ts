@@ -1,0 +1,250 @@
+import { equalBytes, toHex, utf8 } from "../bytes/bytes.js";
+import { explain, type Failure, ok, type Result } from "../codes/codes.js";
+import type { Crypto } from "../identity/crypto.js";
+import { verifySignature } from "../identity/ed25519.js";
+import { didKey, kidOf } from "../identity/key.js";
+import { type OpenedCheckpoint, openCheckpoint } from "../log/checkpoint.js";
+import { verifyConsistency } from "../merkle/proof.js";
+import { verifyInclusionReceipt } from "../receipt/receipt.js";
+import { checkPayload, readGenesis } from "../record/payload.js";
+import { KIND_WORDS, Kind, parseRecord, type Record, recordId, toBeSigned } from "../record/record.js";
+import { type Bundle, type BundleAnchor, type BundleEntry, readBundle } from "./bundle.js";
+import { readEvmAnchor, verifyEvmAnchor } from "./evm.js";
+import type { Policy, Requirement } from "./policy.js";
+
+/**
+ * Verifies an evidence file, offline, step by step. Each step says what it proves; what the file cannot prove is said
+ * too. Trust comes from the policy alone: the bundle's own claims are never believed.
+ */
+
+/** `proved`; `false`: the evidence contradicts itself; `open`: nothing in file and policy proves it. */
+export type StepState = "proved" | "false" | "open";
+
+export interface Step {
+  readonly state: StepState;
+  readonly requirement: Requirement;
+  /** What it is about: a record's id in hexadecimal, or `checkpoint`, `ledger`. */
+  readonly subject: string;
+  /** What is proved, or what was found instead. */
+  readonly finding: string;
+  readonly failure?: Failure;
+}
+
+export interface Report {
+  /** proved: all that the policy requires. false: some step is. incomplete: something required is open. */
+  readonly verdict: "proved" | "false" | "incomplete";
+  readonly steps: readonly Step[];
+  readonly records: readonly ProvedRecord[];
+  /** What no file of this kind can prove, in plain words. */
+  readonly notProved: readonly string[];
+}
+
+/** A record of the bundle, for whoever shows what was proved. */
+export interface ProvedRecord {
+  readonly record: Record;
+  readonly id: Uint8Array;
+  readonly publicKey?: Uint8Array;
+}
+
+/** EVIDENCE_MALFORMED or CBOR_INVALID where the file cannot be read; otherwise a report, whatever it says. */
+export function verifyEvidence(crypto: Crypto, bytes: Uint8Array, policy: Policy): Result<Report> {
+  const bundle = readBundle(bytes);
+  return bundle.ok ? ok(new Verification(crypto, bundle.value, policy).report()) : bundle;
+}
+
+class Verification {
+  readonly #steps: Step[] = [];
+  readonly #keys: Uint8Array[] = [];
+
+  constructor(
+    private readonly crypto: Crypto,
+    private readonly bundle: Bundle,
+    private readonly policy: Policy,
+  ) {}
+
+  report(): Report {
+    const records = this.#records();
+    const checkpoint = this.#checkpoint();
+    for (const [i, entry] of this.bundle.entries.entries()) this.#inclusion(entry, records[i]?.id, checkpoint);
+    if (this.bundle.anchors.length === 0) this.#step("open", "anchored", "ledger", "the file holds no anchor");
+    for (const anchor of this.bundle.anchors) this.#anchor(anchor, checkpoint);
+    return {
+      verdict: this.#verdict(),
+      steps: this.#steps,
+      records: records.filter((record) => record !== undefined),
+      notProved: NOT_PROVED,
+    };
+  }
+
+  /** Records by structure, key and signature. Genesis records announce the keys of the others. */
+  #records(): (ProvedRecord | undefined)[] {
+    const parsed = this.bundle.entries.map((entry) => parseRecord(entry.record));
+    for (const record of parsed) {
+      if (!record.ok || record.value.header.kind !== Kind.genesis) continue;
+      const genesis = readGenesis(record.value.payload);
+      if (genesis.ok) this.#keys.push(genesis.value.publicKey);
+    }
+    this.#keys.push(...this.policy.devices);
+    return parsed.map((record, i) => {
+      if (!record.ok) {
+        this.#step("false", "signature", `entry ${i}`, "not a record", record.failure);
+        return undefined;
+      }
+      return this.#signature(record.value);
+    });
+  }
+
+  #signature(record: Record): ProvedRecord {
+    const { crypto } = this;
+    const id = recordId(crypto.sha256, record.bytes);
+    const subject = toHex(id);
+    const word = `${KIND_WORDS[record.header.kind]} at seq ${record.header.seq}`;
+    const publicKey = this.#keys.find((key) => equalBytes(kidOf(crypto.sha256, key), record.header.kid));
+    if (!publicKey) {
+      this.#step(
+        "open",
+        "signature",
+        subject,
+        `${word}: neither file nor policy holds the key ${toHex(record.header.kid)}`,
+      );
+      return { record, id };
+    }
+    const payload = checkPayload(record, (key) => kidOf(crypto.sha256, key));
+    if (!payload.ok) this.#step("false", "signature", subject, `${word}: its content`, payload.failure);
+    else if (!verifySignature(crypto.ed25519, record.signature, toBeSigned(record), publicKey))
+      this.#step("false", "signature", subject, `${word} is not signed by ${didKey(publicKey)}`);
+    else this.#step("proved", "signature", subject, `${word} was signed by ${didKey(publicKey)}, unchanged since`);
+    const known = this.policy.devices.some((key) => equalBytes(key, publicKey));
+    this.#step(
+      known ? "proved" : "open",
+      "device",
+      subject,
+      known
+        ? `the policy knows ${didKey(publicKey)}`
+        : `the policy does not know ${didKey(publicKey)}: the file claims it`,
+    );
+    return { record, id, publicKey };
+  }
+
+  #checkpoint(): OpenedCheckpoint | undefined {
+    const { log, witnesses, witnessQuorum } = this.policy;
+    if (!log) {
+      this.#step("open", "logged", "checkpoint", "the policy names no log key");
+      return undefined;
+    }
+    const opened = openCheckpoint(this.crypto, utf8(this.bundle.checkpoint), log, witnesses);
+    if (!opened.ok) {
+      this.#step("false", "logged", "checkpoint", `not one of ${log.name}`, opened.failure);
+      return undefined;
+    }
+    const { size, root, cosignatures } = opened.value;
+    this.#step("proved", "logged", "checkpoint", `${log.name} signed size ${size}, root ${toHex(root)}`);
+    if (witnesses.length > 0 || this.policy.require.includes("witnessed")) {
+      const enough = cosignatures.length >= witnessQuorum && witnessQuorum > 0;
+      const finding = `${cosignatures.length} of ${witnesses.length} known witnesses cosigned, ${witnessQuorum} are asked for`;
+      this.#step(enough ? "proved" : "open", "witnessed", "checkpoint", finding);
+    }
+    return opened.value;
+  }
+
+  #inclusion(entry: BundleEntry, id: Uint8Array | undefined, checkpoint: OpenedCheckpoint | undefined): void {
+    const { log } = this.policy;
+    if (!id || !log || !checkpoint) return;
+    const proved = verifyInclusionReceipt(this.crypto, log.publicKey, entry.receipt, id);
+    if (!proved.ok) {
+      this.#step("false", "logged", toHex(id), "its receipt does not hold", proved.failure);
+      return;
+    }
+    const { size, index, root } = proved.value;
+    if (size !== checkpoint.size || !equalBytes(root, checkpoint.root))
+      this.#step(
+        "false",
+        "logged",
+        toHex(id),
+        `its receipt is for size ${size}, the checkpoint's is ${checkpoint.size}`,
+      );
+    else this.#step("proved", "logged", toHex(id), `stands at index ${index} of the log's ${size} entries`);
+  }
+
+  #anchor({ anchor, path }: BundleAnchor, checkpoint: OpenedCheckpoint | undefined): void {
+    const read = readEvmAnchor(anchor);
+    if (!read.ok) {
+      this.#step("false", "anchored", "ledger", "the anchor cannot be read", read.failure);
+      return;
+    }
+    const trusted = this.policy.ledgers.find((ledger) => verifyEvmAnchor(read.value, ledger).ok);
+    if (!trusted) {
+      this.#untrustedAnchor(read.value);
+      return;
+    }
+    const proved = verifyEvmAnchor(read.value, trusted);
+    if (!proved.ok || !checkpoint) return;
+    const { size, root, blockNumber, timestamp } = proved.value;
+    const [older, newer] = size < checkpoint.size ? [proved.value, checkpoint] : [checkpoint, proved.value];
+    const consistent = verifyConsistency(this.crypto.sha256, older.size, older.root, newer.size, newer.root, path);
+    const where = `block ${blockNumber} of chain ${trusted.chainId} (${new Date(timestamp * 1000).toISOString()})`;
+    if (!consistent.ok)
+      this.#step(
+        "false",
+        "anchored",
+        "ledger",
+        `${where} holds another tree than the checkpoint's`,
+        consistent.failure,
+      );
+    else if (size < checkpoint.size)
+      this.#step(
+        "open",
+        "anchored",
+        "ledger",
+        `${where} holds size ${size}, older than the checkpoint: no proof for its newest entries`,
+      );
+    else
+      this.#step(
+        "proved",
+        "anchored",
+        "ledger",
+        `${where} holds size ${size}, root ${toHex(root)}: not newer than that block`,
+      );
+  }
+
+  #untrustedAnchor(anchor: Parameters<typeof verifyEvmAnchor>[0]): void {
+    const [ledger] = this.policy.ledgers;
+    if (!ledger) {
+      this.#step("open", "anchored", "ledger", "the policy names no block that it trusts");
+      return;
+    }
+    const refused = verifyEvmAnchor(anchor, ledger);
+    if (refused.ok) return;
+    const foreign = refused.failure.code === "ANCHOR_FOREIGN" || refused.failure.code === "ANCHOR_UNTRUSTED";
+    this.#step(foreign ? "open" : "false", "anchored", "ledger", "no block of the policy confirms it", refused.failure);
+  }
+
+  #verdict(): Report["verdict"] {
+    if (this.#steps.some((step) => step.state === "false")) return "false";
+    const met = this.policy.require.every((requirement) => {
+      const steps = this.#steps.filter((step) => step.requirement === requirement);
+      // One good anchor is enough; of all else every step must be proved.
+      const isProved = (step: Step) => step.state === "proved";
+      return steps.length > 0 && (requirement === "anchored" ? steps.some(isProved) : steps.every(isProved));
+    });
+    return met ? "proved" : "incomplete";
+  }
+
+  #step(state: StepState, requirement: Requirement, subject: string, finding: string, failure?: Failure): void {
+    this.#steps.push({ state, requirement, subject, finding, ...(failure && { failure }) });
+  }
+}
+
+const NOT_PROVED = [
+  "that no other branch of a device's chain exists: only the log's watchers and a fork proof can show one",
+  "that nothing was left out between the records shown: ask for the whole run, or for the log's entries",
+  "that the sensor measured what was there: a signature is about the device, not about the world",
+];
+
+/** One line a step, as the command line and the browser print it. */
+export function formatStep(step: Step): string {
+  const mark = step.state === "proved" ? "proved" : step.state === "false" ? "FALSE " : "open  ";
+  const subject = step.subject.length === 64 ? `${step.subject.slice(0, 16)}…` : step.subject;
+  const why = step.failure ? ` — ${explain(step.failure)}` : "";
+  return `${mark}  ${step.requirement.padEnd(9)}  ${subject.padEnd(17)}  ${step.finding}${why}`;
+}

@@ -1,0 +1,102 @@
+import { fromHex } from "../bytes/bytes.js";
+import { fail, ok, type Result } from "../codes/codes.js";
+import type { Sha256 } from "../identity/crypto.js";
+import { fromDidKey } from "../identity/key.js";
+import { parseVerifierKey, type VerifierKey } from "../log/note.js";
+import type { TrustedBlock } from "./evm.js";
+
+/** What a verifier trusts from elsewhere, and what must be proved for its purpose. */
+export interface Policy {
+  /** The log's key. Without one, nothing about the log is proved. */
+  readonly log?: VerifierKey;
+  /** Public keys of the devices that the verifier knows. Without any, a device's key is only what the log says it is. */
+  readonly devices: readonly Uint8Array[];
+  readonly witnesses: readonly VerifierKey[];
+  /** How many of the witnesses must have cosigned. */
+  readonly witnessQuorum: number;
+  /** Blocks that the verifier holds to be final, each with the contract to look in. */
+  readonly ledgers: readonly TrustedBlock[];
+  readonly require: readonly Requirement[];
+}
+
+/** What a policy can ask for; SPEC.md says what each one means. */
+export const REQUIREMENTS = ["signature", "device", "logged", "witnessed", "anchored"] as const;
+export type Requirement = (typeof REQUIREMENTS)[number];
+
+const LIST_MAX = 1024;
+const DEFAULT_REQUIRE: readonly Requirement[] = ["signature", "logged"];
+
+/** Reads a policy file's JSON. POLICY_MALFORMED names the member; unknown members are refused. */
+export function readPolicy(sha256: Sha256, text: string): Result<Policy> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    return malformed(`JSON: ${(error as Error).message}`);
+  }
+  if (!isObject(json)) return malformed("an object");
+  for (const name of Object.keys(json))
+    if (!MEMBERS.includes(name)) return malformed(`one of the members ${MEMBERS.join(", ")}, not "${name}"`);
+  const log = json.log === undefined ? undefined : vkey(sha256, json.log);
+  if (log && !log.ok) return log;
+  const devices = list(json.devices, (did) => (typeof did === "string" ? fromDidKey(did) : undefined));
+  if (!devices) return malformed("devices as a list of did:key of Ed25519 keys");
+  const witnesses = list(json.witnesses, (text) => {
+    const key = vkey(sha256, text);
+    return key.ok ? key.value : undefined;
+  });
+  if (!witnesses) return malformed("witnesses as a list of vkey lines");
+  const witnessQuorum = json.witnessQuorum ?? witnesses.length;
+  if (typeof witnessQuorum !== "number" || !Number.isInteger(witnessQuorum) || witnessQuorum < 0)
+    return malformed("witnessQuorum as a whole number");
+  const ledgers = list(json.ledgers, trustedBlock);
+  if (!ledgers) return malformed('ledgers as a list of { "kind": "evm", "chainId", "contract", "block" }');
+  const required = json.require === undefined ? [...DEFAULT_REQUIRE] : list(json.require, requirement);
+  if (!required) return malformed(`require as a list of ${REQUIREMENTS.join(", ")}`);
+  return ok({ ...(log && { log: log.value }), devices, witnesses, witnessQuorum, ledgers, require: required });
+}
+
+const MEMBERS = ["log", "devices", "witnesses", "witnessQuorum", "ledgers", "require"];
+
+function vkey(sha256: Sha256, value: unknown): Result<VerifierKey> {
+  return typeof value === "string" ? parseVerifierKey(sha256, value) : malformed("a vkey line as text");
+}
+
+function trustedBlock(value: unknown): TrustedBlock | undefined {
+  if (!isObject(value) || value.kind !== "evm" || Object.keys(value).length !== 4) return undefined;
+  const { chainId, contract, block } = value;
+  const address = hex(contract, 20);
+  const blockHash = hex(block, 32);
+  if (typeof chainId !== "number" || !Number.isInteger(chainId) || !address || !blockHash) return undefined;
+  return { chainId, contract: address, blockHash };
+}
+
+function hex(value: unknown, length: number): Uint8Array | undefined {
+  if (typeof value !== "string" || !value.startsWith("0x")) return undefined;
+  const bytes = fromHex(value.slice(2));
+  return bytes?.length === length ? bytes : undefined;
+}
+
+function requirement(value: unknown): Requirement | undefined {
+  return REQUIREMENTS.find((known) => known === value);
+}
+
+function list<T>(value: unknown, read: (item: unknown) => T | undefined): T[] | undefined {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || value.length > LIST_MAX) return undefined;
+  const items: T[] = [];
+  for (const item of value) {
+    const element = read(item);
+    if (element === undefined) return undefined;
+    items.push(element);
+  }
+  return items;
+}
+
+function isObject(value: unknown): value is { readonly [name: string]: unknown } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function malformed(expected: string): Result<never> {
+  return fail("POLICY_MALFORMED", `expected ${expected}`);
+}
