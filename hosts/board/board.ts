@@ -5,6 +5,7 @@ import { FlashStorage } from "./flash.js";
 import { i2cOver } from "./i2c.js";
 import { KeyValueStorage } from "./key-value.js";
 import { smbusOver } from "./smbus.js";
+import { sdkTimersOver } from "./timer.js";
 import { BoardTimers } from "./timers.js";
 import { BoardTransport } from "./transport.js";
 import { EventKind, u16, u32, type Wire, WirePort } from "./wire.js";
@@ -13,6 +14,8 @@ import { EventKind, u16, u32, type Wire, WirePort } from "./wire.js";
 export class Board {
   readonly port: WirePort;
   readonly timers: BoardTimers;
+  /** The SDK's `timer` module. */
+  readonly Timer: ReturnType<typeof sdkTimersOver>;
   readonly transport: BoardTransport;
   readonly I2C: ReturnType<typeof i2cOver>;
   readonly SMBus: ReturnType<typeof smbusOver>;
@@ -25,6 +28,7 @@ export class Board {
   constructor(wire: Wire) {
     this.port = new WirePort(wire);
     this.timers = new BoardTimers(this.port);
+    this.Timer = sdkTimersOver(this.timers);
     this.transport = new BoardTransport(this.port);
     this.I2C = i2cOver(this.port);
     this.SMBus = smbusOver(this.I2C);

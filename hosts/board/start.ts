@@ -3,8 +3,8 @@ import type { Crypto } from "tallystick/identity/crypto";
 import { Board } from "./board.js";
 import { createPlatform } from "./platform.js";
 
-/** What a maker's module exports as its default: it makes the device, and keeps it. */
-export type Application = (platform: Platform) => unknown;
+/** What a maker's module exports as its default: it makes the device, which is then started. */
+export type Application = (platform: Platform) => { start(): void };
 
 /** The engine's native module `wire`. */
 export interface NativeWire {
@@ -19,7 +19,7 @@ export function boardOver(native: NativeWire): Board {
   return board;
 }
 
-/** Starts a maker's application on a board. What throws in here ends the start as a crash. */
+/** Makes and starts a maker's application on a board. What throws in here ends the start as a crash. */
 export function startApplication(board: Board, crypto: Crypto, application: Application): void {
-  application(createPlatform(board, crypto));
+  application(createPlatform(board, crypto)).start();
 }

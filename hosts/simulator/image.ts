@@ -17,7 +17,7 @@ import { sourceLines } from "./source-map.js";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const IMAGE_CACHE = join(ROOT, ".cache", "images");
 /** In the file name of a cached image: raise it when what is stored changes. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 /** What the engine itself brings (engine/natives.c). */
 const NATIVE_MODULES: readonly string[] = ["wire", "tallystick-native"];
@@ -34,6 +34,8 @@ export interface ModuleSource {
 export interface ImageOptions {
   readonly engine: LoadedEngine;
   readonly modules: readonly ModuleSource[];
+  /** Where given, only what these modules reach goes in. */
+  readonly roots?: readonly string[];
   /**
    * Modules that are evaluated when the image is built, with all that they import, as the SDK's `preload`: their
    * objects then cost the device nothing. Whatever they hold in buffers, maps or sets is read-only from then on.
@@ -59,7 +61,7 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
     const lines = JSON.parse(readFileSync(`${file}.json`, "utf8")) as Image["lines"];
     return { engine: options.engine.hash, memory: readFileSync(`${file}.bin`), lines };
   }
-  const compiled = await Promise.all(modules.map(compile));
+  const compiled = reached(await Promise.all(modules.map(compile)), options.roots);
   checkImports(compiled);
   const lines = Object.fromEntries(compiled.map(({ name, source, lines }) => [name, { source, lines }]));
   const instance = new EngineInstance(options.engine, lines);
@@ -111,6 +113,22 @@ export async function npmModules(packageName: string, files: readonly string[]):
   return [...found.values()];
 }
 
+/**
+ * ES2022's classes stay as they are: XS has them, the SDK's compiler leaves them too, and the WeakMaps that stand in
+ * for private fields are a slot table each on the device, and read-only where the module is preloaded.
+ */
+const CLASS_FEATURES = {
+  "class-field": true,
+  "class-private-accessor": true,
+  "class-private-brand-check": true,
+  "class-private-field": true,
+  "class-private-method": true,
+  "class-private-static-accessor": true,
+  "class-private-static-field": true,
+  "class-private-static-method": true,
+  "class-static-field": true,
+};
+
 interface CompiledModule {
   readonly name: string;
   readonly source: string;
@@ -124,6 +142,7 @@ async function compile({ name, path, text }: Required<ModuleSource>): Promise<Co
   const result = await transform(text, {
     loader,
     target: "es2021",
+    supported: CLASS_FEATURES,
     format: "esm",
     sourcefile: source,
     sourcemap: "external",
@@ -154,6 +173,16 @@ function resolveName(importer: string, specifier: string): string {
     else if (part !== ".") path.push(part);
   }
   return path.join("/");
+}
+
+/** The modules that `roots` import, directly or not, in the order given; all of them where there are no roots. */
+function reached(modules: readonly CompiledModule[], roots: readonly string[] | undefined): readonly CompiledModule[] {
+  if (roots === undefined) return modules;
+  const byName = new Map(modules.map((module) => [module.name, module]));
+  const names = new Set(roots);
+  for (const name of names)
+    for (const specifier of importsOf(byName.get(name)?.code ?? "")) names.add(resolveName(name, specifier));
+  return modules.filter(({ name }) => names.has(name));
 }
 
 /** Says now, with both names, what the board would only find when it starts. */

@@ -4,7 +4,7 @@ import type { Platform } from "tallystick/device/platform";
  * A small application that uses every part of a platform: once a minute it reads a chip, programs the reading into
  * flash, counts in the key store, and sends what it has; each start prints what it finds. It runs in both lanes.
  */
-export default (platform: Platform): void => {
+export default (platform: Platform) => {
   const { flash, keys, clock, timers, transport, crypto, entropy, i2c, print } = platform;
   const count = keys.read("count");
   let readings = count === undefined ? 0 : count[0]!;
@@ -40,5 +40,5 @@ export default (platform: Platform): void => {
     else print(`${answer.failure.code} ${answer.failure.detail}`);
   };
 
-  timers.after(60_000, reading);
+  return { start: () => void timers.after(60_000, reading) };
 };
