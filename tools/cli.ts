@@ -1,0 +1,19 @@
+import { Command } from "commander";
+import packageJson from "../package.json" with { type: "json" };
+import { demoCommand } from "./demo/command.js";
+import { enrolCommand } from "./enrol/command.js";
+import { firmwareCommand } from "./firmware/command.js";
+import { inspectCommand } from "./inspect/command.js";
+import { relayCommand } from "./relay/command.js";
+import { verifyCommand } from "./verify/command.js";
+
+/** The `tallystick` command. Each subcommand is a folder beside this file. */
+const program = new Command("tallystick")
+  .description("Sensor readings that stand up as proof: signed, chained, logged, anchored, verified offline.")
+  .version(packageJson.version)
+  .showHelpAfterError("(--help lists what it takes)");
+
+for (const command of [demoCommand, verifyCommand, inspectCommand, relayCommand, enrolCommand, firmwareCommand])
+  program.addCommand(command);
+
+await program.parseAsync();
