@@ -9,8 +9,15 @@ import { BoardKeyStore } from "./key-value.js";
 export const JOURNAL_PARTITION = "chain";
 export const KEY_DOMAIN = "tallystick";
 
+/** What a simulated board can do beyond a device's needs. Neither call returns. */
+export interface BoardPlatform extends Platform {
+  restart(): never;
+  /** Deep sleep: the start ends, and the next comes after `durationMs`. */
+  sleep(durationMs: number): never;
+}
+
 /** What a simulated board provides to a device. Throws where the world has no journal partition. */
-export function createPlatform(board: Board, crypto: Crypto): Platform {
+export function createPlatform(board: Board, crypto: Crypto): BoardPlatform {
   const { port } = board;
   const boot = port.boot();
   return {
@@ -26,5 +33,7 @@ export function createPlatform(board: Board, crypto: Crypto): Platform {
     transport: board.transport,
     i2c: { io: board.I2C, bus: 0, hz: 400_000 },
     print: (line) => port.print(line),
+    restart: () => port.restart(),
+    sleep: (durationMs) => port.sleep(durationMs),
   };
 }

@@ -1,10 +1,9 @@
-import type { Platform } from "tallystick/device/platform";
 import type { Crypto } from "tallystick/identity/crypto";
 import { Board } from "./board.js";
-import { createPlatform } from "./platform.js";
+import { type BoardPlatform, createPlatform } from "./platform.js";
 
 /** What a maker's module exports as its default: it makes the device, which is then started. */
-export type Application = (platform: Platform) => { start(): void };
+export type Application = (platform: BoardPlatform) => { start(): void };
 
 /** The engine's native module `wire`. */
 export interface NativeWire {

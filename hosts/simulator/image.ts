@@ -38,7 +38,8 @@ export interface ImageOptions {
   readonly roots?: readonly string[];
   /**
    * Modules that are evaluated when the image is built, with all that they import, as the SDK's `preload`: their
-   * objects then cost the device nothing. Whatever they hold in buffers, maps or sets is read-only from then on.
+   * objects then cost the device nothing. Whatever they hold in buffers, maps or sets is read-only from then on. What
+   * is not in the image is passed over.
    */
   readonly preload?: readonly string[];
 }
@@ -72,7 +73,8 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
       const bytes = new TextEncoder().encode(code);
       instance.exports.define(instance.putText(name), instance.put(bytes), bytes.length);
     }
-    for (const name of preload) instance.exports.preload(instance.putText(name));
+    const present = new Set(compiled.map(({ name }) => name));
+    for (const name of preload) if (present.has(name)) instance.exports.preload(instance.putText(name));
     instance.exports.seal();
   } catch (error) {
     throw new Error(`image: ${instance.ending(error).message}`);

@@ -1,9 +1,11 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Board, type BoardEnd, type BoardStats, type Creation, type Image, type LoadedEngine } from "./board.js";
 import { buildImage, type ModuleSource, modulesOf } from "./image.js";
 import type { Instance, Lane } from "./lane.js";
 
 const BOARD = fileURLToPath(new URL("../board/", import.meta.url));
+const MODULES = fileURLToPath(new URL("../../modules/", import.meta.url));
 const MAIN = "tallystick/board/main";
 
 /** The specifiers that hosts/board/embedded answers to: those of the SDK that a simulated board has. */
@@ -50,11 +52,23 @@ export function buildBoardImage(
   others: readonly ModuleSource[] = [],
 ): Promise<Image> {
   const modules = [...boardModules(), { name: "application", path: application }, ...others];
-  return buildImage({ engine, modules, roots: [MAIN, ...Object.keys(EMBEDDED)], preload: PRELOAD });
+  return buildImage({ engine, modules, roots: [MAIN, ...Object.keys(EMBEDDED)], preload: preloaded() });
 }
 
-/** What holds no state and calls nothing when it is evaluated: its objects then stand in flash, as on an ESP32. */
-const PRELOAD = ["tallystick/board/start", "tallystick/board/crypto"];
+/** What the manifests preload on an ESP32, and hosts/board but for what calls the wire when it is evaluated. */
+function preloaded(): string[] {
+  const own = modulesOf(BOARD, "tallystick/board").map(({ name }) => name);
+  const names = own.filter(
+    (name) => name !== MAIN && name !== "tallystick/board/native" && !name.includes("/embedded/"),
+  );
+  for (const folder of readdirSync(MODULES).sort()) {
+    const manifest = `${MODULES}${folder}/manifest.json`;
+    if (!existsSync(manifest)) continue;
+    const { preload = [] } = JSON.parse(readFileSync(manifest, "utf8")) as { preload?: string[] };
+    names.push(...preload);
+  }
+  return names;
+}
 
 /** Lane B: the same on real XS, one WebAssembly instance a start, in a machine of an ESP32's figures. */
 export function laneB(engine: LoadedEngine, image: Image, creation: Partial<Creation> = {}): Lane {
