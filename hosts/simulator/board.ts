@@ -122,7 +122,7 @@ export function loadEngine(engine: { readonly wasm: string; readonly hash: strin
 
 interface Exports {
   readonly memory: WebAssembly.Memory;
-  readonly __stack_pointer: WebAssembly.Global<"i32">;
+  readonly __stack_pointer: WebAssembly.Global;
   _initialize(): void;
   allocate(bytes: number): number;
   release(pointer: number): void;

@@ -1,17 +1,6 @@
 // The published sources that the engine is compiled from: which package, which exact bytes, which files of it.
 
-/**
- * @typedef {object} Source
- * @property {string} name     the npm package
- * @property {string} version  exactly this one
- * @property {string} integrity  SHA-512 of the tarball, as npm writes it
- * @property {string} folder   where the kept files go, below the sources' folder
- * @property {string} from     the folder inside the tarball whose files are kept
- * @property {RegExp} keep     which of them, by their path below `from`
- * @property {string} licence  for the notice in hosts/simulator/engine/README.md
- */
-
-/** @type {readonly Source[]} */
+/** @type {readonly import("./sources.mjs").Source[]} Described in sources.d.mts. */
 export const SOURCES = [
   {
     // The JavaScript engine XS 13.3.0 of the Moddable SDK. Its snapshot code needs a platform that we do not have.
