@@ -96,7 +96,9 @@ export class Start {
       return okReply(handler(Buffer.from(request.buffer, request.byteOffset, request.byteLength)));
     } catch (error) {
       if (error instanceof Refusal) return refusalReply(error.status, error.message);
-      if (error instanceof FlashError) return refusalReply(Status.fault, error.message);
+      // The board's own FlashError says operation and offset again.
+      if (error instanceof FlashError)
+        return refusalReply(Status.fault, error.message.replace(/^flash \w+ at \d+: /, ""));
       if (error instanceof PowerCut) this.end = { kind: "power-cut" };
       throw error;
     }
