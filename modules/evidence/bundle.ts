@@ -1,4 +1,5 @@
 import { fail, ok, type Result } from "../codes/codes.js";
+import { PATH_MAX_HASHES } from "../merkle/proof.js";
 import { RECEIPT_MAX_BYTES } from "../receipt/receipt.js";
 import { type Cbor, type CborLimits, type CborMap, decodeCbor, encodeCbor } from "../record/cbor.js";
 import { ID_BYTES, isUint, RECORD_MAX_BYTES } from "../record/record.js";
@@ -27,9 +28,11 @@ export interface BundleEntry {
 
 export interface BundleAnchor {
   /** Consistency path (RFC 9162) between the bundle's checkpoint and the anchored one; empty for equal sizes. */
-  readonly path: readonly Uint8Array[];
+  readonly consistency: readonly Uint8Array[];
   /** The anchor's own map: EVM.md for kind 1. */
   readonly anchor: CborMap;
+  /** Inclusion path of each entry, in their order, in the anchored tree; empty for one that is newer. */
+  readonly inclusion: readonly (readonly Uint8Array[])[];
 }
 
 export interface BundleClaims {
@@ -43,7 +46,7 @@ export const BUNDLE_MAX_BYTES = 4 * 1024 * 1024;
 export const BUNDLE_MAX_ENTRIES = 1024;
 export const BUNDLE_MAX_ANCHORS = 16;
 const WITNESSES_MAX = 16;
-const PATH_MAX_HASHES = 64;
+
 const TEXT_MAX_CHARACTERS = 65_536;
 /** Bundle, list of anchors, anchor entry, anchor map, its lists. */
 const BUNDLE_LIMITS: CborLimits = { depth: 6 };
@@ -59,10 +62,11 @@ export function encodeBundle(bundle: Bundle): Uint8Array {
     return map;
   });
   const anchors = bundle.anchors.map(
-    ({ path, anchor }) =>
+    ({ consistency, anchor, inclusion }) =>
       new Map<number, Cbor>([
-        [1, path],
+        [1, consistency],
         [2, anchor],
+        [3, inclusion],
       ]),
   );
   return encodeCbor(
@@ -97,7 +101,8 @@ export function readBundle(bytes: Uint8Array): Result<Bundle> {
   const entries = listOf(map.get(3), BUNDLE_MAX_ENTRIES, entryOf);
   if (!entries || entries.length === 0) return malformed(`1 to ${BUNDLE_MAX_ENTRIES} entries of record and receipt`);
   const anchors = listOf(map.get(5), BUNDLE_MAX_ANCHORS, anchorOf);
-  if (!anchors) return malformed(`at most ${BUNDLE_MAX_ANCHORS} anchors with their paths`);
+  if (!anchors?.every(({ inclusion }) => inclusion.length === entries.length))
+    return malformed(`at most ${BUNDLE_MAX_ANCHORS} anchors, each with a path for every entry`);
   if (!(claims instanceof Map) || claims.size !== 2) return malformed("claims");
   const logKey = claims.get(1);
   const witnessKeys = listOf(claims.get(2), WITNESSES_MAX, (item) => (isText(item) ? item : undefined));
@@ -116,12 +121,18 @@ function entryOf(item: Cbor): BundleEntry | undefined {
 }
 
 function anchorOf(item: Cbor): BundleAnchor | undefined {
-  if (!(item instanceof Map) || item.size !== 2) return undefined;
-  const path = listOf(item.get(1), PATH_MAX_HASHES, (hash) =>
+  if (!(item instanceof Map) || item.size !== 3) return undefined;
+  const consistency = pathOf(item.get(1));
+  const anchor = item.get(2);
+  const inclusion = listOf(item.get(3), BUNDLE_MAX_ENTRIES, pathOf);
+  if (!consistency || !inclusion || !(anchor instanceof Map) || !isUint(anchor.get(1))) return undefined;
+  return { consistency, anchor, inclusion };
+}
+
+function pathOf(value: Cbor | undefined): Uint8Array[] | undefined {
+  return listOf(value, PATH_MAX_HASHES, (hash) =>
     hash instanceof Uint8Array && hash.length === ID_BYTES ? hash : undefined,
   );
-  const anchor = item.get(2);
-  return path && anchor instanceof Map && isUint(anchor.get(1)) ? { path, anchor } : undefined;
 }
 
 function listOf<T>(value: Cbor | undefined, most: number, read: (item: Cbor) => T | undefined): T[] | undefined {

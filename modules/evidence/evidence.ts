@@ -3,9 +3,9 @@ import { explain, type Failure, ok, type Result } from "../codes/codes.js";
 import type { Crypto } from "../identity/crypto.js";
 import { verifySignature } from "../identity/ed25519.js";
 import { didKey, kidOf } from "../identity/key.js";
-import { type OpenedCheckpoint, openCheckpoint } from "../log/checkpoint.js";
-import { verifyConsistency } from "../merkle/proof.js";
-import { verifyInclusionReceipt } from "../receipt/receipt.js";
+import { type OpenedCheckpoint, openCheckpoint, type TreeHead } from "../log/checkpoint.js";
+import { verifyConsistency, verifyInclusion } from "../merkle/proof.js";
+import { parseInclusionReceipt, verifyInclusionReceipt } from "../receipt/receipt.js";
 import { checkPayload, readGenesis } from "../record/payload.js";
 import { KIND_WORDS, Kind, parseRecord, type Record, recordId, toBeSigned } from "../record/record.js";
 import { type Bundle, type BundleAnchor, type BundleEntry, readBundle } from "./bundle.js";
@@ -67,7 +67,7 @@ class Verification {
     const checkpoint = this.#checkpoint();
     for (const [i, entry] of this.bundle.entries.entries()) this.#inclusion(entry, records[i]?.id, checkpoint);
     if (this.bundle.anchors.length === 0) this.#step("open", "anchored", "ledger", "the file holds no anchor");
-    for (const anchor of this.bundle.anchors) this.#anchor(anchor, checkpoint);
+    for (const anchor of this.bundle.anchors) this.#anchor(anchor, checkpoint, records);
     return {
       verdict: this.#verdict(),
       steps: this.#steps,
@@ -166,44 +166,54 @@ class Verification {
     else this.#step("proved", "logged", toHex(id), `stands at index ${index} of the log's ${size} entries`);
   }
 
-  #anchor({ anchor, path }: BundleAnchor, checkpoint: OpenedCheckpoint | undefined): void {
-    const read = readEvmAnchor(anchor);
+  #anchor(
+    bundled: BundleAnchor,
+    checkpoint: OpenedCheckpoint | undefined,
+    records: (ProvedRecord | undefined)[],
+  ): void {
+    const read = readEvmAnchor(bundled.anchor);
     if (!read.ok) {
       this.#step("false", "anchored", "ledger", "the anchor cannot be read", read.failure);
       return;
     }
     const trusted = this.policy.ledgers.find((ledger) => verifyEvmAnchor(read.value, ledger).ok);
-    if (!trusted) {
+    const proved = trusted && verifyEvmAnchor(read.value, trusted);
+    if (!trusted || !proved?.ok) {
       this.#untrustedAnchor(read.value);
       return;
     }
-    const proved = verifyEvmAnchor(read.value, trusted);
-    if (!proved.ok || !checkpoint) return;
     const { size, root, blockNumber, timestamp } = proved.value;
-    const [older, newer] = size < checkpoint.size ? [proved.value, checkpoint] : [checkpoint, proved.value];
-    const consistent = verifyConsistency(this.crypto.sha256, older.size, older.root, newer.size, newer.root, path);
-    const where = `block ${blockNumber} of chain ${trusted.chainId} (${new Date(timestamp * 1000).toISOString()})`;
-    if (!consistent.ok)
-      this.#step(
-        "false",
-        "anchored",
-        "ledger",
-        `${where} holds another tree than the checkpoint's`,
-        consistent.failure,
-      );
-    else if (size < checkpoint.size)
-      this.#step(
-        "open",
-        "anchored",
-        "ledger",
-        `${where} holds size ${size}, older than the checkpoint: no proof for its newest entries`,
-      );
+    const time = new Date(timestamp * 1000).toISOString();
+    const where = `block ${blockNumber} of chain ${trusted.chainId} (${time})`;
+    this.#step("proved", "anchored", "ledger", `${where} holds size ${size}, root ${toHex(root)}`);
+    if (checkpoint) this.#oneLog(proved.value, checkpoint, bundled.consistency, where);
+    for (const [i, entry] of this.bundle.entries.entries()) {
+      const id = records[i]?.id;
+      const receipt = parseInclusionReceipt(entry.receipt);
+      if (!id || !receipt.ok) continue;
+      const { index } = receipt.value;
+      if (index >= size) {
+        this.#step("open", "anchored", toHex(id), `index ${index} is newer than the anchored ${size} entries`);
+        continue;
+      }
+      const { sha256 } = this.crypto;
+      const included = verifyInclusion(sha256, id, index, size, bundled.inclusion[i] ?? [], root);
+      if (included.ok) this.#step("proved", "anchored", toHex(id), `is not newer than ${where}`);
+      else this.#step("false", "anchored", toHex(id), `is not in the tree of ${where}`, included.failure);
+    }
+  }
+
+  /** The anchored tree and the checkpoint's are of one log: the smaller is a beginning of the larger. */
+  #oneLog(anchored: TreeHead, checkpoint: TreeHead, path: readonly Uint8Array[], where: string): void {
+    const [older, newer] = anchored.size < checkpoint.size ? [anchored, checkpoint] : [checkpoint, anchored];
+    const same = verifyConsistency(this.crypto.sha256, older.size, older.root, newer.size, newer.root, path);
+    if (!same.ok) this.#step("false", "anchored", "checkpoint", `${where} holds another log's tree`, same.failure);
     else
       this.#step(
         "proved",
         "anchored",
-        "ledger",
-        `${where} holds size ${size}, root ${toHex(root)}: not newer than that block`,
+        "checkpoint",
+        `one log: size ${older.size} is a beginning of size ${newer.size}`,
       );
   }
 
@@ -223,9 +233,13 @@ class Verification {
     if (this.#steps.some((step) => step.state === "false")) return "false";
     const met = this.policy.require.every((requirement) => {
       const steps = this.#steps.filter((step) => step.requirement === requirement);
-      // One good anchor is enough; of all else every step must be proved.
-      const isProved = (step: Step) => step.state === "proved";
-      return steps.length > 0 && (requirement === "anchored" ? steps.some(isProved) : steps.every(isProved));
+      if (requirement !== "anchored") return steps.length > 0 && steps.every(isProved);
+      // Of several anchors one is enough, for each record.
+      const subjects = [
+        "ledger",
+        ...this.bundle.entries.map(({ record }) => toHex(recordId(this.crypto.sha256, record))),
+      ];
+      return subjects.every((subject) => steps.some((step) => step.subject === subject && isProved(step)));
     });
     return met ? "proved" : "incomplete";
   }
@@ -233,6 +247,10 @@ class Verification {
   #step(state: StepState, requirement: Requirement, subject: string, finding: string, failure?: Failure): void {
     this.#steps.push({ state, requirement, subject, finding, ...(failure && { failure }) });
   }
+}
+
+function isProved(step: Step): boolean {
+  return step.state === "proved";
 }
 
 const NOT_PROVED = [

@@ -1,4 +1,5 @@
 import { fail, ok, type Result } from "../codes/codes.js";
+import { PATH_MAX_HASHES } from "../merkle/proof.js";
 import { type Cbor, type CborMap, CborReader, decodeCbor, encodeCbor } from "../record/cbor.js";
 import { ID_BYTES, isUint, KID_BYTES } from "../record/record.js";
 import { makeStatement, readStatement, type Statement } from "../record/statement.js";
@@ -11,7 +12,6 @@ export const TOKEN_MAX_BYTES = 64;
 export const BATCH_MAX_BYTES = 65536;
 /** The longest answer that a device takes: an acknowledgement, or a page of its own records. */
 export const ANSWER_MAX_BYTES = 65536;
-const PATH_MAX_HASHES = 64;
 
 export const ACKNOWLEDGEMENT_TYP = "application/vnd.tallystick.acknowledgement+cbor";
 export const POSSESSION_TYP = "application/vnd.tallystick.possession+cbor";

@@ -26,7 +26,7 @@ export function inspectEvidence(bundle: Bundle): string[] {
       .split("\n")
       .map((line) => `  ${line}`),
     "",
-    ...bundle.anchors.flatMap(({ anchor, path }) => anchorLines(anchor, path.length)),
+    ...bundle.anchors.flatMap(({ anchor, consistency }) => anchorLines(anchor, consistency.length)),
     `claimed log key ${bundle.claims.logKey}`,
     ...bundle.claims.witnessKeys.map((key) => `claimed witness key ${key}`),
   ];
