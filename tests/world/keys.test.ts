@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import {
-  chmodSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
