@@ -54,6 +54,57 @@ export const CODES = {
     "the two records do not prove a fork",
     "a proof is two different records of one key at one position, both signed",
   ),
+  JOURNAL_BLANK: entry(
+    500,
+    "the partition is erased: no journal was ever made on it",
+    "provision the device; a journal is never made because none could be read",
+  ),
+  JOURNAL_FLASH_FAILED: entry(
+    500,
+    "the flash reported a fault or does not hold what was written",
+    "nothing was committed; start again, and replace the board if it stays",
+  ),
+  JOURNAL_FOREIGN: entry(
+    409,
+    "the journal was written with another device's key",
+    "check that flash and key store belong to one device; nothing was changed",
+  ),
+  JOURNAL_FULL: entry(
+    507,
+    "the journal has no room that may be erased",
+    "let the device sync: released records make room; nothing was erased",
+  ),
+  JOURNAL_GEOMETRY: entry(
+    500,
+    "the partition is of another size or shape than the journal's",
+    "check the partition table; nothing was changed",
+  ),
+  JOURNAL_NEWER: entry(
+    500,
+    "the journal is of a newer format",
+    "install the firmware that wrote it, or a newer one; nothing was changed",
+  ),
+  JOURNAL_RECORD_ABSENT: entry(404, "the journal does not hold this position", "ask the relay for it"),
+  JOURNAL_RECORD_DAMAGED: entry(
+    500,
+    "the flash changed a record that was committed",
+    "fetch the record from the relay; the journal never returns it as it is now",
+  ),
+  JOURNAL_RELEASE_FALSE: entry(
+    409,
+    "the released position is not one of this journal's records",
+    "nothing was released: compare the acknowledgement with the journal",
+  ),
+  JOURNAL_TAIL_DAMAGED: entry(
+    500,
+    "the newest record was committed, and the flash changed it since",
+    "fetch the record from the relay and restore it, or end the chain with a succession; nothing is signed until then",
+  ),
+  JOURNAL_UNREADABLE: entry(
+    500,
+    "the partition holds no journal that can be read",
+    "keep an image of it; only provisioning formats a partition, and it ends what was there",
+  ),
   KEY_UNREADABLE: entry(
     500,
     "the key store does not hold a usable seed",
@@ -295,11 +346,6 @@ export const CODES = {
     "the relay's database is damaged",
     "stop, copy the data folder, check the disk, then restore the database from a backup; nothing was changed",
   ),
-  STORE_BEHIND: entry(
-    500,
-    "the database holds less than the log has published",
-    "it is an older copy: restore the newest one; the log's entries are in log/tile/entries",
-  ),
   STORE_FAILED: entry(
     503,
     "the relay could not make the data durable",
@@ -310,10 +356,15 @@ export const CODES = {
     "the data folder holds no relay",
     "initialise a new relay there, or name the folder of an existing one",
   ),
+  DATA_FOLDER_TAKEN: entry(
+    409,
+    "the data folder is not blank",
+    "a new relay takes a folder of its own; to go on with the one that is there, start it",
+  ),
   DATA_FOLDER_INCOMPLETE: entry(
     500,
     "the data folder holds some of a relay's files, but not relay.json",
-    "restore relay.json from a backup; only if the very first start was interrupted, empty the folder and start again",
+    "restore relay.json from a backup; without it nothing here is touched",
   ),
   DATA_FOLDER_LOCKED: entry(
     500,

@@ -1,0 +1,239 @@
+/** The relay's transparency log: one folder of C2SP tiles, one key, one lock, and proofs of everything in it. */
+import { join } from "node:path";
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import type { Crypto, Entropy } from "tallystick/identity/crypto";
+import type { VerifierKey } from "tallystick/log/note";
+import type { Opening } from "tallystick/log/opening";
+import { TILE_WIDTH, tileWidth } from "tallystick/log/tile";
+import { consistencyPlan, inclusionPlan, type PathPlan, readPath } from "tallystick/merkle/proof";
+import { encodeConsistencyReceipt, encodeInclusionReceipt } from "tallystick/receipt/receipt";
+import { type Disk, DiskError, makeFolderDurable, nodeDisk } from "./disk.js";
+import { type Lock, openFileLock } from "./lock.js";
+import { type EntrySource, type KnownTree, Sequencer, type SignedHead, SourceError } from "./sequencer.js";
+import { createLogKey, type LogSigner, memoryPath, openFileSigner } from "./signer.js";
+import { TileStore } from "./tiles.js";
+
+export interface LogOptions {
+  /** The log's name, and its key's: a URL without its scheme, such as `relay.example/attic`. */
+  readonly origin: string;
+  readonly crypto: Crypto;
+  /** Makes the key of a new log. */
+  readonly entropy: Entropy;
+  readonly source: EntrySource;
+  /** What leaf 0 states; used when the log begins. */
+  readonly opening: Omit<Opening, "origin" | "logKey">;
+  /** Trees of this log that ledgers and witnesses know; the log refuses to go on from less, or beside them. */
+  readonly known?: readonly KnownTree[];
+  readonly disk?: Disk;
+  /** Default `public` in the log's folder: checkpoint and tiles, for any file server. */
+  readonly publicFolder?: string;
+  /** Default `lock` in the log's folder; best on another disk, and in no backup of the rest. */
+  readonly lockFolder?: string;
+  /** Default `key` in the log's folder; its memory is beside it. */
+  readonly keyPath?: string;
+  /** Hears of each checkpoint once it is published. */
+  readonly onCheckpoint?: (head: SignedHead) => void;
+  /** Hears of a failed batch. What can pass (a full disk) is tried again at the next one. */
+  readonly onFailure?: (failure: Failure) => void;
+  /** Least time between two checkpoints that `wake` makes, default 1000 ms. */
+  readonly intervalMs?: number;
+}
+
+const DEFAULT_INTERVAL_MS = 1000;
+
+export class Log {
+  readonly #options: LogOptions;
+  readonly #tiles: TileStore;
+  readonly #signer: LogSigner;
+  readonly #lock: Lock;
+  readonly #sequencer: Sequencer;
+  #running: Promise<Result<number>> | undefined;
+  /** False while a run is under way, and after one that failed: the next recovers first. */
+  #settled = true;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  private constructor(options: LogOptions, tiles: TileStore, signer: LogSigner, lock: Lock, sequencer: Sequencer) {
+    this.#options = options;
+    this.#tiles = tiles;
+    this.#signer = signer;
+    this.#lock = lock;
+    this.#sequencer = sequencer;
+  }
+
+  /**
+   * Opens the log in `folder` for this process alone, recovers what a crash left, and begins a log where there is none:
+   * the key is made only where neither key, nor memory, nor lock, nor checkpoint exist. Every LOG_ code; LOG_IO_FAILED
+   * where the disk refuses.
+   */
+  static async open(folder: string, options: LogOptions): Promise<Result<Log>> {
+    return guarded(() => Log.#open(folder, options));
+  }
+
+  static async #open(folder: string, options: LogOptions): Promise<Result<Log>> {
+    const { disk = nodeDisk } = options;
+    await makeFolderDurable(disk, folder);
+    const lock = await openFileLock(disk, options.lockFolder ?? join(folder, "lock"));
+    if (!lock.ok) return lock;
+    let opened: Result<Log> | undefined;
+    try {
+      opened = await Log.#openHeld(folder, options, disk, lock.value);
+      return opened;
+    } finally {
+      if (!opened?.ok) lock.value.close();
+    }
+  }
+
+  static async #openHeld(folder: string, options: LogOptions, disk: Disk, lock: Lock): Promise<Result<Log>> {
+    const { crypto, origin, source, opening, known = [] } = options;
+    const keyPath = options.keyPath ?? join(folder, "key");
+    const publicFolder = options.publicFolder ?? join(folder, "public");
+    await makeFolderDurable(disk, publicFolder);
+    const tiles = new TileStore(disk, crypto.sha256, publicFolder);
+    const traces = [await disk.read(keyPath), await disk.read(memoryPath(keyPath)), await lock.read()];
+    if ([...traces, await tiles.checkpoint()].every((trace) => trace === undefined)) {
+      const created = await createLogKey({ ...options, disk }, keyPath, origin);
+      if (!created.ok) return created;
+    }
+    const signer = await openFileSigner({ disk, crypto }, keyPath, origin);
+    if (!signer.ok) return signer;
+    const sequencer = new Sequencer({ crypto, tiles, lock, signer: signer.value, source, opening, known });
+    const recovered = await sequencer.recover();
+    return recovered.ok ? ok(new Log(options, tiles, signer.value, lock, sequencer)) : recovered;
+  }
+
+  /** Who checkpoints and receipts are verified by; its name is the origin. */
+  get key(): VerifierKey {
+    return this.#signer.key;
+  }
+
+  /** First 8 bytes of SHA-256 over the log key's COSE_Key, as receipts name it. */
+  get kid(): Uint8Array {
+    return this.#signer.kid;
+  }
+
+  /** The newest published tree with its signatures; `checkpoint` is the signed note. */
+  get head(): SignedHead {
+    return this.#sequencer.head!;
+  }
+
+  /**
+   * Integrates all that the source holds and publishes it; how many entries it were. Calls at the same time share one
+   * run, whose result may lack what became durable after it looked: call again, or `wake`.
+   */
+  sequence(): Promise<Result<number>> {
+    this.#running ??= this.#sequence().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #sequence(): Promise<Result<number>> {
+    if (this.#closed) throw new Error("the log is closed");
+    const unsettled = !this.#settled;
+    this.#settled = false;
+    const result = await guarded(() => this.#run(unsettled));
+    this.#settled = result.ok;
+    if (!result.ok) this.#options.onFailure?.(result.failure);
+    return result;
+  }
+
+  async #run(unsettled: boolean): Promise<Result<number>> {
+    const before = this.head.size;
+    if (unsettled) {
+      const recovered = await this.#sequencer.recover();
+      if (!recovered.ok) return recovered;
+      if (this.head.size > before) this.#options.onCheckpoint?.(this.head);
+    }
+    while (!this.#closed) {
+      const step = await this.#sequencer.step();
+      if (!step.ok) return step;
+      if (step.value === 0) break;
+      this.#options.onCheckpoint?.(this.head);
+    }
+    return ok(this.head.size - before);
+  }
+
+  /** There is something to integrate: it will be, at once or when `intervalMs` have passed since the last time. */
+  wake(): void {
+    if (this.#timer !== undefined || this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (!this.#closed) void this.sequence();
+    }, this.#options.intervalMs ?? DEFAULT_INTERVAL_MS);
+  }
+
+  /** The entry's bytes. LOG_ENTRY_UNKNOWN at or beyond the head's size. */
+  entry(index: number): Promise<Result<Uint8Array>> {
+    return guarded(async () => {
+      const { size } = this.head;
+      if (!isBelow(index, size)) return unknown(index, size);
+      const bundleIndex = Math.floor(index / TILE_WIDTH);
+      const bundle = await this.#tiles.bundle(bundleIndex, tileWidth(0, bundleIndex, size));
+      return bundle.ok ? ok(bundle.value[index % TILE_WIDTH]!) : bundle;
+    });
+  }
+
+  /** The inclusion path of an entry in the head's tree, or in that of `size`. LOG_ENTRY_UNKNOWN. */
+  async inclusion(index: number, size = this.head.size): Promise<Result<Uint8Array[]>> {
+    if (!isBelow(size, this.head.size + 1) || !isBelow(index, size)) return unknown(index, size);
+    return this.#path(inclusionPlan(index, size));
+  }
+
+  /** The consistency path from the tree of `oldSize` to the head's, or to that of `size`. LOG_ENTRY_UNKNOWN. */
+  async consistency(oldSize: number, size = this.head.size): Promise<Result<Uint8Array[]>> {
+    if (!isBelow(size, this.head.size + 1) || !isBelow(oldSize, size + 1)) return unknown(oldSize, size);
+    return this.#path(consistencyPlan(oldSize, size));
+  }
+
+  #path(plan: PathPlan): Promise<Result<Uint8Array[]>> {
+    return guarded(async () => {
+      const nodes = await this.#tiles.nodes(plan, this.head.size);
+      return nodes.ok ? ok(readPath(this.#options.crypto.sha256, plan, nodes.value)) : nodes;
+    });
+  }
+
+  /** A COSE Receipt of inclusion in the head's tree; ship `head.checkpoint` with it. LOG_ENTRY_UNKNOWN. */
+  async receipt(index: number): Promise<Result<Uint8Array>> {
+    const { size, receiptSignature: signature } = this.head;
+    const path = await this.inclusion(index, size);
+    if (!path.ok) return path;
+    if (path.value.length === 0) return unknown(index, size);
+    return ok(encodeInclusionReceipt({ size, index, path: path.value, kid: this.kid, signature }));
+  }
+
+  /** A COSE Receipt that the head's tree continues that of `oldSize`, 0 < oldSize < size. LOG_ENTRY_UNKNOWN. */
+  async consistencyReceipt(oldSize: number): Promise<Result<Uint8Array>> {
+    const { size, receiptSignature: signature } = this.head;
+    const path = await this.consistency(oldSize, size);
+    if (!path.ok) return path;
+    if (path.value.length === 0) return unknown(oldSize, size);
+    return ok(encodeConsistencyReceipt({ oldSize, size, path: path.value, kid: this.kid, signature }));
+  }
+
+  /** Ends the run under way, then lets another process open the log. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+    this.#lock.close();
+  }
+}
+
+function isBelow(value: number, bound: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0 && value < bound;
+}
+
+function unknown(index: number, size: number): Result<never> {
+  return fail("LOG_ENTRY_UNKNOWN", `expected an index below ${size}, received ${index}`);
+}
+
+/** What disk or source refuse is an expected failure; anything else thrown is a defect and stays thrown. */
+async function guarded<T>(run: () => Promise<Result<T>>): Promise<Result<T>> {
+  try {
+    return await run();
+  } catch (error) {
+    if (error instanceof DiskError || error instanceof SourceError) return fail("LOG_IO_FAILED", error.message);
+    throw error;
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * The log's key, and the one place that signs with it. The signer trusts nobody, the log included: it remembers the last
+ * tree it signed and signs only what a consistency path shows to continue it. Its memory is durable before a signature
+ * leaves, so whatever is lost elsewhere, the key has never signed two histories.
+ */
+import { dirname } from "node:path";
+import { fromBase64, toBase64 } from "tallystick/bytes/base64";
+import { concatBytes, equalBytes, fromUtf8, toHex, utf8 } from "tallystick/bytes/bytes";
+import { fail, ok, type Result } from "tallystick/codes/codes";
+import type { Crypto, Entropy } from "tallystick/identity/crypto";
+import { SEED_BYTES, verifySignature } from "tallystick/identity/ed25519";
+import { kidOf } from "tallystick/identity/key";
+import { formatCheckpoint, openCheckpoint, type TreeHead } from "tallystick/log/checkpoint";
+import { formatNote, SignatureType, type VerifierKey, verifierKey } from "tallystick/log/note";
+import { makeOpening, type Opening } from "tallystick/log/opening";
+import { verifyConsistency } from "tallystick/merkle/proof";
+import { receiptToBeSigned } from "tallystick/receipt/receipt";
+import { type Disk, makeFolderDurable, PRIVATE_MODE, writeDurable } from "./disk.js";
+
+/** Signatures over one tree: made together or not at all. */
+export interface SignedTree {
+  /** The checkpoint as a note with the log's line. */
+  readonly checkpoint: Uint8Array;
+  /** Over the root as a COSE Receipt's detached payload. */
+  readonly receiptSignature: Uint8Array;
+}
+
+/** The log's key as the log sees it. Another implementation may keep it on another machine. */
+export interface LogSigner {
+  /** Its name is the log's origin. */
+  readonly key: VerifierKey;
+  readonly kid: Uint8Array;
+  /** The last tree signed; undefined where there was none. */
+  last(): TreeHead | undefined;
+  /**
+   * Signs `tree`, which must continue `last()` by `path`, or be it. LOG_SIGNER_REFUSED where it does not,
+   * CONSISTENCY_FALSE and PROOF_MALFORMED where the path does not show it, SIGNER_FAULT.
+   */
+  sign(tree: TreeHead, path: readonly Uint8Array[]): Promise<Result<SignedTree>>;
+  /** Signs leaf 0, as long as no tree was signed. LOG_SIGNER_REFUSED afterwards. */
+  signOpening(opening: Omit<Opening, "origin" | "logKey">): Result<Uint8Array>;
+}
+
+/** What goes in front of a key's line, as Go's sumdb/note writes it. */
+const KEY_PREFIX = "PRIVATE+KEY+";
+const KEY_FILE_MAX_BYTES = 1024;
+
+/** Where a key file's memory is. */
+export function memoryPath(keyPath: string): string {
+  return `${keyPath}.signed`;
+}
+
+/**
+ * Makes the key of a new log: `PRIVATE+KEY+<origin>+<id>+<base64 of type ‖ seed>`, readable by its owner alone. An act of
+ * setting up, never an answer to an error: LOG_KEY_EXISTS where the file, or a memory of one, is there.
+ */
+export async function createLogKey(
+  { disk, crypto, entropy }: { disk: Disk; crypto: Crypto; entropy: Entropy },
+  path: string,
+  origin: string,
+): Promise<Result<VerifierKey>> {
+  for (const each of [path, memoryPath(path)]) {
+    if ((await disk.read(each)) !== undefined) return fail("LOG_KEY_EXISTS", `${each} is there`);
+  }
+  const seed = entropy.bytes(SEED_BYTES);
+  const key = verifierKey(crypto.sha256, origin, SignatureType.ed25519, crypto.ed25519.publicKey(seed));
+  const encoded = toBase64(concatBytes(Uint8Array.of(SignatureType.ed25519), seed));
+  await makeFolderDurable(disk, dirname(path));
+  await writeDurable(disk, path, utf8(`${KEY_PREFIX}${origin}+${toHex(key.id)}+${encoded}\n`), PRIVATE_MODE);
+  return ok(key);
+}
+
+/**
+ * The signer of a key file. LOG_KEY_MISSING, LOG_KEY_UNSAFE where others may read it, LOG_KEY_MALFORMED where it is not
+ * the key of `origin`, LOG_SIGNER_STATE_CORRUPT where its memory cannot be read.
+ */
+export async function openFileSigner(
+  { disk, crypto }: { disk: Disk; crypto: Crypto },
+  path: string,
+  origin: string,
+): Promise<Result<LogSigner>> {
+  const mode = await disk.mode(path);
+  if (mode !== undefined && (mode & 0o077) !== 0) {
+    return fail("LOG_KEY_UNSAFE", `expected mode 600 of ${path}, received ${mode.toString(8)}`);
+  }
+  const file = await disk.read(path);
+  if (file === undefined) return fail("LOG_KEY_MISSING", `expected a key in ${path}, received no file`);
+  const seed = readKeyFile(crypto, file, origin);
+  if (seed === undefined) {
+    return fail("LOG_KEY_MALFORMED", `expected one line ${KEY_PREFIX}${origin}+… in ${path}, received something else`);
+  }
+  const signer = new FileSigner(disk, crypto, memoryPath(path), origin, seed);
+  const remembered = await signer.remember();
+  return remembered.ok ? ok(signer) : remembered;
+}
+
+function readKeyFile(crypto: Crypto, file: Uint8Array, origin: string): Uint8Array | undefined {
+  const line = file.length <= KEY_FILE_MAX_BYTES ? fromUtf8(file) : undefined;
+  const start = `${KEY_PREFIX}${origin}+`;
+  if (line === undefined || !line.startsWith(start) || !line.endsWith("\n")) return undefined;
+  const [id, ...encoded] = line.slice(start.length, -1).split("+");
+  const bytes = fromBase64(encoded.join("+"));
+  if (bytes?.length !== 1 + SEED_BYTES || bytes[0] !== SignatureType.ed25519) return undefined;
+  const seed = bytes.slice(1);
+  // The id is of the public key: it shows a flipped bit of the seed before anything is signed with it.
+  const key = verifierKey(crypto.sha256, origin, SignatureType.ed25519, crypto.ed25519.publicKey(seed));
+  return toHex(key.id) === id ? seed : undefined;
+}
+
+class FileSigner implements LogSigner {
+  readonly key: VerifierKey;
+  readonly kid: Uint8Array;
+  readonly #disk: Disk;
+  readonly #crypto: Crypto;
+  readonly #memory: string;
+  readonly #seed: Uint8Array;
+  #last: TreeHead | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(disk: Disk, crypto: Crypto, memory: string, origin: string, seed: Uint8Array) {
+    this.#disk = disk;
+    this.#crypto = crypto;
+    this.#memory = memory;
+    this.#seed = seed;
+    this.key = verifierKey(crypto.sha256, origin, SignatureType.ed25519, crypto.ed25519.publicKey(seed));
+    this.kid = kidOf(crypto.sha256, this.key.publicKey);
+  }
+
+  /** Reads the memory, which is the last checkpoint itself: its own signature shows a changed bit. */
+  async remember(): Promise<Result<true>> {
+    const bytes = await this.#disk.read(this.#memory);
+    if (bytes === undefined) return ok(true);
+    const checkpoint = openCheckpoint(this.#crypto, bytes, this.key);
+    if (!checkpoint.ok) {
+      return fail("LOG_SIGNER_STATE_CORRUPT", `${this.#memory}: ${checkpoint.failure.detail}`);
+    }
+    this.#last = { size: checkpoint.value.size, root: checkpoint.value.root };
+    return ok(true);
+  }
+
+  last(): TreeHead | undefined {
+    return this.#last;
+  }
+
+  async sign({ size, root }: TreeHead, path: readonly Uint8Array[]): Promise<Result<SignedTree>> {
+    const last = this.#last;
+    if (size < 1 || (last !== undefined && size < last.size)) {
+      return fail("LOG_SIGNER_REFUSED", `expected a tree of at least ${last?.size ?? 1}, received one of ${size}`);
+    }
+    if (last !== undefined) {
+      if (size === last.size && !equalBytes(root, last.root)) {
+        return fail("LOG_SIGNER_REFUSED", `expected the root ${toHex(last.root)} at ${size}, received ${toHex(root)}`);
+      }
+      const consistent = verifyConsistency(this.#crypto.sha256, last.size, last.root, size, root, path);
+      if (!consistent.ok) return consistent;
+    }
+    const text = formatCheckpoint({ origin: this.key.name, size, root });
+    const signature = this.#signature(utf8(text));
+    const receiptSignature = this.#signature(receiptToBeSigned(this.kid, root));
+    if (signature === undefined || receiptSignature === undefined) {
+      return fail("SIGNER_FAULT", "a signature of the log's key just made does not verify");
+    }
+    const { name, id } = this.key;
+    const checkpoint = formatNote({ text, signatures: [{ name, id, signature }] });
+    // Remembered before anything is awaited, so that a second call in the meantime is held against this tree; durable
+    // before it leaves, also when it is the same tree again, since an earlier attempt may have failed half-way.
+    this.#last = { size, root };
+    const written = this.#writing.then(() => writeDurable(this.#disk, this.#memory, checkpoint, PRIVATE_MODE));
+    this.#writing = written.catch(() => undefined);
+    await written;
+    return ok({ checkpoint, receiptSignature });
+  }
+
+  signOpening(opening: Omit<Opening, "origin" | "logKey">): Result<Uint8Array> {
+    if (this.#last !== undefined) {
+      return fail("LOG_SIGNER_REFUSED", `expected no tree signed yet, received one of ${this.#last.size}`);
+    }
+    let faulty = false;
+    const whole: Opening = { ...opening, origin: this.key.name, logKey: this.key.publicKey };
+    const bytes = makeOpening(this.#crypto.sha256, whole, (message) => {
+      const signature = this.#signature(message);
+      faulty = signature === undefined;
+      return signature ?? new Uint8Array(64);
+    });
+    return faulty ? fail("SIGNER_FAULT", "a signature of the log's key just made does not verify") : ok(bytes);
+  }
+
+  /** Undefined where what was made does not verify: a flipped bit in memory can turn a signature into the key. */
+  #signature(message: Uint8Array): Uint8Array | undefined {
+    const { ed25519 } = this.#crypto;
+    const signature = ed25519.sign(message, this.#seed, this.key.publicKey);
+    return verifySignature(ed25519, signature, message, this.key.publicKey) ? signature : undefined;
+  }
+}
