@@ -1,0 +1,113 @@
+import { createHash } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { KeyStore } from "tallystick/identity/crypto";
+import { writeRelayPins } from "tallystick/sync/relay-pins";
+import { readSentMark, readToken, writeToken } from "tallystick/sync/sync";
+import { KEY_DOMAIN } from "../../hosts/board/platform.js";
+import type { LoadedEngine } from "../../hosts/simulator/board.js";
+import { buildBoardImage, laneB } from "../../hosts/simulator/lane-b.js";
+import { Simulation } from "../../hosts/simulator/simulation.js";
+import { I2CBus } from "../../hosts/simulator/world/bus.js";
+import { BME280Chip } from "../../hosts/simulator/world/chips/bme280.js";
+import type { ChipOptions } from "../../hosts/simulator/world/chips/chip.js";
+import { SHT4xChip } from "../../hosts/simulator/world/chips/sht4x.js";
+import { TMP117Chip } from "../../hosts/simulator/world/chips/tmp117.js";
+import { systemEntropy } from "../../hosts/simulator/world/entropy.js";
+import { openFlashFile } from "../../hosts/simulator/world/flash.js";
+import type { I2CChip } from "../../hosts/simulator/world/i2c.js";
+import { FileKeys, type KeyCells } from "../../hosts/simulator/world/keys.js";
+import { HttpNetwork } from "../../hosts/simulator/world/network.js";
+import { WallTime } from "../../hosts/simulator/world/time.js";
+import { type Site, weatherAt } from "../../hosts/simulator/world/weather.js";
+import { World } from "../../hosts/simulator/world/world.js";
+import packageJson from "../../package.json" with { type: "json" };
+
+/** The three boards of the demo: an application each, a chip each, and where they stand. */
+export interface DemoBoard {
+  readonly label: string;
+  readonly sensor: string;
+  readonly site: Site;
+  readonly chip: (options: ChipOptions) => I2CChip;
+}
+
+export const BOARDS: readonly DemoBoard[] = [
+  { label: "attic", sensor: "BME280", site: "attic", chip: (options) => new BME280Chip(options) },
+  { label: "cellar", sensor: "SHT4x", site: "cellar", chip: (options) => new SHT4xChip(options) },
+  { label: "greenhouse", sensor: "TMP117", site: "greenhouse", chip: (options) => new TMP117Chip(options) },
+];
+
+/** The journal's partition: as in hosts/esp32/partitions.csv. */
+const JOURNAL_BYTES = 512 * 1024;
+
+/** What provisioning writes into a board's key store. */
+export interface Provision {
+  readonly origin: string;
+  readonly deviceKey: Uint8Array;
+  /** vkey line. */
+  readonly logKey: string;
+  /** A fresh enrolment token, asked for only by a board that has none and was never enrolled. */
+  readonly token: () => Promise<Uint8Array>;
+}
+
+export interface BoardOptions {
+  readonly board: DemoBoard;
+  readonly engine: LoadedEngine;
+  readonly dataDir: string;
+  readonly relayUrl: string;
+  readonly provision: Provision;
+  readonly onPrint: (line: string) => void;
+  readonly onEnd: (what: string) => void;
+}
+
+/** Makes a board on its own flash and key files, provisions it the first time, and turns it on. */
+export async function startBoard(options: BoardOptions): Promise<Simulation> {
+  const { board, engine, relayUrl } = options;
+  const folder = join(options.dataDir, "boards", board.label);
+  mkdirSync(folder, { recursive: true });
+  const cells = new FileKeys(join(folder, "keys.json"));
+  await provision(keyStoreOf(cells), options.provision);
+  const time = new WallTime();
+  const seed = BOARDS.indexOf(board) + 1;
+  const chip = board.chip({ surroundings: weatherAt(board.site), nowMs: () => time.nowMs(), seed });
+  const application = fileURLToPath(new URL(`boards/${board.label}.ts`, import.meta.url));
+  const image = await buildBoardImage(engine, application);
+  const world = new World({
+    model: "simulator",
+    firmware: { version: packageJson.version, sha256: createHash("sha256").update(image.memory).digest() },
+    time,
+    flash: { chain: openFlashFile(join(folder, "flash.bin"), { sizeBytes: JOURNAL_BYTES }) },
+    keys: cells,
+    entropy: systemEntropy,
+    i2c: [new I2CBus([chip])],
+    network: new HttpNetwork({ origin: relayUrl }),
+  });
+  const simulation = new Simulation({
+    world,
+    lane: laneB(engine, image),
+    onPrint: options.onPrint,
+    onEnd: (end) => {
+      if (end.kind === "crash") options.onEnd(end.error instanceof Error ? end.error.message : String(end.error));
+    },
+  });
+  await simulation.powerOn();
+  return simulation;
+}
+
+async function provision(keys: KeyStore, { origin, deviceKey, logKey, token }: Provision): Promise<void> {
+  const sent = readSentMark(keys);
+  const known =
+    keys.read("seed") !== undefined || readToken(keys) !== undefined || (sent.ok && sent.value !== undefined);
+  if (known) return;
+  writeRelayPins(keys, { origin, deviceKey, logKey });
+  writeToken(keys, await token());
+}
+
+function keyStoreOf(cells: KeyCells): KeyStore {
+  return {
+    read: (name) => cells.read(KEY_DOMAIN, name),
+    write: (name, value) => cells.write(KEY_DOMAIN, name, value),
+    delete: (name) => cells.delete(KEY_DOMAIN, name),
+  };
+}

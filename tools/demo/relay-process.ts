@@ -1,0 +1,82 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const TALLYSTICK = fileURLToPath(new URL("../tallystick.mjs", import.meta.url));
+/** From its start until it says where it listens; a chain and a contract may have to be made. */
+const START_MAX_MS = 60_000;
+/** From the request to stop until it is gone. */
+const STOP_MAX_MS = 15_000;
+
+/** The relay, as a process of its own: nothing of it is shared with the boards or with whoever verifies. */
+export interface RelayProcess {
+  readonly url: string;
+  /** Ends it as an operator would (SIGTERM); it finishes what it began. */
+  stop(): Promise<void>;
+  /** Resolves when it ended by itself, with why. */
+  readonly ended: Promise<string>;
+}
+
+export async function startRelay(dataDir: string, port: number): Promise<RelayProcess> {
+  const child = spawn(
+    process.execPath,
+    [TALLYSTICK, "relay", "--data", dataDir, "--port", String(port), "--ledger", "dev", "--json"],
+    {
+      stdio: ["ignore", "pipe", "pipe"],
+      // An interrupt from the terminal reaches the whole group: the demo stops the relay itself, in its order.
+      detached: true,
+    },
+  );
+  const complaints: string[] = [];
+  createInterface({ input: child.stderr! }).on("line", (line) => {
+    complaints.push(line);
+    if (complaints.length > 20) complaints.shift();
+  });
+  const ended = once(child, "exit").then(([code, signal]) => {
+    const last = complaints.length > 0 ? `: ${complaints.join("\n")}` : "";
+    return `the relay ended with ${signal ?? `status ${code}`}${last}`;
+  });
+  const url = await Promise.race([listening(child), ended.then((why) => Promise.reject(new Error(why))), late(child)]);
+  return { url, ended, stop: () => stop(child, ended) };
+}
+
+/** The relay's first line of output says where it listens. */
+async function listening(child: ChildProcess): Promise<string> {
+  const lines = createInterface({ input: child.stdout! });
+  for await (const line of lines) {
+    const message = parse(line);
+    if (typeof message?.url === "string") {
+      lines.on("line", () => {});
+      child.stdout!.resume();
+      return message.url;
+    }
+  }
+  return new Promise(() => {});
+}
+
+function parse(line: string): { url?: unknown } | undefined {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+function late(child: ChildProcess): Promise<never> {
+  return new Promise((_, reject) => {
+    const timer = setTimeout(() => {
+      child.kill("SIGKILL");
+      reject(new Error(`the relay did not start within ${START_MAX_MS / 1000} s`));
+    }, START_MAX_MS);
+    timer.unref();
+  });
+}
+
+async function stop(child: ChildProcess, ended: Promise<string>): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MAX_MS);
+  await ended;
+  clearTimeout(timer);
+}
