@@ -1,0 +1,87 @@
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import type { Identity } from "tallystick/identity/identity";
+import { makeAcknowledgement, type Position, type Request } from "tallystick/sync/messages";
+import type { Ladder } from "./store/ladder.js";
+import type { Store, StoredDevice, StoredRecord } from "./store/store.js";
+
+/** The relay's signed promise to a device: how far its chain has climbed, and by when it will be logged. */
+
+/** A checkpoint that is signed, locked and published. */
+export interface PublishedCheckpoint {
+  readonly size: number;
+  /** The whole note. */
+  readonly note: string;
+}
+
+/** What acknowledgements need of the log. */
+export interface CheckpointSource {
+  /** The newest checkpoint that has been published. */
+  published(): PublishedCheckpoint;
+  /** RFC 9162 consistency path between two published sizes, `oldSize` ≤ `size`. */
+  consistency(oldSize: number, size: number): Promise<Result<Uint8Array[]>>;
+}
+
+export interface AcknowledgerOptions {
+  readonly store: Store;
+  readonly ladder: Ladder;
+  readonly log: CheckpointSource;
+  readonly identity: Identity;
+  readonly nowMs: () => number;
+  /** Seconds from a record's receipt to a checkpoint that covers it, at the most: as the log's opening states. */
+  readonly logWithinS: number;
+}
+
+/**
+ * The device knows a larger log than this relay has: the relay was set back, and nothing that it says now can be
+ * proved consistent with what the device has seen. RELAY_BEHIND.
+ */
+export function checkPinned(log: CheckpointSource, request: Request): Failure | undefined {
+  const { size } = log.published();
+  if (request.pinnedSize <= size) return undefined;
+  return fail("RELAY_BEHIND", `expected a pinned size of at most ${size}, received ${request.pinnedSize}`).failure;
+}
+
+/**
+ * The signed acknowledgement for `device`, whose stored chain is durable when this is called. The log's own codes where
+ * its files are damaged; throws where signing fails.
+ */
+export async function acknowledge(
+  options: AcknowledgerOptions,
+  device: StoredDevice,
+  request: Request,
+): Promise<Result<Uint8Array>> {
+  const { store, ladder, log, identity } = options;
+  // One checkpoint for all that follows: the sequencer may publish another while the path is read.
+  const checkpoint = log.published();
+  const consistency = await log.consistency(request.pinnedSize, checkpoint.size);
+  if (!consistency.ok) return consistency;
+  const head = store.head(device.device);
+  const logged = store.lastInLog(device.device, checkpoint.size);
+  const final = store.lastInLog(device.device, Math.min(ladder.sizeAt("final"), checkpoint.size));
+  const waits = logged === undefined || logged.seq < head.seq;
+  const acknowledgement = makeAcknowledgement(
+    identity.kid,
+    {
+      kid: device.kid,
+      nonce: request.nonce,
+      received: positionOf(head),
+      ...(logged && { logged: positionOf(logged) }),
+      ...(final && { final: positionOf(final) }),
+      ...(waits && { logByS: Math.ceil(head.receivedAtMs / 1000) + options.logWithinS }),
+      checkpoint: checkpoint.note,
+      consistency: consistency.value,
+      pinnedSize: request.pinnedSize,
+      timeMs: options.nowMs(),
+    },
+    (bytes) => {
+      const signature = identity.sign(bytes);
+      if (!signature.ok) throw new Error(signature.failure.detail);
+      return signature.value;
+    },
+  );
+  return ok(acknowledgement);
+}
+
+function positionOf({ seq, id }: StoredRecord): Position {
+  return { seq, id };
+}

@@ -1,0 +1,171 @@
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import Sqlite from "better-sqlite3";
+import { fail, ok, type Result } from "tallystick/codes/codes";
+
+/** The relay's data folder: which files it has, who may use it, and which relay it is. */
+
+export interface FolderPaths {
+  readonly identity: string;
+  readonly lock: string;
+  readonly deviceFacingKey: string;
+  readonly store: string;
+  readonly log: string;
+  readonly logKey: string;
+  readonly logPublic: string;
+  readonly ledger: string;
+  /** There while a new relay is being made. */
+  readonly beginning: string;
+}
+
+export function pathsOf(folder: string): FolderPaths {
+  return {
+    identity: join(folder, "relay.json"),
+    lock: join(folder, "relay.lock"),
+    deviceFacingKey: join(folder, "device-facing.key"),
+    store: join(folder, "store.sqlite"),
+    log: join(folder, "log"),
+    logKey: join(folder, "log", "key"),
+    logPublic: join(folder, "log", "public"),
+    ledger: join(folder, "ledger"),
+    beginning: join(folder, "beginning"),
+  };
+}
+
+/** Which relay the folder is of. Written last at initialisation, so that its presence means: all the rest was made. */
+export interface RelayIdentity {
+  readonly format: 1;
+  readonly origin: string;
+  /** Device-facing public key, lower-case hexadecimal. */
+  readonly publicKey: string;
+  /** The log's verifier key line. */
+  readonly logKey: string;
+  /** Seconds within which an acknowledged record is in a checkpoint, as the log's opening states. */
+  readonly logWithinS: number;
+}
+
+/** DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, RELAY_FOREIGN. */
+export function readIdentity(folder: string): Result<RelayIdentity> {
+  const { identity } = pathsOf(folder);
+  if (!existsSync(identity)) {
+    const found = existsSync(folder) ? readdirSync(folder).filter((name) => !isLockFile(name)) : [];
+    return found.length === 0
+      ? fail("DATA_FOLDER_BLANK", `expected a relay's data in ${folder}, found nothing`)
+      : fail("DATA_FOLDER_INCOMPLETE", `expected relay.json in ${folder}, found ${found.join(", ")}`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(identity, "utf8"));
+  } catch (error) {
+    return fail("RELAY_FOREIGN", `${identity} is not JSON: ${(error as Error).message}`);
+  }
+  return isIdentity(value)
+    ? ok(value)
+    : fail("RELAY_FOREIGN", `expected format 1, origin, publicKey, logKey and logWithinS in ${identity}`);
+}
+
+function isIdentity(value: unknown): value is RelayIdentity {
+  if (typeof value !== "object" || value === null) return false;
+  const { format, origin, publicKey, logKey, logWithinS } = value as Record<string, unknown>;
+  const texts = [origin, publicKey, logKey].every((field) => typeof field === "string" && field !== "");
+  return format === 1 && texts && Number.isSafeInteger(logWithinS);
+}
+
+/** Marks the folder as one in which a relay is being made: until the mark is gone nothing in it was ever used. */
+export function beginFolder(folder: string): void {
+  writeDurably(pathsOf(folder).beginning, "a new relay is being made here\n", 0o644);
+}
+
+/** The end of making a relay: from here on the folder is one, and nothing in it is ever made anew. */
+export function finishFolder(folder: string, identity: RelayIdentity): void {
+  const paths = pathsOf(folder);
+  writeDurably(paths.identity, `${JSON.stringify(identity, null, 2)}\n`, 0o644);
+  rmSync(paths.beginning, { force: true });
+}
+
+/** Clears away what an interrupted start began; true where the folder is blank afterwards. */
+export function isBlank(folder: string): boolean {
+  const paths = pathsOf(folder);
+  if (existsSync(paths.beginning) && !existsSync(paths.identity)) {
+    const made = [paths.deviceFacingKey, paths.store, `${paths.store}-wal`, `${paths.store}-shm`, paths.log];
+    for (const path of made) rmSync(path, { recursive: true, force: true });
+    rmSync(paths.beginning);
+  }
+  return readdirSync(folder).every(isLockFile);
+}
+
+/** Writes a whole new file that is there, or is not, after a power cut: temporary file, fsync, rename, fsync of the folder. */
+export function writeDurably(path: string, content: string | Uint8Array, mode: number): void {
+  const temporary = `${path}.new`;
+  const file = openSync(temporary, "w", mode);
+  try {
+    if (typeof content === "string") writeSync(file, content);
+    else writeSync(file, content);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(temporary, path);
+  const folder = openSync(join(path, ".."), "r");
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** Makes the folder where it is missing, and sees that it can be written. DATA_FOLDER_UNWRITABLE. */
+export function prepareFolder(folder: string): Result<void> {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+    return ok(undefined);
+  } catch (error) {
+    return fail("DATA_FOLDER_UNWRITABLE", (error as Error).message);
+  }
+}
+
+/** Held while a relay runs on a folder. */
+export interface FolderLock {
+  release(): void;
+}
+
+/**
+ * Takes the folder for this process alone. The lock is SQLite's lock on an empty file: the operating system gives it
+ * up when the process dies, however it dies, so that there is no stale lock to remove. DATA_FOLDER_LOCKED.
+ */
+export function lockFolder(folder: string): Result<FolderLock> {
+  const path = pathsOf(folder).lock;
+  let database: Sqlite.Database | undefined;
+  try {
+    database = new Sqlite(path, { timeout: 0 });
+    database.exec("BEGIN EXCLUSIVE");
+    const held = database;
+    return ok({ release: () => held.close() });
+  } catch (error) {
+    database?.close();
+    if (!(error instanceof Sqlite.SqliteError)) throw error;
+    if (error.code === "SQLITE_BUSY") return fail("DATA_FOLDER_LOCKED", `${path} is held by another process`);
+    if (error.code === "SQLITE_NOTADB")
+      return fail("DATA_FOLDER_UNWRITABLE", `${path} is not the relay's: make sure that no relay runs and remove it`);
+    return fail("DATA_FOLDER_UNWRITABLE", `${path}: ${error.message}`);
+  }
+}
+
+/** SQLite keeps a journal beside the file that it has locked. */
+function isLockFile(name: string): boolean {
+  return name === "relay.lock" || name === "relay.lock-journal";
+}

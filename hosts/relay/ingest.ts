@@ -1,0 +1,149 @@
+import { equalBytes, toHex } from "tallystick/bytes/bytes";
+import { follow, type Head, headOf } from "tallystick/chain/chain";
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import type { Crypto } from "tallystick/identity/crypto";
+import { verifySignature } from "tallystick/identity/ed25519";
+import { kidOf } from "tallystick/identity/key";
+import { CborReader } from "tallystick/record/cbor";
+import { checkPayload } from "tallystick/record/payload";
+import { Kind, parseRecord, type Record, recordId, toBeSigned } from "tallystick/record/record";
+import { BATCH_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
+import type { Refusal } from "./problem.js";
+import {
+  type NewRecord,
+  type Store,
+  type StoredDevice,
+  type StoredRecord,
+  StoredRecordDamaged,
+} from "./store/store.js";
+
+/**
+ * A batch of records of one known device: parse strictly → verify the signature by the one rule → check the chain →
+ * store, in one durable transaction. Whoever sent the batch is acknowledged only after this has returned.
+ *
+ * It is taken in order up to the first record that does not fit; nothing of that record enters the chain.
+ */
+
+export interface IngestOptions {
+  readonly store: Store;
+  readonly crypto: Crypto;
+  /** Wall time in milliseconds since 1970. */
+  readonly nowMs: () => number;
+}
+
+export interface Ingested {
+  /** Records that the chain grew by. */
+  readonly stored: number;
+  /** Records that were held already, byte for byte. */
+  readonly repeated: number;
+  /** Why the record after these was not taken; undefined where all were. */
+  readonly refusal: Refusal | undefined;
+}
+
+/** The request item that a batch begins with, and what follows it. MESSAGE_MALFORMED, CBOR_INVALID, BODY_TOO_LARGE. */
+export function openBatch(body: Uint8Array): Result<{ readonly request: Request; readonly records: Uint8Array }> {
+  if (body.length > BATCH_MAX_BYTES)
+    return fail("BODY_TOO_LARGE", `expected at most ${BATCH_MAX_BYTES} bytes, received ${body.length}`);
+  const reader = new CborReader(body);
+  const first = reader.item();
+  if (!first.ok) return first;
+  const request = readRequest(body.subarray(0, reader.offset));
+  return request.ok ? ok({ request: request.value, records: body.subarray(reader.offset) }) : request;
+}
+
+/** Takes a CBOR sequence of records of `device`. Throws what the database throws; then nothing was stored. */
+export function ingest(options: IngestOptions, device: StoredDevice, sequence: Uint8Array): Ingested {
+  const { store, crypto } = options;
+  const reader = new CborReader(sequence);
+  const fresh: NewRecord[] = [];
+  let head = headOfStored(crypto, store.head(device.device));
+  let repeated = 0;
+  let fork: NewRecord | undefined;
+  let refusal: Refusal | undefined;
+  while (!reader.atEnd && !refusal) {
+    const start = reader.offset;
+    const item = reader.item();
+    const record = item.ok ? parseRecord(sequence.subarray(start, reader.offset)) : item;
+    if (!record.ok) {
+      refusal = record;
+      break;
+    }
+    const id = recordId(crypto.sha256, record.value.bytes);
+    const held = heldAt(store, device, fresh, record.value);
+    if (held && equalBytes(held, id)) {
+      repeated++;
+      continue;
+    }
+    const checked = checkRecord(crypto, device, record.value);
+    if (!checked.ok) refusal = checked;
+    else if (held) {
+      fork = newRecord(record.value, id);
+      refusal = forkRefusal(record.value.header.seq, held, id);
+    } else {
+      const next = follow(crypto.sha256, head, record.value);
+      if (next.ok) {
+        fresh.push(newRecord(record.value, id));
+        head = next.value;
+      } else refusal = chainRefusal(next.failure, head, record.value);
+    }
+  }
+  if (fresh.length > 0 || fork)
+    store.transaction(() => {
+      const nowMs = options.nowMs();
+      store.append(device.device, fresh, nowMs);
+      if (fork) store.keepFork(device.device, fork, nowMs);
+    });
+  return { stored: fresh.length, repeated, refusal };
+}
+
+/** Whose record it is, its signature and its payload: all that does not depend on the chain. */
+export function checkRecord(
+  crypto: Crypto,
+  { kid, publicKey }: { readonly kid: Uint8Array; readonly publicKey: Uint8Array },
+  record: Record,
+): Result<void> {
+  if (!equalBytes(record.header.kid, kid))
+    return fail("KEY_MISMATCH", `expected kid ${toHex(kid)}, received ${toHex(record.header.kid)}`);
+  if (!verifySignature(crypto.ed25519, record.signature, toBeSigned(record), publicKey))
+    return fail("SIGNATURE_INVALID", `the record at seq ${record.header.seq} is not signed by ${toHex(kid)}`);
+  return checkPayload(record, (key) => kidOf(crypto.sha256, key));
+}
+
+export function newRecord(record: Record, id: Uint8Array): NewRecord {
+  const { seq, kind } = record.header;
+  return { seq, id, bytes: record.bytes, closesChain: kind === Kind.rotate };
+}
+
+/** A fork's refusal tells both ids, so that the sender learns which branch stands. */
+export function forkRefusal(seq: number, held: Uint8Array, received: Uint8Array): Refusal {
+  const members = { held: toHex(held), received: toHex(received), seq };
+  return {
+    ...fail("CHAIN_FORK", `at seq ${seq} record ${members.held} is held, received ${members.received}`),
+    members,
+  };
+}
+
+function chainRefusal(failure: Failure, head: Head, record: Record): Refusal {
+  if (failure.code !== "CHAIN_GAP") return { failure };
+  return { failure, members: { expected_seq: head.seq + 1, received_seq: record.header.seq } };
+}
+
+/** The id of the record that stands at the position of `record`, if one does. */
+function heldAt(
+  store: Store,
+  { device }: StoredDevice,
+  fresh: readonly NewRecord[],
+  record: Record,
+): Uint8Array | undefined {
+  const { seq } = record.header;
+  const first = fresh[0];
+  if (first && seq >= first.seq) return fresh[seq - first.seq]?.id;
+  return store.recordAt(device, seq)?.id;
+}
+
+function headOfStored(crypto: Crypto, stored: StoredRecord): Head {
+  const record = parseRecord(stored.bytes);
+  if (!record.ok || !equalBytes(recordId(crypto.sha256, stored.bytes), stored.id))
+    throw new StoredRecordDamaged(stored);
+  return headOf(crypto.sha256, record.value);
+}

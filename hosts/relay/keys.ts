@@ -1,0 +1,55 @@
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { fromHex, toHex } from "tallystick/bytes/bytes";
+import { fail, ok, type Result } from "tallystick/codes/codes";
+import type { Crypto, Entropy, KeyStore } from "tallystick/identity/crypto";
+import { Identity } from "tallystick/identity/identity";
+import { writeDurably } from "./folder.js";
+
+/**
+ * The relay's device-facing key: devices pin it and take acknowledgements of no other. It is not the log's key, so that
+ * neither can stand in for the other. One file of the seed in hexadecimal, for its owner alone to read.
+ */
+
+const KEY_FILE_MODE = 0o600;
+
+/** Randomness of the operating system's generator. */
+export const systemEntropy: Entropy = { bytes: (length) => new Uint8Array(randomBytes(length)) };
+
+/** Makes the key of a new relay. KEY_EXISTS where the file is there. */
+export function createDeviceFacingKey(path: string, crypto: Crypto): Result<Identity> {
+  return Identity.create({ keys: new KeyFile(path), crypto, entropy: systemEntropy });
+}
+
+/** The key of an existing relay. RELAY_KEY_MISSING, RELAY_KEY_UNSAFE, KEY_UNREADABLE; never a new one. */
+export function openDeviceFacingKey(path: string, crypto: Crypto): Result<Identity> {
+  if (!existsSync(path)) return fail("RELAY_KEY_MISSING", `expected the device-facing key ${path}`);
+  const mode = statSync(path).mode & 0o777;
+  if (process.platform !== "win32" && (mode & 0o077) !== 0)
+    return fail("RELAY_KEY_UNSAFE", `expected mode 600 of ${path}, found ${mode.toString(8)}`);
+  const identity = Identity.open({ keys: new KeyFile(path), crypto });
+  if (!identity.ok) return identity;
+  return identity.value ? ok(identity.value) : fail("RELAY_KEY_MISSING", `expected the device-facing key ${path}`);
+}
+
+class KeyFile implements KeyStore {
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** No bytes where the file holds something else, which is no seed to anyone. */
+  read(): Uint8Array | undefined {
+    if (!existsSync(this.#path)) return undefined;
+    return fromHex(readFileSync(this.#path, "ascii").trim()) ?? new Uint8Array(0);
+  }
+
+  write(_name: string, value: Uint8Array): void {
+    writeDurably(this.#path, `${toHex(value)}\n`, KEY_FILE_MODE);
+  }
+
+  delete(): void {
+    throw new Error("the relay's key is never deleted by the relay");
+  }
+}

@@ -1,0 +1,90 @@
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import type { Sha256 } from "tallystick/identity/crypto";
+import { foldPeaks, peakAddresses } from "tallystick/merkle/merkle";
+import { nodeDisk } from "./log/disk.js";
+import type { Log } from "./log/log.js";
+import { TileStore } from "./log/tiles.js";
+
+/** Keeps the log going while the relay runs: new records enter it in rounds, and a failed round is tried again. */
+
+/** Least time between two checkpoints. */
+export const BATCH_INTERVAL_MS = 1000;
+
+export interface PublicationOptions {
+  readonly log: Log;
+  readonly intervalMs: number;
+  /** Wall time in milliseconds since 1970. */
+  readonly nowMs: () => number;
+  readonly onFailure: (failure: Failure) => void;
+  /** What no retry helps against: damage, or a fault of our own. */
+  readonly onFault: (error: unknown) => void;
+}
+
+export class Publication {
+  /** Why the last round failed; undefined while rounds succeed. */
+  failure: Failure | undefined;
+  #failingSinceMs = 0;
+  readonly #options: PublicationOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: PublicationOptions) {
+    this.#options = options;
+  }
+
+  /** There are records to log: they will be, within an interval. */
+  wake(): void {
+    if (this.#timer || this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.#round();
+    }, this.#options.intervalMs);
+  }
+
+  /**
+   * What has kept the log from advancing for half of the time within which it promises to: a record that is taken in
+   * now would be promised what nobody can tell will be kept.
+   */
+  overdue(nowMs: number, logWithinMs: number): Failure | undefined {
+    return this.failure && nowMs - this.#failingSinceMs > logWithinMs / 2 ? this.failure : undefined;
+  }
+
+  async #round(): Promise<void> {
+    if (this.#closed) return;
+    try {
+      const result = await this.#options.log.sequence();
+      if (!result.ok && this.failure === undefined) this.#failingSinceMs = this.#options.nowMs();
+      this.failure = result.ok ? undefined : result.failure;
+      if (result.ok) return;
+      this.#options.onFailure(result.failure);
+      this.wake();
+    } catch (error) {
+      this.#options.onFault(error);
+    }
+  }
+
+  /** Logs what is durable now and stops. A failure is told, not thrown: what is not logged is logged at the next start. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    // A run under way may have looked before the last record came: only the second is sure to have seen all.
+    await this.#round();
+    await this.#round();
+    this.#closed = true;
+    clearTimeout(this.#timer);
+  }
+}
+
+/** The log's root at an earlier size, out of its published tiles. LOG_ENTRY_UNKNOWN beyond its end. */
+export async function rootAt(
+  sha256: Sha256,
+  log: Log,
+  publicFolder: string,
+  size: number,
+): Promise<Result<Uint8Array>> {
+  const head = log.head;
+  if (size > head.size) return fail("LOG_ENTRY_UNKNOWN", `expected a size of at most ${head.size}, received ${size}`);
+  if (size === head.size) return ok(head.root);
+  const addresses = peakAddresses(size);
+  const nodes = await new TileStore(nodeDisk, sha256, publicFolder).nodes([addresses], head.size);
+  return nodes.ok ? ok(foldPeaks(sha256, addresses.map(nodes.value))) : nodes;
+}

@@ -1,0 +1,360 @@
+import { existsSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import type { FastifyInstance } from "fastify";
+import { type Logger, pino } from "pino";
+import { toHex } from "tallystick/bytes/bytes";
+import { explain, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import type { Identity } from "tallystick/identity/identity";
+import { formatVerifierKey } from "tallystick/log/note";
+import { Challenges } from "./challenge.js";
+import { relayCrypto as crypto } from "./crypto.js";
+import type { CollectedEvidence } from "./evidence.js";
+import {
+  beginFolder,
+  type FolderLock,
+  finishFolder,
+  isBlank,
+  lockFolder,
+  pathsOf,
+  prepareFolder,
+  type RelayIdentity,
+  readIdentity,
+} from "./folder.js";
+import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
+import { Log } from "./log/log.js";
+import type { Refusal } from "./problem.js";
+import { BATCH_INTERVAL_MS, Publication } from "./publication.js";
+import { deviceRoutes } from "./routes/devices.js";
+import { logRoutes } from "./routes/log.js";
+import { recordRoutes } from "./routes/records.js";
+import { type ReadyView, relayRoutes } from "./routes/relay.js";
+import { syncRoutes } from "./routes/sync.js";
+import { createServer, recordMethods, refuseOtherMethods } from "./server.js";
+import { createDatabase, isCorruption } from "./store/database.js";
+import { LogDiffers, StoreEntries } from "./store/entries.js";
+import { Ladder } from "./store/ladder.js";
+import { Store, StoredRecordDamaged } from "./store/store.js";
+
+/** One relay: store, log, ingest and server over one data folder, made from one options object. */
+
+/** Seconds from a record's receipt to a checkpoint that covers it, at the most, as a new relay's opening promises. */
+export const LOG_WITHIN_S = 600;
+
+export interface InitialiseOptions {
+  /** Name of the relay and of its log: a URL without its scheme, such as `relay.example/attic`. */
+  readonly origin: string;
+  readonly logWithinS?: number;
+  /** For people, in the log's opening: who runs the relay, and by what rules. */
+  readonly policy?: string;
+}
+
+export interface RelayOptions {
+  readonly dataDir: string;
+  /** The name that the folder's relay must have; default whatever it has. */
+  readonly origin?: string;
+  /** Default 127.0.0.1: reaching further is for the operator to say. */
+  readonly host?: string;
+  /** Default 0, any free one. */
+  readonly port?: number;
+  readonly logger?: Logger;
+  /** Least milliseconds between two checkpoints. */
+  readonly batchIntervalMs?: number;
+  /** Wall time in milliseconds since 1970. */
+  readonly nowMs?: () => number;
+  /** Makes the evidence file that `GET /v1/records/{id}/evidence` answers. */
+  readonly composeEvidence?: (collected: CollectedEvidence) => Uint8Array;
+}
+
+export class Relay {
+  /** Where it listens, `http://host:port`. */
+  readonly url: string;
+  readonly identity: RelayIdentity;
+  readonly store: Store;
+  readonly log: Log;
+  readonly #parts: Parts;
+  #closing: Promise<void> | undefined;
+
+  private constructor(parts: Parts, url: string) {
+    this.#parts = parts;
+    this.url = url;
+    this.identity = parts.relayIdentity;
+    this.store = parts.store;
+    this.log = parts.log;
+  }
+
+  /**
+   * Makes a new relay in a blank folder: its keys, its database, its log with leaf 0. An act of setting up, never an
+   * answer to an error. DATA_FOLDER_TAKEN, DATA_FOLDER_UNWRITABLE, DATA_FOLDER_LOCKED, and the log's own codes.
+   */
+  static async initialise(dataDir: string, options: InitialiseOptions): Promise<Result<RelayIdentity>> {
+    const prepared = prepareFolder(dataDir);
+    if (!prepared.ok) return prepared;
+    const lock = lockFolder(dataDir);
+    if (!lock.ok) return lock;
+    try {
+      if (!isBlank(dataDir)) return fail("DATA_FOLDER_TAKEN", `expected a blank folder, found files in ${dataDir}`);
+      return await make(dataDir, options);
+    } finally {
+      lock.value.release();
+    }
+  }
+
+  /** Starts the relay of an existing folder, or says in one failure why it does not; then everything is as it was. */
+  static async open(options: RelayOptions): Promise<Result<Relay>> {
+    const undo: (() => void | Promise<void>)[] = [];
+    const opened = await openParts(options, undo);
+    const listening = opened.ok ? await listen(opened.value.app, options) : opened;
+    if (opened.ok && listening.ok) {
+      const relay = new Relay(opened.value, listening.value);
+      opened.value.publication.wake();
+      opened.value.logger.info(
+        { url: relay.url, origin: relay.identity.origin, entries: relay.log.head.size },
+        "relay",
+      );
+      return ok(relay);
+    }
+    for (const step of undo.reverse()) await step();
+    return listening as Result<never>;
+  }
+
+  /** Finishes what is under way, logs what was received, and lets go of everything. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { app, health, publication, log, store, lock, logger } = this.#parts;
+    health.stopping = true;
+    await app.close();
+    await publication.close();
+    await log.close();
+    store.close();
+    lock.release();
+    logger.info("stopped");
+  }
+}
+
+interface Parts {
+  readonly relayIdentity: RelayIdentity;
+  readonly lock: FolderLock;
+  readonly store: Store;
+  readonly log: Log;
+  readonly publication: Publication;
+  readonly app: FastifyInstance;
+  readonly health: Health;
+  readonly logger: Logger;
+}
+
+/** What keeps the relay from taking records in. */
+interface Health {
+  stopping: boolean;
+  /** Damage that was found while running: nothing is taken in until someone has looked. */
+  fault: Failure | undefined;
+}
+
+async function make(dataDir: string, options: InitialiseOptions): Promise<Result<RelayIdentity>> {
+  const paths = pathsOf(dataDir);
+  const logWithinS = options.logWithinS ?? LOG_WITHIN_S;
+  beginFolder(dataDir);
+  const identity = createDeviceFacingKey(paths.deviceFacingKey, crypto);
+  if (!identity.ok) return identity;
+  const database = createDatabase(paths.store);
+  if (!database.ok) return database;
+  const store = new Store(database.value);
+  const log = await Log.open(paths.log, {
+    origin: options.origin,
+    crypto,
+    entropy: systemEntropy,
+    source: new StoreEntries(store, crypto, Date.now),
+    opening: { relayKey: identity.value.publicKey, logWithinS, policy: options.policy ?? "" },
+  });
+  if (log.ok) await log.value.close();
+  store.close();
+  if (!log.ok) return log;
+  const relayIdentity: RelayIdentity = {
+    format: 1,
+    origin: options.origin,
+    publicKey: toHex(identity.value.publicKey),
+    logKey: formatVerifierKey(log.value.key),
+    logWithinS,
+  };
+  finishFolder(dataDir, relayIdentity);
+  return ok(relayIdentity);
+}
+
+/** Opens everything but the port. What must be closed again is pushed on `undo` as it is opened. */
+async function openParts(options: RelayOptions, undo: (() => void | Promise<void>)[]): Promise<Result<Parts>> {
+  const { dataDir, nowMs = Date.now, logger = pino({ level: "silent" }) } = options;
+  const paths = pathsOf(dataDir);
+  const relayIdentity = readIdentity(dataDir);
+  if (!relayIdentity.ok) return relayIdentity;
+  const { origin, logWithinS } = relayIdentity.value;
+  if (options.origin !== undefined && options.origin !== origin)
+    return fail("RELAY_FOREIGN", `expected the relay ${options.origin} in ${dataDir}, found ${origin}`);
+  const prepared = prepareFolder(dataDir);
+  if (!prepared.ok) return prepared;
+  const lock = lockFolder(dataDir);
+  if (!lock.ok) return lock;
+  undo.push(() => lock.value.release());
+
+  const identity = openDeviceFacingKey(paths.deviceFacingKey, crypto);
+  if (!identity.ok) return identity;
+  if (toHex(identity.value.publicKey) !== relayIdentity.value.publicKey)
+    return fail("RELAY_FOREIGN", `${paths.deviceFacingKey} is not the key that ${paths.identity} names`);
+  // Beside existing data the log must not begin anew.
+  if (!existsSync(paths.logKey)) return fail("RELAY_KEY_MISSING", `expected the log's key ${paths.logKey}`);
+
+  const store = Store.open(paths.store);
+  if (!store.ok) return store;
+  undo.push(() => store.value.close());
+  const ladder = new Ladder(store.value.database);
+  const health: Health = { stopping: false, fault: undefined };
+  const onFault = (error: unknown): void => {
+    health.fault ??= damageOf(error);
+    logger.error({ err: error }, health.fault ? explain(health.fault) : "fault");
+  };
+
+  const log = await openLog(relayIdentity.value, identity.value, store.value, ladder, options);
+  if (!log.ok) return log;
+  undo.push(() => log.value.close());
+  ladder.logged(log.value.head, nowMs());
+
+  const publication = new Publication({
+    log: log.value,
+    intervalMs: options.batchIntervalMs ?? BATCH_INTERVAL_MS,
+    nowMs,
+    onFailure: (failure) => logger.warn(failure, "the log did not advance"),
+    onFault,
+  });
+  const app = createServer({ logger, onFault, isStopping: () => health.stopping });
+  undo.push(() => app.close());
+  const parts = { relayIdentity: relayIdentity.value, lock: lock.value, store: store.value, log: log.value };
+  addRoutes(app, { ...parts, identity: identity.value, ladder, publication, health, nowMs, options, logWithinS });
+  return ok({ ...parts, publication, app, health, logger });
+}
+
+async function openLog(
+  { origin, logKey, logWithinS }: RelayIdentity,
+  identity: Identity,
+  store: Store,
+  ladder: Ladder,
+  { dataDir, nowMs = Date.now, logger }: RelayOptions,
+): Promise<Result<Log>> {
+  try {
+    const log = await Log.open(pathsOf(dataDir).log, {
+      origin,
+      crypto,
+      entropy: systemEntropy,
+      source: new StoreEntries(store, crypto, nowMs),
+      opening: { relayKey: identity.publicKey, logWithinS, policy: "" },
+      onCheckpoint: (head) => {
+        ladder.logged(head, nowMs());
+        logger?.info({ size: head.size }, "checkpoint");
+      },
+    });
+    if (!log.ok || formatVerifierKey(log.value.key) === logKey) return log;
+    await log.value.close();
+    return fail("RELAY_FOREIGN", `the log's key is ${formatVerifierKey(log.value.key)}, relay.json names ${logKey}`);
+  } catch (error) {
+    if (error instanceof LogDiffers) return fail("RELAY_FOREIGN", error.message);
+    const damage = damageOf(error);
+    if (damage) return { ok: false, failure: damage };
+    throw error;
+  }
+}
+
+/** The failure that an error stands for, where it shows that stored bytes are damaged. */
+function damageOf(error: unknown): Failure | undefined {
+  if (error instanceof StoredRecordDamaged) return fail("STORE_CORRUPT", error.message).failure;
+  if (isCorruption(error)) return fail("STORE_CORRUPT", (error as Error).message).failure;
+  return undefined;
+}
+
+interface RouteParts extends Pick<Parts, "relayIdentity" | "store" | "log" | "publication" | "health"> {
+  readonly identity: Identity;
+  readonly ladder: Ladder;
+  readonly nowMs: () => number;
+  readonly logWithinS: number;
+  readonly options: RelayOptions;
+}
+
+function addRoutes(app: FastifyInstance, parts: RouteParts): void {
+  const { store, log, ladder, identity, publication, health, relayIdentity, nowMs, logWithinS, options } = parts;
+  const taken = recordMethods(app);
+  const { origin } = relayIdentity;
+  const pins = { origin, public_key: relayIdentity.publicKey, log_key: relayIdentity.logKey, log_within_s: logWithinS };
+  syncRoutes(app, {
+    store,
+    crypto,
+    nowMs,
+    origin,
+    challenges: new Challenges(nowMs),
+    ladder,
+    identity,
+    log: {
+      published: () => ({ size: log.head.size, note: Buffer.from(log.head.checkpoint).toString("utf8") }),
+      consistency: (oldSize, size) => log.consistency(oldSize, size),
+    },
+    logWithinS,
+    onStored: () => publication.wake(),
+    refusal: (): Refusal | undefined => {
+      const failure = health.fault ?? publication.overdue(nowMs(), logWithinS * 1000);
+      return failure && { failure, retryAfterS: UNWELL_RETRY_AFTER_S };
+    },
+  });
+  deviceRoutes(app, { store, ladder, crypto });
+  const composeEvidence = options.composeEvidence;
+  recordRoutes(app, {
+    store,
+    ladder,
+    crypto,
+    log,
+    relayKey: identity.publicKey,
+    anchorsFor: () => [],
+    composeEvidence,
+  });
+  logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic });
+  relayRoutes(app, {
+    describe: () => pins,
+    checkReady: (): { failure: Failure } | ReadyView => {
+      const failure = health.fault ?? publication.failure ?? beat(store, nowMs());
+      if (failure) return { failure };
+      return {
+        ready: true,
+        log_size: log.head.size,
+        submitted_size: ladder.sizeAt("submitted"),
+        final_size: ladder.sizeAt("final"),
+      };
+    },
+  });
+  refuseOtherMethods(app, new Map(taken));
+}
+
+const UNWELL_RETRY_AFTER_S = 30;
+
+function beat(store: Store, nowMs: number): Failure | undefined {
+  try {
+    store.beat(nowMs);
+    return undefined;
+  } catch (error) {
+    return fail("STORE_FAILED", (error as Error).message).failure;
+  }
+}
+
+/** PORT_TAKEN, ADDRESS_UNUSABLE. */
+async function listen(app: FastifyInstance, options: RelayOptions): Promise<Result<string>> {
+  const { host = "127.0.0.1", port = 0 } = options;
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "EADDRINUSE") return fail("PORT_TAKEN", `port ${port} of ${host}`);
+    if (code === undefined || !["EACCES", "EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"].includes(code))
+      throw error;
+    return fail("ADDRESS_UNUSABLE", `${host} port ${port}: ${code}`);
+  }
+  const address = app.server.address() as AddressInfo;
+  const shown = address.family === "IPv6" ? `[${address.address}]` : address.address;
+  return ok(`http://${shown}:${address.port}`);
+}

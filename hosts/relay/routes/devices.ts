@@ -1,0 +1,128 @@
+import type { FastifyInstance } from "fastify";
+import { fromHex, toHex } from "tallystick/bytes/bytes";
+import { fail } from "tallystick/codes/codes";
+import type { Crypto } from "tallystick/identity/crypto";
+import { didKey } from "tallystick/identity/key";
+import { readGenesis } from "tallystick/record/payload";
+import { parseRecord } from "tallystick/record/record";
+import Type from "typebox";
+import { Refused } from "../problem.js";
+import type { Ladder, Step } from "../store/ladder.js";
+import type { Store, StoredDevice, StoredRecord } from "../store/store.js";
+import { checkedBytes, Kid, KidParams, kidOfParams, RecordId } from "./shapes.js";
+
+/** The fleet as the relay holds it: each device's chain on the ladder received → logged → submitted → final. */
+
+export interface DeviceRoutesOptions {
+  readonly store: Store;
+  readonly ladder: Ladder;
+  readonly crypto: Crypto;
+}
+
+export const DEVICES_PAGE_MAX = 1000;
+
+const Milliseconds = Type.Integer({ description: "milliseconds since 1970" });
+
+/** How far the chain has come: the position there, how many records are, when the last of them arrived. */
+const LevelShape = Type.Object({ seq: Type.Integer(), id: RecordId, count: Type.Integer(), at_ms: Milliseconds });
+
+const DeviceShape = Type.Object({
+  kid: Kid,
+  did: Type.String(),
+  state: Type.Union([Type.Literal("active"), Type.Literal("forked"), Type.Literal("closed")]),
+  model: Type.String(),
+  firmware: Type.String(),
+  quantities: Type.Array(Type.Object({ name: Type.String(), unit: Type.String() })),
+  mark_interval_s: Type.Integer(),
+  genesis_id: RecordId,
+  enrolled_at_ms: Milliseconds,
+  received: LevelShape,
+  logged: Type.Optional(LevelShape),
+  submitted: Type.Optional(LevelShape),
+  final: Type.Optional(LevelShape),
+  forks: Type.Array(Type.Object({ seq: Type.Integer(), held: RecordId, received: RecordId })),
+});
+const DevicesShape = Type.Object({
+  devices: Type.Array(DeviceShape),
+  total: Type.Integer(),
+  next: Type.Optional(Kid),
+});
+const PageQuery = Type.Object(
+  { after: Type.Optional(Kid), limit: Type.Integer({ minimum: 1, maximum: DEVICES_PAGE_MAX, default: 100 }) },
+  { additionalProperties: false },
+);
+
+export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions): void {
+  const { store } = options;
+
+  app.get<{ Querystring: Type.Static<typeof PageQuery> }>(
+    "/v1/devices",
+    {
+      schema: {
+        summary: "Devices in the order of their kids",
+        querystring: PageQuery,
+        response: { 200: DevicesShape },
+      },
+    },
+    async (request): Promise<Type.Static<typeof DevicesShape>> => {
+      const { after, limit } = request.query;
+      const found = store.devicesAfter(after === undefined ? new Uint8Array(0) : fromHex(after)!, limit + 1);
+      const page = found.slice(0, limit);
+      return {
+        devices: page.map((device) => describeDevice(options, device)),
+        total: store.countDevices(),
+        ...(found.length > limit && { next: toHex(page[page.length - 1]!.kid) }),
+      };
+    },
+  );
+
+  app.get(
+    "/v1/devices/:kid",
+    { schema: { summary: "One device", params: KidParams, response: { 200: DeviceShape } } },
+    async (request): Promise<Type.Static<typeof DeviceShape>> => {
+      const kid = kidOfParams(request.params);
+      const device = store.deviceByKid(kid);
+      if (!device) throw new Refused(fail("DEVICE_UNKNOWN", `expected an enrolled kid, received ${toHex(kid)}`));
+      return describeDevice(options, device);
+    },
+  );
+}
+
+/** What `GET /v1/devices/{kid}` answers. */
+export function describeDevice(options: DeviceRoutesOptions, device: StoredDevice): Type.Static<typeof DeviceShape> {
+  const { store, ladder, crypto } = options;
+  const first = store.recordAt(device.device, 0)!;
+  const record = parseRecord(checkedBytes(crypto, first));
+  const genesis = record.ok ? readGenesis(record.value.payload) : record;
+  if (!genesis.ok) throw new Error(`genesis of ${toHex(device.kid)}: ${genesis.failure.detail}`);
+  const { model, firmware, quantities, markIntervalS } = genesis.value;
+  const head = store.head(device.device);
+  const steps: Partial<Record<Step, Type.Static<typeof LevelShape>>> = {};
+  for (const step of ["logged", "submitted", "final"] as const) {
+    const last = store.lastInLog(device.device, ladder.sizeAt(step));
+    if (last) steps[step] = levelOf(last, ladder.timeOf(step, last.logIndex!) ?? last.receivedAtMs);
+  }
+  return {
+    kid: toHex(device.kid),
+    did: didKey(device.publicKey),
+    state: device.state,
+    model,
+    firmware: firmware.version,
+    quantities: quantities.map(({ name, unit }) => ({ name, unit })),
+    mark_interval_s: markIntervalS,
+    genesis_id: toHex(device.genesisId),
+    enrolled_at_ms: device.enrolledAtMs,
+    received: levelOf(head, head.receivedAtMs),
+    ...steps,
+    forks: store.forks(device.device).map(({ seq, id }) => ({
+      seq,
+      held: toHex(store.recordAt(device.device, seq)!.id),
+      received: toHex(id),
+    })),
+  };
+}
+
+/** A chain has no holes, so that its position counts its records. */
+function levelOf({ seq, id }: StoredRecord, atMs: number): Type.Static<typeof LevelShape> {
+  return { seq, id: toHex(id), count: seq + 1, at_ms: atMs };
+}

@@ -1,0 +1,69 @@
+import type { FastifyInstance } from "fastify";
+import type { Failure } from "tallystick/codes/codes";
+import Type from "typebox";
+import { PROBLEM_TYPE, problemOf } from "../problem.js";
+
+/** What the relay says of itself: who it is, and whether it is well. */
+
+const LedgerShape = Type.Object({
+  name: Type.String(),
+  kind: Type.String(),
+  description: Type.String(),
+  chain: Type.Optional(Type.String()),
+  place: Type.Optional(Type.String()),
+});
+
+export const RelayShape = Type.Object({
+  origin: Type.String({ description: "name of the relay and of its log" }),
+  public_key: Type.String({ description: "device-facing Ed25519 key, hexadecimal: devices pin it" }),
+  log_key: Type.String({ description: "the log's verifier key (C2SP signed-note)" }),
+  log_within_s: Type.Integer({ description: "seconds within which an acknowledged record is in a checkpoint" }),
+  ledger: Type.Optional(LedgerShape),
+});
+export type RelayView = Type.Static<typeof RelayShape>;
+
+const ReadyShape = Type.Object({
+  ready: Type.Literal(true),
+  log_size: Type.Integer(),
+  submitted_size: Type.Integer(),
+  final_size: Type.Integer(),
+});
+export type ReadyView = Type.Static<typeof ReadyShape>;
+
+/** RFC 9457. */
+const ProblemShape = Type.Object(
+  { code: Type.String(), title: Type.String(), status: Type.Integer(), detail: Type.String() },
+  { additionalProperties: true },
+);
+
+export interface RelayRoutesOptions {
+  readonly describe: () => RelayView;
+  /** Looks whether the store can be written, the log advances and the ledger moves. */
+  readonly checkReady: () => { readonly failure: Failure } | ReadyView;
+}
+
+export function relayRoutes(app: FastifyInstance, { describe, checkReady }: RelayRoutesOptions): void {
+  app.get("/v1/relay", { schema: { summary: "Who this relay is", response: { 200: RelayShape } } }, async () =>
+    describe(),
+  );
+
+  app.get("/livez", { schema: { summary: "The process answers" } }, async (_request, reply) =>
+    reply.header("cache-control", "no-store").type("text/plain").send("ok\n"),
+  );
+
+  app.get(
+    "/readyz",
+    { schema: { summary: "Store, log and ledger work", response: { 200: ReadyShape, 503: ProblemShape } } },
+    async (_request, reply) => {
+      const found = checkReady();
+      reply.header("cache-control", "no-store");
+      // Whatever is wrong, the answer to a probe is 503; the code says what.
+      if ("failure" in found)
+        return reply
+          .code(503)
+          .type(PROBLEM_TYPE)
+          .send({ ...problemOf(found), status: 503 });
+      return found;
+    },
+  );
+}

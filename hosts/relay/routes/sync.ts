@@ -1,0 +1,146 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { toHex } from "tallystick/bytes/bytes";
+import { fail } from "tallystick/codes/codes";
+import { encodeCbor } from "tallystick/record/cbor";
+import { ANSWER_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
+import Type from "typebox";
+import { type AcknowledgerOptions, acknowledge, checkPinned } from "../acknowledge.js";
+import { CHALLENGE_LIFETIME_S, type Challenges } from "../challenge.js";
+import { type EnrolmentOptions, enrolDevice } from "../enrolment.js";
+import { ingest, openBatch } from "../ingest.js";
+import { type Refusal, Refused } from "../problem.js";
+import type { StoredDevice } from "../store/store.js";
+import { CborBody, checkedBytes, KidParams, kidOfParams } from "./shapes.js";
+
+/** The five calls of modules/sync/SPEC.md. Bodies are CBOR, read by the strict reader; schemas cover the rest. */
+
+export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions {
+  readonly challenges: Challenges;
+  /** New records are durable: the sequencer has something to do. */
+  readonly onStored: () => void;
+  /** Why nothing may be taken in now; undefined in health. */
+  readonly refusal: () => Refusal | undefined;
+}
+
+export const CBOR_TYPE = "application/cbor";
+export const CBOR_SEQUENCE_TYPE = "application/cbor-seq";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** The enrolled device that the path names: known before a byte of the body is read. */
+    device: StoredDevice;
+  }
+}
+
+const PageQuery = Type.Object(
+  {
+    from: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0 }),
+    to: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: Number.MAX_SAFE_INTEGER }),
+  },
+  { additionalProperties: false },
+);
+
+export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): void {
+  const { store } = options;
+  app.decorateRequest("device");
+
+  const admitDevice = async (request: FastifyRequest): Promise<void> => {
+    const kid = kidOfParams(request.params);
+    const device = store.deviceByKid(kid);
+    if (!device) throw new Refused(fail("DEVICE_UNKNOWN", `expected an enrolled kid, received ${toHex(kid)}`));
+    request.device = device;
+  };
+  const admitWrites = async (): Promise<void> => {
+    const refusal = options.refusal();
+    if (refusal) throw new Refused(refusal);
+  };
+
+  app.get("/v1/challenge", { schema: { summary: "A challenge to sign for enrolment" } }, async (_request, reply) => {
+    const challenge = new Map<number, Uint8Array | number>([
+      [1, options.challenges.issue()],
+      [2, CHALLENGE_LIFETIME_S],
+    ]);
+    return send(reply.header("cache-control", "no-store"), CBOR_TYPE, encodeCbor(challenge));
+  });
+
+  app.post<{ Body: Uint8Array }>(
+    "/v1/devices",
+    { schema: { summary: "Enrol a device", body: CborBody }, onRequest: admitWrites },
+    async (request, reply) => {
+      const enrolled = enrolDevice(options, bodyOf(request));
+      if ("refusal" in enrolled) throw new Refused(enrolled.refusal);
+      if (enrolled.isNew) {
+        request.log.info({ kid: toHex(enrolled.device.kid) }, "device enrolled");
+        options.onStored();
+      }
+      return answer(reply, enrolled.device, enrolled.request);
+    },
+  );
+
+  app.post<{ Body: Uint8Array }>(
+    "/v1/devices/:kid/head",
+    { schema: { summary: "Where the relay stands", params: KidParams, body: CborBody }, onRequest: admitDevice },
+    async (request, reply) => {
+      const read = readRequest(bodyOf(request));
+      if (!read.ok) throw new Refused(read);
+      return answer(reply, request.device, read.value);
+    },
+  );
+
+  app.post<{ Body: Uint8Array }>(
+    "/v1/devices/:kid/records",
+    {
+      schema: { summary: "Records that follow the chain's head", params: KidParams, body: CborBody },
+      onRequest: [admitDevice, admitWrites],
+    },
+    async (request, reply) => {
+      const batch = openBatch(bodyOf(request));
+      if (!batch.ok) throw new Refused(batch);
+      const behind = checkPinned(options.log, batch.value.request);
+      if (behind) throw new Refused({ failure: behind });
+      const { stored, repeated, refusal } = ingest(options, request.device, batch.value.records);
+      if (stored > 0) options.onStored();
+      if (refusal) {
+        request.log.warn({ kid: toHex(request.device.kid), stored, repeated, ...refusal.failure }, "record refused");
+        if (stored + repeated === 0) throw new Refused(refusal);
+      }
+      return answer(reply, request.device, batch.value.request);
+    },
+  );
+
+  app.get<{ Querystring: Type.Static<typeof PageQuery> }>(
+    "/v1/devices/:kid/records",
+    {
+      schema: { summary: "Records of a chain, cut before 65,536 bytes", params: KidParams, querystring: PageQuery },
+      onRequest: admitDevice,
+    },
+    async (request, reply) => {
+      const page: Uint8Array[] = [];
+      let length = 0;
+      for (const record of store.recordsBetween(request.device.device, request.query.from, request.query.to)) {
+        length += record.bytes.length;
+        if (length > ANSWER_MAX_BYTES) break;
+        page.push(checkedBytes(options.crypto, record));
+      }
+      return send(reply, CBOR_SEQUENCE_TYPE, Buffer.concat(page));
+    },
+  );
+
+  async function answer(reply: FastifyReply, device: StoredDevice, request: Request): Promise<FastifyReply> {
+    const behind = checkPinned(options.log, request);
+    if (behind) throw new Refused({ failure: behind });
+    const acknowledgement = await acknowledge(options, device, request);
+    if (!acknowledgement.ok) throw new Refused(acknowledgement);
+    return send(reply.header("cache-control", "no-store"), CBOR_TYPE, acknowledgement.value);
+  }
+}
+
+/** A request without a body has none of the parsers' either. */
+function bodyOf(request: FastifyRequest): Uint8Array {
+  if (request.body instanceof Uint8Array) return request.body;
+  throw new Refused(fail("MESSAGE_MALFORMED", "expected a body, received none"));
+}
+
+function send(reply: FastifyReply, type: string, bytes: Uint8Array): FastifyReply {
+  return reply.type(type).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+}

@@ -1,0 +1,216 @@
+import type { Socket } from "node:net";
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type HTTPMethods,
+  LogController,
+} from "fastify";
+import { type Code, fail } from "tallystick/codes/codes";
+import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
+import { PROBLEM_TYPE, problemOf, type Refusal, Refused } from "./problem.js";
+import { isCorruption, isSqliteError } from "./store/database.js";
+
+/**
+ * HTTP as the relay speaks it: limits on everything that a stranger can make long or slow, every error a problem
+ * document with a stable code. What the routes do is in routes/.
+ */
+
+/** Sockets at once; further ones are closed unanswered. */
+export const CONNECTIONS_MAX = 1024;
+/** Requests under way at once; further ones are told to come again. Bounds what bodies can take: 32 MiB. */
+export const REQUESTS_UNDER_WAY_MAX = 512;
+const HEADERS_TIMEOUT_MS = 10_000;
+/** For a whole request, headers and body. */
+const REQUEST_TIMEOUT_MS = 20_000;
+const KEEP_ALIVE_TIMEOUT_MS = 30_000;
+const HEADERS_MAX_BYTES = 8192;
+/** A refused body of up to this length is read and dropped, so that the connection can go on; a longer one ends it. */
+const DRAIN_MAX_BYTES = 1024 * 1024;
+/** When to come again, where nothing better is known. */
+const RETRY_AFTER_S = 2;
+
+const METHODS: HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+declare module "fastify" {
+  /** What OpenAPI says of a route beyond its shapes. */
+  interface FastifySchema {
+    summary?: string;
+    hide?: boolean;
+  }
+}
+
+export interface ServerOptions {
+  readonly logger: FastifyBaseLogger;
+  /** Told of errors that no request should be able to cause: a damaged database, a fault of our own. */
+  readonly onFault: (error: unknown) => void;
+  /** Requests that come on open connections while the relay stops are told to come again. */
+  readonly isStopping: () => boolean;
+  readonly requestsUnderWayMax?: number;
+}
+
+/** A server without routes: add them, then call `refuseOtherMethods`. */
+export function createServer(options: ServerOptions): FastifyInstance {
+  const app = Fastify({
+    loggerInstance: options.logger,
+    bodyLimit: BATCH_MAX_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    forceCloseConnections: "idle",
+    // Fastify's own answer to requests while it closes is no problem document.
+    return503OnClosing: false,
+    logController: new LogController({ disableRequestLogging: true }),
+    exposeHeadRoutes: true,
+    // Ids of ours only: one from outside would put a stranger's text into our log.
+    requestIdHeader: false,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: HEADERS_MAX_BYTES },
+    // Fastify's defaults drop what a schema does not know; here it is told.
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: true, useDefaults: true } },
+    frameworkErrors: (error, _request, reply) => {
+      const { status, body } = answerOf(fail("REQUEST_MALFORMED", error.message));
+      (reply as unknown as FastifyReply).code(status).type(PROBLEM_TYPE).send(body);
+    },
+    clientErrorHandler: answerClientError,
+  });
+  app.server.maxConnections = CONNECTIONS_MAX;
+  app.addHook("onRequest", (_request, _reply, done) => {
+    done(options.isStopping() ? new Refused(fail("RELAY_STOPPING", "it finishes what is under way")) : undefined);
+  });
+  app.addHook("onResponse", (request, reply, done) => {
+    const { method, url } = request;
+    request.log.debug({ method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, "request");
+    done();
+  });
+  limitRequestsUnderWay(app, options.requestsUnderWayMax ?? REQUESTS_UNDER_WAY_MAX);
+  refuseContentEncoding(app);
+  acceptCborOnly(app);
+  app.setNotFoundHandler((request) => {
+    throw new Refused(fail("ROUTE_UNKNOWN", `${request.method} ${request.url.slice(0, 200)}`));
+  });
+  app.setErrorHandler<FastifyError>((error, request, reply) => {
+    const refusal = refusalOf(error);
+    if (refusal === undefined) {
+      request.log.error({ err: error }, "fault");
+      options.onFault(error);
+    }
+    const { status, body } = answerOf(refusal ?? fault(error));
+    const retryAfterS = refusal?.retryAfterS ?? (status === 503 ? RETRY_AFTER_S : undefined);
+    if (retryAfterS !== undefined) reply.header("retry-after", String(retryAfterS));
+    if (body.code === "MEDIA_TYPE_UNKNOWN") reply.header("accept-encoding", "identity");
+    // Fastify ends the connection after a body that it did not read.
+    if (Number(request.headers["content-length"]) <= DRAIN_MAX_BYTES) reply.removeHeader("connection");
+    return reply.code(status).type(PROBLEM_TYPE).send(body);
+  });
+  return app;
+}
+
+/** Answers every method that no route takes at an address with 405 and what it does take. */
+export function refuseOtherMethods(app: FastifyInstance, taken: ReadonlyMap<string, ReadonlySet<string>>): void {
+  for (const [url, methods] of taken) {
+    const allowed = [...methods].sort().join(", ");
+    app.route({
+      method: METHODS.filter((method) => !methods.has(method as string)),
+      url,
+      schema: { hide: true },
+      onRequest: (_request, reply, done) => {
+        reply.header("allow", allowed);
+        done(new Refused(fail("METHOD_UNKNOWN", `expected ${allowed}`)));
+      },
+      handler: () => undefined,
+    });
+  }
+}
+
+/** Which methods each address takes, kept up while routes are added. */
+export function recordMethods(app: FastifyInstance): ReadonlyMap<string, ReadonlySet<string>> {
+  const taken = new Map<string, Set<string>>();
+  app.addHook("onRoute", ({ url, method }) => {
+    const methods = taken.get(url) ?? new Set<string>();
+    for (const each of [method].flat()) methods.add(each as string);
+    taken.set(url, methods);
+  });
+  return taken;
+}
+
+function limitRequestsUnderWay(app: FastifyInstance, max: number): void {
+  let underWay = 0;
+  app.addHook("onRequest", (_request, reply, done) => {
+    underWay++;
+    // Once for every request, however it ends.
+    reply.raw.once("close", () => underWay--);
+    done(underWay > max ? new Refused(fail("RELAY_BUSY", `${max} requests are under way`)) : undefined);
+  });
+}
+
+/** A decompressor is a way to make much of little: none is here. */
+function refuseContentEncoding(app: FastifyInstance): void {
+  app.addHook("onRequest", (request, _reply, done) => {
+    const encoding = request.headers["content-encoding"];
+    if (encoding === undefined || encoding === "identity") done();
+    else
+      done(new Refused(fail("MEDIA_TYPE_UNKNOWN", `expected no content encoding, received ${encoding.slice(0, 50)}`)));
+  });
+}
+
+function acceptCborOnly(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    ["application/cbor", "application/cbor-seq"],
+    { parseAs: "buffer" },
+    // A plain view: a Buffer's `slice` shares memory, which the modules do not expect.
+    (_request, body, done) => {
+      const bytes = body as Buffer;
+      done(null, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    },
+  );
+}
+
+const FRAMEWORK_CODES: Readonly<Record<string, Code>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: "BODY_TOO_LARGE",
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: "MEDIA_TYPE_UNKNOWN",
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: "REQUEST_MALFORMED",
+  FST_ERR_CTP_EMPTY_TYPE: "MEDIA_TYPE_UNKNOWN",
+  FST_ERR_BAD_URL: "REQUEST_MALFORMED",
+  FST_ERR_VALIDATION: "REQUEST_MALFORMED",
+};
+
+/** What the sender is told of an error; undefined where the fault is ours. */
+function refusalOf(error: FastifyError): Refusal | undefined {
+  if (error instanceof Refused) return error.refusal;
+  if (isSqliteError(error) && !isCorruption(error)) return fail("STORE_FAILED", error.code);
+  const code = FRAMEWORK_CODES[error.code] ?? (error.validation ? "REQUEST_MALFORMED" : undefined);
+  if (code) return fail(code, error.message);
+  return error.statusCode === 400 ? fail("REQUEST_MALFORMED", error.message) : undefined;
+}
+
+/** Nothing of an unexpected error's text leaves the relay. */
+function fault(error: unknown): Refusal {
+  return isCorruption(error)
+    ? fail("STORE_CORRUPT", "the database reports damage")
+    : fail("RELAY_FAULT", "see the relay's log");
+}
+
+function answerOf(refusal: Refusal) {
+  const body = problemOf(refusal);
+  return { status: body.status, body };
+}
+
+/** What Node could not even read as HTTP, or not in time. */
+function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const slow = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+  const refusal = slow
+    ? fail("REQUEST_SLOW", "the request did not arrive in time")
+    : fail("REQUEST_MALFORMED", error.code === "HPE_HEADER_OVERFLOW" ? "the headers are too long" : "it is not HTTP");
+  const { status, body } = answerOf(refusal);
+  const text = JSON.stringify(body);
+  socket.end(
+    `HTTP/1.1 ${status} ${slow ? "Request Timeout" : "Bad Request"}\r\ncontent-type: ${PROBLEM_TYPE}\r\n` +
+      `content-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`,
+  );
+}

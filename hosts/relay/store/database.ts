@@ -1,0 +1,88 @@
+import { existsSync } from "node:fs";
+import Sqlite from "better-sqlite3";
+import { fail, ok, type Result } from "tallystick/codes/codes";
+import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from "./schema.js";
+
+/** Opening the relay's one SQLite file: what it must be before a byte of it is trusted, and how it is made durable. */
+
+export type Database = Sqlite.Database;
+
+/** How long a write waits for another process's (the command that makes enrolment tokens) to end. */
+const BUSY_TIMEOUT_MS = 5000;
+
+/** Makes the store of a new relay. STORE_EXISTS where there is a file already. */
+export function createDatabase(path: string): Result<Database> {
+  if (existsSync(path)) return fail("STORE_EXISTS", `expected no file at ${path}, found one`);
+  const database = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS });
+  makeDurable(database);
+  database.transaction(() => {
+    database.exec(SCHEMA);
+    database.pragma(`application_id = ${APPLICATION_ID}`);
+    database.pragma(`user_version = ${SCHEMA_VERSION}`);
+  })();
+  return ok(database);
+}
+
+/**
+ * Opens an existing store, whole or not at all: nothing here repairs, migrates silently or starts anew.
+ * STORE_MISSING, STORE_NEWER and STORE_CORRUPT say what was found.
+ */
+export function openDatabase(path: string): Result<Database> {
+  if (!existsSync(path)) return fail("STORE_MISSING", `expected the database ${path}, found no such file`);
+  let database: Database | undefined;
+  try {
+    database = new Sqlite(path, { fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
+    const found = inspect(database, path);
+    if (found.ok) {
+      makeDurable(database);
+      return ok(database);
+    }
+    database.close();
+    return found;
+  } catch (error) {
+    database?.close();
+    if (!(error instanceof Sqlite.SqliteError)) throw error;
+    const damaged = error.code.startsWith("SQLITE_CORRUPT") || error.code === "SQLITE_NOTADB";
+    return fail(damaged ? "STORE_CORRUPT" : "STORE_FAILED", `${path}: ${error.message} (${error.code})`);
+  }
+}
+
+function inspect(database: Database, path: string): Result<void> {
+  const application = database.pragma("application_id", { simple: true });
+  if (application !== APPLICATION_ID)
+    return fail("STORE_CORRUPT", `expected a relay's database at ${path}, found application id ${application}`);
+  const version = Number(database.pragma("user_version", { simple: true }));
+  if (version > SCHEMA_VERSION)
+    return fail("STORE_NEWER", `expected schema version ${SCHEMA_VERSION} in ${path}, found ${version}`);
+  if (version < SCHEMA_VERSION)
+    return fail("STORE_CORRUPT", `expected schema version ${SCHEMA_VERSION} in ${path}, found ${version}`);
+  // Every page and every row's shape. It does not know what a record's bytes should be: their ids do, at each reading.
+  const verdict = database.pragma("quick_check(1)", { simple: true });
+  if (verdict !== "ok") return fail("STORE_CORRUPT", `SQLite's quick_check of ${path} found: ${verdict}`);
+  return ok(undefined);
+}
+
+function makeDurable(database: Database): void {
+  database.pragma("journal_mode = WAL");
+  // better-sqlite3 is built with NORMAL for WAL, which may lose acknowledged rows when the power fails.
+  database.pragma("synchronous = FULL");
+  // On macOS fsync alone leaves the bytes in the drive's cache.
+  database.pragma("fullfsync = ON");
+  database.pragma("foreign_keys = ON");
+}
+
+/** True for errors of SQLite that mean damaged bytes, as against a full disk or a busy file. */
+export function isCorruption(error: unknown): boolean {
+  return (
+    error instanceof Sqlite.SqliteError && (error.code.startsWith("SQLITE_CORRUPT") || error.code === "SQLITE_NOTADB")
+  );
+}
+
+export function isSqliteError(error: unknown): error is InstanceType<typeof Sqlite.SqliteError> {
+  return error instanceof Sqlite.SqliteError;
+}
+
+/** A BLOB as plain bytes: a Buffer's `slice` shares memory, which the modules do not expect. */
+export function plainBytes(blob: Buffer): Uint8Array {
+  return new Uint8Array(blob.buffer, blob.byteOffset, blob.byteLength);
+}

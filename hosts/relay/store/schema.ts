@@ -1,0 +1,67 @@
+/** Marks the file as ours (SQLite `application_id`): "TALY". */
+export const APPLICATION_ID = 0x54414c59;
+/** SQLite `user_version`. A change of the tables below takes the next number and a migration from this one. */
+export const SCHEMA_VERSION = 1;
+
+/**
+ * Times are whole milliseconds since 1970. A record's bytes are stored as they came; everything else about it can be
+ * read from them, so no column repeats them but the position, which is the key, and the id, which is the name.
+ */
+export const SCHEMA = `
+CREATE TABLE devices (
+  device         INTEGER PRIMARY KEY,
+  kid            BLOB NOT NULL UNIQUE CHECK (length(kid) = 8),
+  public_key     BLOB NOT NULL CHECK (length(public_key) = 32),
+  genesis_id     BLOB NOT NULL CHECK (length(genesis_id) = 32),
+  enrolled_at_ms INTEGER NOT NULL,
+  state          TEXT NOT NULL CHECK (state IN ('active', 'forked', 'closed'))
+) STRICT;
+
+-- arrival: the order in which records became durable, which is the order in which they enter the log.
+CREATE TABLE records (
+  arrival        INTEGER PRIMARY KEY AUTOINCREMENT,
+  device         INTEGER NOT NULL REFERENCES devices,
+  seq            INTEGER NOT NULL CHECK (seq >= 0),
+  id             BLOB NOT NULL UNIQUE CHECK (length(id) = 32),
+  bytes          BLOB NOT NULL,
+  received_at_ms INTEGER NOT NULL,
+  log_index      INTEGER UNIQUE,
+  UNIQUE (device, seq)
+) STRICT;
+CREATE INDEX records_not_logged ON records (arrival) WHERE log_index IS NULL;
+CREATE INDEX records_logged ON records (device, log_index) WHERE log_index IS NOT NULL;
+
+-- A fork's second branch: signed by the device's key, at a position that holds another record. Never part of a chain.
+CREATE TABLE forks (
+  id             BLOB PRIMARY KEY CHECK (length(id) = 32),
+  device         INTEGER NOT NULL REFERENCES devices,
+  seq            INTEGER NOT NULL,
+  bytes          BLOB NOT NULL,
+  received_at_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX forks_by_device ON forks (device, seq);
+
+-- A token itself is never stored.
+CREATE TABLE tokens (
+  sha256         BLOB PRIMARY KEY CHECK (length(sha256) = 32),
+  made_at_ms     INTEGER NOT NULL,
+  expires_at_ms  INTEGER NOT NULL,
+  used_at_ms     INTEGER,
+  used_by        INTEGER REFERENCES devices
+) STRICT;
+
+-- When each checkpoint climbed which step of the ladder.
+CREATE TABLE checkpoints (
+  size            INTEGER PRIMARY KEY,
+  root            BLOB NOT NULL CHECK (length(root) = 32),
+  logged_at_ms    INTEGER NOT NULL,
+  submitted_at_ms INTEGER,
+  final_at_ms     INTEGER
+) STRICT;
+
+-- Written to learn whether writing works.
+CREATE TABLE heartbeat (
+  one   INTEGER PRIMARY KEY CHECK (one = 1),
+  at_ms INTEGER NOT NULL
+) STRICT;
+`;

@@ -1,0 +1,243 @@
+import { toHex } from "tallystick/bytes/bytes";
+import { ok, type Result } from "tallystick/codes/codes";
+import { type Database, openDatabase, plainBytes } from "./database.js";
+
+/**
+ * What the relay holds of its devices: keys, chains, forks. One writer process; every write below is one transaction
+ * that is on the disk when the call returns, so that whatever is acknowledged afterwards survives a kill or a power cut.
+ */
+
+export type DeviceState = "active" | "forked" | "closed";
+
+export interface StoredDevice {
+  /** The store's own short name of the device; never leaves the relay. */
+  readonly device: number;
+  readonly kid: Uint8Array;
+  readonly publicKey: Uint8Array;
+  readonly genesisId: Uint8Array;
+  readonly enrolledAtMs: number;
+  /** `closed`: a rotation ended the chain. `forked`: two records of one position are held; that outlives the rest. */
+  readonly state: DeviceState;
+}
+
+export interface StoredRecord {
+  readonly device: number;
+  readonly seq: number;
+  readonly id: Uint8Array;
+  /** Exactly as they came. */
+  readonly bytes: Uint8Array;
+  readonly receivedAtMs: number;
+  /** Undefined until the sequencer has given the record its place in the log. */
+  readonly logIndex: number | undefined;
+}
+
+/** A checked record on its way in. */
+export interface NewRecord {
+  readonly seq: number;
+  readonly id: Uint8Array;
+  readonly bytes: Uint8Array;
+  readonly closesChain: boolean;
+}
+
+/** How far a chain has climbed to one level, and when its last record arrived there. */
+export interface LevelReached {
+  readonly seq: number;
+  readonly id: Uint8Array;
+  readonly atMs: number;
+}
+
+/** A device whose key is shown to have signed two histories is shown as such by one pair; more are kept up to here. */
+export const FORKS_MAX_PER_DEVICE = 64;
+
+export class Store {
+  readonly database: Database;
+  readonly #statements: ReturnType<typeof prepare>;
+
+  constructor(database: Database) {
+    this.database = database;
+    this.#statements = prepare(database);
+  }
+
+  /** STORE_MISSING, STORE_NEWER, STORE_CORRUPT, STORE_FAILED. */
+  static open(path: string): Result<Store> {
+    const database = openDatabase(path);
+    return database.ok ? ok(new Store(database.value)) : database;
+  }
+
+  close(): void {
+    this.database.close();
+  }
+
+  /** Runs `write` as one durable transaction; what it throws undoes it. */
+  transaction<T>(write: () => T): T {
+    return this.database.transaction(write).immediate();
+  }
+
+  /** Writes durably; throws where that does not work now. */
+  beat(nowMs: number): void {
+    this.#statements.beat.run(nowMs);
+  }
+
+  deviceByKid(kid: Uint8Array): StoredDevice | undefined {
+    const row = this.#statements.deviceByKid.get(kid) as DeviceRow | undefined;
+    return row && deviceOf(row);
+  }
+
+  deviceByNumber(device: number): StoredDevice {
+    return deviceOf(this.#statements.deviceByNumber.get(device) as DeviceRow);
+  }
+
+  /** At most `limit` devices in the order of their kids, from the one after `after` on. */
+  devicesAfter(after: Uint8Array, limit: number): StoredDevice[] {
+    return (this.#statements.devicesAfter.all(after, limit) as DeviceRow[]).map(deviceOf);
+  }
+
+  countDevices(): number {
+    return this.#statements.countDevices.get() as number;
+  }
+
+  /** Adds a device with its genesis record. Call inside `transaction`. */
+  addDevice(kid: Uint8Array, publicKey: Uint8Array, genesis: NewRecord, nowMs: number): StoredDevice {
+    const { lastInsertRowid } = this.#statements.addDevice.run(kid, publicKey, genesis.id, nowMs);
+    const device = Number(lastInsertRowid);
+    this.append(device, [genesis], nowMs);
+    return this.deviceByNumber(device);
+  }
+
+  /** Adds records that follow the chain's head, checked by the caller. Call inside `transaction`. */
+  append(device: number, records: readonly NewRecord[], nowMs: number): void {
+    for (const { seq, id, bytes, closesChain } of records) {
+      this.#statements.addRecord.run(device, seq, id, bytes, nowMs);
+      if (closesChain) this.#statements.close.run(device);
+    }
+  }
+
+  /** Keeps a fork's other branch aside, outside of the chain; what is kept already stays. Call inside `transaction`. */
+  keepFork(device: number, record: NewRecord, nowMs: number): void {
+    this.#statements.markForked.run(device);
+    if ((this.#statements.countForks.get(device) as number) < FORKS_MAX_PER_DEVICE)
+      this.#statements.addFork.run(record.id, device, record.seq, record.bytes, nowMs);
+  }
+
+  /** The second branches held of a device, by position. */
+  forks(device: number): { readonly seq: number; readonly id: Uint8Array; readonly bytes: Uint8Array }[] {
+    const rows = this.#statements.forks.all(device) as { seq: number; id: Buffer; bytes: Buffer }[];
+    return rows.map(({ seq, id, bytes }) => ({ seq, id: plainBytes(id), bytes: plainBytes(bytes) }));
+  }
+
+  /** The newest record of a chain. There is one: a device is added with its genesis. */
+  head(device: number): StoredRecord {
+    return recordOf(this.#statements.head.get(device) as RecordRow);
+  }
+
+  recordAt(device: number, seq: number): StoredRecord | undefined {
+    const row = this.#statements.recordAt.get(device, seq) as RecordRow | undefined;
+    return row && recordOf(row);
+  }
+
+  recordById(id: Uint8Array): StoredRecord | undefined {
+    const row = this.#statements.recordById.get(id) as RecordRow | undefined;
+    return row && recordOf(row);
+  }
+
+  /** Records `from` ≤ seq ≤ `to` in order, one at a time. Nothing may be written while the iteration is open. */
+  *recordsBetween(device: number, from: number, to: number): IterableIterator<StoredRecord> {
+    for (const row of this.#statements.recordsBetween.iterate(device, from, to)) yield recordOf(row as RecordRow);
+  }
+
+  /** The highest record of a chain that stands in a log of `size` entries. */
+  lastInLog(device: number, size: number): StoredRecord | undefined {
+    const row = this.#statements.lastInLog.get(device, size) as RecordRow | undefined;
+    return row && recordOf(row);
+  }
+
+  countRecords(): number {
+    return this.#statements.countRecords.get() as number;
+  }
+
+  countInLog(size: number): number {
+    return this.#statements.countInLog.get(size) as number;
+  }
+}
+
+interface DeviceRow {
+  device: number;
+  kid: Buffer;
+  public_key: Buffer;
+  genesis_id: Buffer;
+  enrolled_at_ms: number;
+  state: DeviceState;
+}
+
+interface RecordRow {
+  device: number;
+  seq: number;
+  id: Buffer;
+  bytes: Buffer;
+  received_at_ms: number;
+  log_index: number | null;
+}
+
+function deviceOf(row: DeviceRow): StoredDevice {
+  return {
+    device: row.device,
+    kid: plainBytes(row.kid),
+    publicKey: plainBytes(row.public_key),
+    genesisId: plainBytes(row.genesis_id),
+    enrolledAtMs: row.enrolled_at_ms,
+    state: row.state,
+  };
+}
+
+function recordOf(row: RecordRow): StoredRecord {
+  return {
+    device: row.device,
+    seq: row.seq,
+    id: plainBytes(row.id),
+    bytes: plainBytes(row.bytes),
+    receivedAtMs: row.received_at_ms,
+    logIndex: row.log_index ?? undefined,
+  };
+}
+
+function prepare(database: Database) {
+  const columns = "device, seq, id, bytes, received_at_ms, log_index";
+  return {
+    beat: database.prepare("INSERT OR REPLACE INTO heartbeat (one, at_ms) VALUES (1, ?)"),
+    deviceByKid: database.prepare("SELECT * FROM devices WHERE kid = ?"),
+    deviceByNumber: database.prepare("SELECT * FROM devices WHERE device = ?"),
+    devicesAfter: database.prepare("SELECT * FROM devices WHERE kid > ? ORDER BY kid LIMIT ?"),
+    countDevices: database.prepare("SELECT count(*) FROM devices").pluck(),
+    addDevice: database.prepare(
+      "INSERT INTO devices (kid, public_key, genesis_id, enrolled_at_ms, state) VALUES (?, ?, ?, ?, 'active')",
+    ),
+    close: database.prepare("UPDATE devices SET state = 'closed' WHERE device = ? AND state = 'active'"),
+    markForked: database.prepare("UPDATE devices SET state = 'forked' WHERE device = ?"),
+    addRecord: database.prepare("INSERT INTO records (device, seq, id, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?)"),
+    countForks: database.prepare("SELECT count(*) FROM forks WHERE device = ?").pluck(),
+    addFork: database.prepare(
+      "INSERT OR IGNORE INTO forks (id, device, seq, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?)",
+    ),
+    forks: database.prepare("SELECT seq, id, bytes FROM forks WHERE device = ? ORDER BY seq, id"),
+    head: database.prepare(`SELECT ${columns} FROM records WHERE device = ? ORDER BY seq DESC LIMIT 1`),
+    recordAt: database.prepare(`SELECT ${columns} FROM records WHERE device = ? AND seq = ?`),
+    recordById: database.prepare(`SELECT ${columns} FROM records WHERE id = ?`),
+    recordsBetween: database.prepare(
+      `SELECT ${columns} FROM records WHERE device = ? AND seq BETWEEN ? AND ? ORDER BY seq`,
+    ),
+    lastInLog: database.prepare(
+      `SELECT ${columns} FROM records WHERE device = ? AND log_index < ? ORDER BY log_index DESC LIMIT 1`,
+    ),
+    countRecords: database.prepare("SELECT count(*) FROM records").pluck(),
+    countInLog: database.prepare("SELECT count(*) FROM records WHERE log_index < ?").pluck(),
+  };
+}
+
+/** The database gave bytes that are not the record that their id names: nothing may be built on them. */
+export class StoredRecordDamaged extends Error {
+  override readonly name = "StoredRecordDamaged";
+
+  constructor({ id, seq }: Pick<StoredRecord, "id" | "seq">) {
+    super(`the stored bytes at seq ${seq} are not those of record ${toHex(id)}`);
+  }
+}

@@ -1,0 +1,47 @@
+import { randomBytes } from "node:crypto";
+import type { Sha256 } from "tallystick/identity/crypto";
+import type { Database } from "./database.js";
+
+/**
+ * Enrolment tokens: each lets one device in, once, until it expires. Only the SHA-256 is stored, so whoever reads the
+ * database cannot enrol; a token has 192 bits, so looking its hash up by index tells a guesser nothing by its timing.
+ */
+
+export const TOKEN_LIFETIME_MS = 24 * 60 * 60 * 1000;
+const TOKEN_RANDOM_BYTES = 24;
+
+/** What a token may still do. `usedBy` is the store's number of the device that it let in. */
+export type TokenState =
+  | { readonly state: "unknown" | "expired" | "free" }
+  | { readonly state: "used"; readonly usedBy: number };
+
+/** Makes a token that a device may enrol with until `expiresAtMs`, and stores its hash. Text of 32 characters. */
+export function makeToken(
+  database: Database,
+  sha256: Sha256,
+  nowMs: number,
+  expiresAtMs = nowMs + TOKEN_LIFETIME_MS,
+): string {
+  const token = randomBytes(TOKEN_RANDOM_BYTES).toString("base64url");
+  database
+    .prepare("INSERT INTO tokens (sha256, made_at_ms, expires_at_ms) VALUES (?, ?, ?)")
+    .run(sha256(Buffer.from(token, "ascii")), nowMs, expiresAtMs);
+  return token;
+}
+
+export function tokenState(database: Database, tokenSha256: Uint8Array, nowMs: number): TokenState {
+  const row = database.prepare("SELECT expires_at_ms, used_by FROM tokens WHERE sha256 = ?").get(tokenSha256) as
+    | { expires_at_ms: number; used_by: number | null }
+    | undefined;
+  if (!row) return { state: "unknown" };
+  if (row.used_by !== null) return { state: "used", usedBy: row.used_by };
+  return { state: row.expires_at_ms <= nowMs ? "expired" : "free" };
+}
+
+/** Spends a free token for `device`. Call inside the transaction that adds the device. */
+export function spendToken(database: Database, tokenSha256: Uint8Array, device: number, nowMs: number): void {
+  const { changes } = database
+    .prepare("UPDATE tokens SET used_at_ms = ?, used_by = ? WHERE sha256 = ? AND used_by IS NULL")
+    .run(nowMs, device, tokenSha256);
+  if (changes !== 1) throw new Error("the token is not free any more");
+}
