@@ -6,39 +6,48 @@ export interface AnalogOptions {
   readonly format?: string;
 }
 
-/** ECMA-419 §10.2: the Analog class of one board. A pin that the world has not wired throws RangeError. */
+/** ECMA-419 §10.2 Analog over a board's wire. A pin that the world has not wired throws RangeError. */
+class WiredAnalog {
+  readonly #port: WirePort;
+  readonly #pin: number;
+  /** Bits of a value. */
+  readonly resolution: number;
+  #closed = false;
+
+  constructor(port: WirePort, options: AnalogOptions) {
+    this.#port = port;
+    onlyFormat(options.format, "number");
+    this.#pin = pinOf(options.pin);
+    try {
+      this.resolution = port.analogRead(this.#pin).resolution;
+    } catch (error) {
+      if (error instanceof WireFault) throw new RangeError(`pin ${options.pin}: ${error.detail}`);
+      throw error;
+    }
+  }
+
+  read(): number {
+    if (this.#closed) throw new Error("Analog is closed");
+    return this.#port.analogRead(this.#pin).value;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  get format(): string {
+    return "number";
+  }
+  set format(value: string) {
+    onlyFormat(value, "number");
+  }
+}
+
+/** The Analog class of one board. */
 export function analogOver(port: WirePort) {
-  return class Analog {
-    readonly #pin: number;
-    /** Bits of a value. */
-    readonly resolution: number;
-    #closed = false;
-
+  return class Analog extends WiredAnalog {
     constructor(options: AnalogOptions) {
-      onlyFormat(options.format, "number");
-      this.#pin = pinOf(options.pin);
-      try {
-        this.resolution = port.analogRead(this.#pin).resolution;
-      } catch (error) {
-        if (error instanceof WireFault) throw new RangeError(`pin ${options.pin}: ${error.detail}`);
-        throw error;
-      }
-    }
-
-    read(): number {
-      if (this.#closed) throw new Error("Analog is closed");
-      return port.analogRead(this.#pin).value;
-    }
-
-    close(): void {
-      this.#closed = true;
-    }
-
-    get format(): string {
-      return "number";
-    }
-    set format(value: string) {
-      onlyFormat(value, "number");
+      super(port, options);
     }
   };
 }

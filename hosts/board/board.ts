@@ -2,40 +2,65 @@ import { fromUtf8 } from "tallystick/bytes/bytes";
 import { analogOver } from "./analog.js";
 import { digitalOver, type EdgeListener } from "./digital.js";
 import { FlashStorage } from "./flash.js";
-import { i2cOver } from "./i2c.js";
+import { type BoardI2CConstructor, i2cOver } from "./i2c.js";
 import { KeyValueStorage } from "./key-value.js";
 import { smbusOver } from "./smbus.js";
-import { sdkTimersOver } from "./timer.js";
+import { SDKTimers } from "./timer.js";
 import { BoardTimers } from "./timers.js";
 import { BoardTransport } from "./transport.js";
 import { EventKind, u16, u32, type Wire, WirePort } from "./wire.js";
 
-/** One simulated board: the wire's port, the parts that the embedded:* modules export, and the events that reach them. */
+/**
+ * One simulated board: the wire's port, the parts that the embedded:* modules export, and the events that reach them.
+ * What an application does not use is never made: a board has 94 KB.
+ */
 export class Board {
   readonly port: WirePort;
   readonly timers: BoardTimers;
-  /** The SDK's `timer` module. */
-  readonly Timer: ReturnType<typeof sdkTimersOver>;
   readonly transport: BoardTransport;
-  readonly I2C: ReturnType<typeof i2cOver>;
-  readonly SMBus: ReturnType<typeof smbusOver>;
-  readonly Analog: ReturnType<typeof analogOver>;
-  readonly Digital: ReturnType<typeof digitalOver>;
-  readonly flash: FlashStorage;
-  readonly keyValue: KeyValueStorage;
   readonly #edges = new Set<EdgeListener>();
+  #I2C: BoardI2CConstructor | undefined;
+  #SMBus: ReturnType<typeof smbusOver> | undefined;
+  #Analog: ReturnType<typeof analogOver> | undefined;
+  #Digital: ReturnType<typeof digitalOver> | undefined;
 
   constructor(wire: Wire) {
     this.port = new WirePort(wire);
     this.timers = new BoardTimers(this.port);
-    this.Timer = sdkTimersOver(this.timers);
     this.transport = new BoardTransport(this.port);
-    this.I2C = i2cOver(this.port);
-    this.SMBus = smbusOver(this.I2C);
-    this.Analog = analogOver(this.port);
-    this.Digital = digitalOver(this.port, this.#edges);
-    this.flash = new FlashStorage(this.port);
-    this.keyValue = new KeyValueStorage(this.port);
+  }
+
+  get I2C(): BoardI2CConstructor {
+    this.#I2C ??= i2cOver(this.port);
+    return this.#I2C;
+  }
+
+  get SMBus(): ReturnType<typeof smbusOver> {
+    this.#SMBus ??= smbusOver(this.I2C);
+    return this.#SMBus;
+  }
+
+  get Analog(): ReturnType<typeof analogOver> {
+    this.#Analog ??= analogOver(this.port);
+    return this.#Analog;
+  }
+
+  get Digital(): ReturnType<typeof digitalOver> {
+    this.#Digital ??= digitalOver(this.port, this.#edges);
+    return this.#Digital;
+  }
+
+  get flash(): FlashStorage {
+    return new FlashStorage(this.port);
+  }
+
+  get keyValue(): KeyValueStorage {
+    return new KeyValueStorage(this.port);
+  }
+
+  /** The SDK's `timer` module. */
+  get Timer(): SDKTimers {
+    return new SDKTimers(this.timers);
   }
 
   /** One event of WIRE.md. What throws in here ends the start as a crash. */

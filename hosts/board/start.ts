@@ -3,7 +3,7 @@ import { Board } from "./board.js";
 import { type BoardPlatform, createPlatform } from "./platform.js";
 
 /** What a maker's module exports as its default: it makes the device, which is then started. */
-export type Application = (platform: BoardPlatform) => { start(): void };
+export type Application = (platform: BoardPlatform) => { start(): unknown };
 
 /** The engine's native module `wire`. */
 export interface NativeWire {

@@ -4,10 +4,23 @@ import type { WirePort } from "./wire.js";
 /** Timers set at one time. */
 export const TIMERS_MAX = 64;
 
-interface Entry extends Timer {
+class Entry implements Timer {
+  readonly #timers: BoardTimers;
   readonly dueMs: number;
   /** Undefined once called or cancelled. */
   callback: (() => void) | undefined;
+
+  constructor(timers: BoardTimers, dueMs: number, callback: () => void) {
+    this.#timers = timers;
+    this.dueMs = dueMs;
+    this.callback = callback;
+  }
+
+  cancel(): void {
+    if (this.callback === undefined) return;
+    this.callback = undefined;
+    this.#timers.forget(this);
+  }
 }
 
 /** All timers of a board over the wire's one: the earliest is told to the world whenever it changes. */
@@ -26,17 +39,8 @@ export class BoardTimers implements Timers {
     if (!(delayMs >= 0 && delayMs <= Number.MAX_SAFE_INTEGER))
       throw new RangeError(`delay: expected milliseconds, got ${delayMs}`);
     if (this.#entries.length >= TIMERS_MAX) throw new RangeError(`more than ${TIMERS_MAX} timers`);
-    const entry: Entry = {
-      dueMs: Math.min(this.#port.clock().uptimeMs + Math.ceil(delayMs), Number.MAX_SAFE_INTEGER),
-      callback,
-      cancel: () => {
-        if (entry.callback === undefined) return;
-        entry.callback = undefined;
-        const at = this.#entries.indexOf(entry);
-        if (at >= 0) this.#entries.splice(at, 1);
-        this.#announce();
-      },
-    };
+    const dueMs = Math.min(this.#port.clock().uptimeMs + Math.ceil(delayMs), Number.MAX_SAFE_INTEGER);
+    const entry = new Entry(this, dueMs, callback);
     let at = this.#entries.length;
     while (at > 0 && this.#entries[at - 1]!.dueMs > entry.dueMs) at--;
     this.#entries.splice(at, 0, entry);
@@ -61,6 +65,13 @@ export class BoardTimers implements Timers {
     } finally {
       this.#running = false;
     }
+    this.#announce();
+  }
+
+  /** What a timer's `cancel` calls. */
+  forget(entry: Entry): void {
+    const at = this.#entries.indexOf(entry);
+    if (at >= 0) this.#entries.splice(at, 1);
     this.#announce();
   }
 
