@@ -1,0 +1,162 @@
+import { fromHex, toHex, utf8 } from "tallystick/bytes/bytes";
+import { follow, type Head } from "tallystick/chain/chain";
+import { encodeBundle, readBundle } from "tallystick/evidence/bundle";
+import { verifyEvidence } from "tallystick/evidence/evidence";
+import { readPolicy } from "tallystick/evidence/policy";
+import type { Crypto } from "tallystick/identity/crypto";
+import { verifySignature } from "tallystick/identity/ed25519";
+import { kidOf } from "tallystick/identity/key";
+import { openCheckpoint } from "tallystick/log/checkpoint";
+import { parseVerifierKey } from "tallystick/log/note";
+import { verifyInclusionReceipt } from "tallystick/receipt/receipt";
+import { encodeCbor } from "tallystick/record/cbor";
+import { checkPayload } from "tallystick/record/payload";
+import { encodeBody, parseRecord, recordId, toBeSigned } from "tallystick/record/record";
+import { accept } from "tallystick/sync/acceptance";
+
+/** Reads every vector with the modules and says what came out, a line a fact: the same lines on every engine. */
+export interface VectorFiles {
+  readonly record: {
+    readonly publicKey: string;
+    readonly seed: string;
+    readonly kid: string;
+    readonly records: readonly { readonly record: string; readonly id: string; readonly payload: string }[];
+  };
+  readonly receipt: {
+    readonly logPublicKey: string;
+    readonly vkey: string;
+    readonly size: number;
+    readonly root: string;
+    readonly checkpoint: string;
+    readonly receipts: readonly { readonly id: string; readonly index: number; readonly receipt: string }[];
+  };
+  readonly acknowledgement: {
+    readonly relayPublicKey: string;
+    readonly vkey: string;
+    readonly pinned: { readonly size: number; readonly root: string };
+    readonly kid: string;
+    readonly nonce: string;
+    readonly levels: Readonly<Record<"received" | "logged" | "final", number>>;
+    readonly acknowledgement: string;
+  };
+  readonly evidence: { readonly policy: object; readonly verdict: string; readonly evidence: string };
+}
+
+export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
+  return [
+    ...consumeRecords(crypto, files.record),
+    ...consumeReceipts(crypto, files.receipt),
+    ...consumeAcknowledgement(crypto, files.acknowledgement, files.record),
+    ...consumeEvidence(crypto, files.evidence),
+  ];
+}
+
+function consumeRecords(crypto: Crypto, vectors: VectorFiles["record"]): string[] {
+  const lines: string[] = [];
+  const publicKey = fromHex(vectors.publicKey)!;
+  const seed = fromHex(vectors.seed)!;
+  lines.push(`key ${toHex(crypto.ed25519.publicKey(seed)) === vectors.publicKey}`);
+  lines.push(`kid ${toHex(kidOf(crypto.sha256, publicKey)) === vectors.kid}`);
+  let head: Head | undefined;
+  for (const vector of vectors.records) {
+    const parsed = parseRecord(fromHex(vector.record)!);
+    if (!parsed.ok) {
+      lines.push(`record ${parsed.failure.code} ${parsed.failure.detail}`);
+      continue;
+    }
+    const record = parsed.value;
+    const rebuilt = toHex(encodeBody(record.header, record.payload)) === toHex(record.body);
+    const signed = toHex(crypto.ed25519.sign(toBeSigned(record), seed, publicKey)) === toHex(record.signature);
+    const verified = verifySignature(crypto.ed25519, record.signature, toBeSigned(record), publicKey);
+    const named = toHex(recordId(crypto.sha256, record.bytes)) === vector.id;
+    const content = checkPayload(record, (key) => kidOf(crypto.sha256, key)).ok;
+    const next = follow(crypto.sha256, head, record);
+    if (next.ok) head = next.value;
+    lines.push(
+      `record ${record.header.seq} kind ${record.header.kind} rebuilt ${rebuilt} signed ${signed} verified ${verified} named ${named} content ${content} follows ${next.ok}`,
+    );
+    // Every flipped bit of the head is refused with the same words everywhere.
+    for (let bit = 0; bit < 64; bit++) {
+      const changed = record.bytes.slice();
+      changed[bit >> 3]! ^= 1 << (bit & 7);
+      const refused = parseRecord(changed);
+      lines.push(refused.ok ? `bit ${bit} read` : `bit ${bit} ${refused.failure.code} ${refused.failure.detail}`);
+    }
+  }
+  return lines;
+}
+
+function consumeReceipts(crypto: Crypto, vectors: VectorFiles["receipt"]): string[] {
+  const lines: string[] = [];
+  const key = parseVerifierKey(crypto.sha256, vectors.vkey);
+  if (!key.ok) return [`vkey ${key.failure.code}`];
+  const checkpoint = openCheckpoint(crypto, utf8(vectors.checkpoint), key.value);
+  lines.push(
+    checkpoint.ok
+      ? `checkpoint ${checkpoint.value.size === vectors.size} ${toHex(checkpoint.value.root) === vectors.root}`
+      : `checkpoint ${checkpoint.failure.code}`,
+  );
+  for (const { id, index, receipt } of vectors.receipts) {
+    const proved = verifyInclusionReceipt(crypto, fromHex(vectors.logPublicKey)!, fromHex(receipt)!, fromHex(id)!);
+    lines.push(
+      proved.ok
+        ? `receipt ${index === proved.value.index} ${proved.value.size} ${toHex(proved.value.root) === vectors.root}`
+        : `receipt ${proved.failure.code}`,
+    );
+  }
+  return lines;
+}
+
+function consumeAcknowledgement(
+  crypto: Crypto,
+  vector: VectorFiles["acknowledgement"],
+  { records }: VectorFiles["record"],
+): string[] {
+  const logKey = parseVerifierKey(crypto.sha256, vector.vkey);
+  if (!logKey.ok) return [`vkey ${logKey.failure.code}`];
+  const stored = new Map<string, Uint8Array>([["pin", encodeCbor([vector.pinned.size, fromHex(vector.pinned.root)!])]]);
+  const options = {
+    crypto,
+    kid: fromHex(vector.kid)!,
+    relay: { origin: logKey.value.name, deviceKey: fromHex(vector.relayPublicKey)!, logKey: logKey.value },
+    keys: {
+      read: (name: string) => stored.get(name),
+      write: (name: string, value: Uint8Array) => void stored.set(name, value),
+      delete: (name: string) => void stored.delete(name),
+    },
+    ownId: (seq: number) => fromHex(records[seq]!.id)!,
+  };
+  const request = { nonce: fromHex(vector.nonce)!, pinnedSize: vector.pinned.size };
+  const bytes = fromHex(vector.acknowledgement)!;
+  const lines: string[] = [];
+  const stale = accept(options, { ...request, nonce: new Uint8Array(16) }, bytes);
+  lines.push(stale.ok ? "stale accepted" : `stale ${stale.failure.code}`);
+  const foreign = accept({ ...options, ownId: () => new Uint8Array(32) }, request, bytes);
+  lines.push(foreign.ok ? "foreign accepted" : `foreign ${foreign.failure.code}`);
+  const changed = bytes.slice();
+  changed[changed.length - 1]! ^= 1;
+  const forged = accept(options, request, changed);
+  lines.push(forged.ok ? "forged accepted" : `forged ${forged.failure.code}`);
+  const accepted = accept(options, request, bytes);
+  if (!accepted.ok) return [...lines, `acknowledgement ${accepted.failure.code} ${accepted.failure.detail}`];
+  const { received, logged, final } = accepted.value;
+  return [
+    ...lines,
+    `acknowledgement ${received?.seq === vector.levels.received} ${logged?.seq === vector.levels.logged} ${final?.seq === vector.levels.final}`,
+    `pinned ${toHex(stored.get("pin")!)}`,
+  ];
+}
+
+function consumeEvidence(crypto: Crypto, vector: VectorFiles["evidence"]): string[] {
+  const policy = readPolicy(crypto.sha256, JSON.stringify(vector.policy));
+  if (!policy.ok) return [`policy ${policy.failure.code}`];
+  const bytes = fromHex(vector.evidence)!;
+  const bundle = readBundle(bytes);
+  const report = verifyEvidence(crypto, bytes, policy.value);
+  if (!bundle.ok || !report.ok) return ["evidence unreadable"];
+  return [
+    `bundle ${toHex(encodeBundle(bundle.value)) === vector.evidence}`,
+    `verdict ${report.value.verdict === vector.verdict}`,
+    ...report.value.steps.map((step) => `${step.state} ${step.requirement} ${step.finding}`),
+  ];
+}
