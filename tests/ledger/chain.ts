@@ -44,7 +44,7 @@ export async function openBench(): Promise<Bench> {
     return answer.value;
   };
   const mine = async (blocks = 1): Promise<void> => {
-    for (let i = 0; i < blocks; i++) await ask("evm_mine");
+    await ask("anvil_mine", `0x${blocks.toString(16)}`, "0x1");
   };
   const ledger = async (options: Partial<EvmLedgerOptions> = {}): Promise<EvmLedger> => {
     const key = options.key ?? bytesToHex(createHash("sha256").update(`ledger key ${keys++}`).digest());

@@ -85,6 +85,7 @@ export class DevelopmentChain {
   private restarts = 0;
   private startedMs = 0;
   private emptyBlocks = 0;
+  private neededBlock: number;
   private mining: NodeJS.Timeout | undefined;
   private readonly state: AnvilState;
 
@@ -109,6 +110,7 @@ export class DevelopmentChain {
     private readonly binary: string,
     private readonly port: number,
   ) {
+    this.neededBlock = options.neededBlock ?? 0;
     this.state = new AnvilState(join(options.dataDir, "chain.json"));
     this.rpc = new JsonRpc({ url: this.url });
   }
@@ -129,7 +131,11 @@ export class DevelopmentChain {
   async keep(block: number): Promise<Result<void>> {
     for (let tries = 0; tries < KEEP_TRIES; tries++) {
       const kept = this.state.keep();
-      if (kept !== undefined && kept >= block) return ok(undefined);
+      if (kept !== undefined && kept >= block) {
+        // Whatever brings the chain back from now on must bring this block back.
+        this.neededBlock = Math.max(this.neededBlock, block);
+        return ok(undefined);
+      }
       await delay(KEEP_RETRY_MS);
     }
     return fail("LEDGER_UNREACHABLE", `the chain has not written block ${block} to its state file yet`);
@@ -146,7 +152,7 @@ export class DevelopmentChain {
   }
 
   private async launch(): Promise<Result<void>> {
-    const recovered = this.state.recover(this.options.neededBlock ?? 0);
+    const recovered = this.state.recover(this.neededBlock);
     if (!recovered.ok) return recovered;
     if (recovered.value !== undefined) this.options.onNotice?.(recovered.value);
     this.output = "";

@@ -88,6 +88,11 @@ export class Outbox {
     this.wallMs = options.wallMs ?? Date.now;
   }
 
+  /** The block that the newest final anchor's proof stands on; 0 before there is one. Needs no ledger to be reached. */
+  static newestProvedBlock(database: Database, ledger: string): number {
+    return new OutboxTables(database, ledger).newestFinal()?.proof?.block.number ?? 0;
+  }
+
   /** Wants this checkpoint on the ledger. A smaller one than before is ignored. Call it at start with the log's newest. */
   submit(checkpoint: Checkpoint): void {
     if (this.wanted !== undefined && checkpoint.size <= this.wanted.size) return;
