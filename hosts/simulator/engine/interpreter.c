@@ -83,12 +83,20 @@ static void* fxNewJump(size_t size)
 	} \
 	activation->yieldJump = yieldJump
 
+/*
+ * The file defines fxRunID, which becomes fxInterpret, and calls it only through mxRunCount: those calls (instanceof,
+ * eval, getters of globals, scripts) are calls of the interpreter like all others and need a frame of their own.
+ */
+static void fxEnterInterpreter(txMachine* the, txSlot* generator, txInteger count);
+#undef mxRunCount
+#define mxRunCount(COUNT) (mxMeterOne(), fxEnterInterpreter(the, C_NULL, COUNT))
+
 #define fxRunID fxInterpret
 void fxInterpret(txMachine* the, txSlot* generator, txInteger count);
 #include "xsRun.c"
 #undef fxRunID
 
-void fxRunID(txMachine* the, txSlot* generator, txInteger count)
+static void fxEnterInterpreter(txMachine* the, txSlot* generator, txInteger count)
 {
 	Activation activation;
 	Activation* previous = gxActivation;
@@ -99,4 +107,9 @@ void fxRunID(txMachine* the, txSlot* generator, txInteger count)
 	gxActivation = &activation;
 	fxInterpret(the, generator, count);
 	gxActivation = previous;
+}
+
+void fxRunID(txMachine* the, txSlot* generator, txInteger count)
+{
+	fxEnterInterpreter(the, generator, count);
 }
