@@ -17,7 +17,7 @@ import { sourceLines } from "./source-map.js";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const IMAGE_CACHE = join(ROOT, ".cache", "images");
 /** In the file name of a cached image: raise it when what is stored changes. */
-const FORMAT = 2;
+const FORMAT = 4;
 
 /** What the engine itself brings (engine/natives.c). */
 const NATIVE_MODULES: readonly string[] = ["wire", "tallystick-native"];
@@ -56,13 +56,15 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
     options.engine.hash,
     ...modules.flatMap((m) => [m.name, m.path, m.text]),
     ...preload,
+    "roots",
+    ...(options.roots ?? []),
   ]);
   const file = join(IMAGE_CACHE, key.slice(0, 32));
   if (existsSync(`${file}.json`) && existsSync(`${file}.bin`)) {
     const lines = JSON.parse(readFileSync(`${file}.json`, "utf8")) as Image["lines"];
     return { engine: options.engine.hash, memory: readFileSync(`${file}.bin`), lines };
   }
-  const compiled = reached(await Promise.all(modules.map(compile)), options.roots);
+  const compiled = await (options.roots ? compileReached(modules, options.roots) : Promise.all(modules.map(compile)));
   checkImports(compiled);
   const lines = Object.fromEntries(compiled.map(({ name, source, lines }) => [name, { source, lines }]));
   const instance = new EngineInstance(options.engine, lines);
@@ -116,8 +118,10 @@ export async function npmModules(packageName: string, files: readonly string[]):
 }
 
 /**
- * ES2022's classes stay as they are: XS has them, the SDK's compiler leaves them too, and the WeakMaps that stand in
- * for private fields are a slot table each on the device, and read-only where the module is preloaded.
+ * ES2022's classes stay as they are: XS has them, the SDK's compiler leaves them too, and the WeakMaps and WeakSets that
+ * stand in for private names cost the device a table each and are read-only where a module is preloaded. That is so for
+ * static fields too: lowering one lowers every private method beside it. What 13.3 cannot do, construct a class with
+ * instance fields within its own static part, throws when the module is evaluated.
  */
 const CLASS_FEATURES = {
   "class-field": true,
@@ -177,14 +181,22 @@ function resolveName(importer: string, specifier: string): string {
   return path.join("/");
 }
 
-/** The modules that `roots` import, directly or not, in the order given; all of them where there are no roots. */
-function reached(modules: readonly CompiledModule[], roots: readonly string[] | undefined): readonly CompiledModule[] {
-  if (roots === undefined) return modules;
+/** Compiles the modules that `roots` import, directly or not. The order is that of `modules`, whoever names them first. */
+async function compileReached(
+  modules: readonly Required<ModuleSource>[],
+  roots: readonly string[],
+): Promise<CompiledModule[]> {
   const byName = new Map(modules.map((module) => [module.name, module]));
-  const names = new Set(roots);
-  for (const name of names)
-    for (const specifier of importsOf(byName.get(name)?.code ?? "")) names.add(resolveName(name, specifier));
-  return modules.filter(({ name }) => names.has(name));
+  const compiled = new Map<string, CompiledModule>();
+  let next = new Set(roots);
+  while (next.size > 0) {
+    const wave = [...next].flatMap((name) => byName.get(name) ?? []);
+    for (const module of await Promise.all(wave.map(compile))) compiled.set(module.name, module);
+    const named = wave.flatMap(({ name }) => importsOf(compiled.get(name)!.code).map((at) => resolveName(name, at)));
+    next = new Set(named.filter((name) => !compiled.has(name)));
+    for (const name of next) if (!byName.has(name)) next.delete(name);
+  }
+  return modules.flatMap(({ name }) => compiled.get(name) ?? []);
 }
 
 /** Says now, with both names, what the board would only find when it starts. */

@@ -106,6 +106,35 @@ describe("lanes A and B", function () {
     assert.deepEqual(ends[1], ends[0]);
   });
 
+  it("answer the SDK's own specifiers on XS", async () => {
+    const { time, world } = rig();
+    world.pins.wireAnalog(1, () => 0.25);
+    const lines: string[] = [];
+    const simulation = new Simulation({
+      world,
+      lane: laneB(engine, await buildBoardImage(engine, here("embedded.js"))),
+      onPrint: (line) => lines.push(line),
+      onEnd: (end) => lines.push(end.kind === "crash" ? String(end.error) : end.kind),
+    });
+    await simulation.powerOn();
+    await time.run(START_MS + 250);
+    world.pins.setLevel(4, 1);
+    await simulation.idle();
+    await time.run(START_MS + 2_000);
+    assert.deepEqual(lines.slice(1), [
+      "i2c 1234",
+      "Error I2C bus 0, address 0x22: no acknowledge",
+      "analog 0.25",
+      "button 0",
+      "flash 1,2,3 4 chain",
+      "key dachboden name",
+      "tick 1",
+      "tick 2",
+      "button 1",
+      "tick 3",
+    ]);
+  });
+
   it("name module and line of what crashed a board", async () => {
     const faultyImage = await buildBoardImage(engine, here("faulty.ts"));
     const { time, world } = rig();
