@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { Operation } from "../../hosts/board/wire.js";
+import type { Lane } from "../../hosts/simulator/lane.js";
 import { laneA } from "../../hosts/simulator/lane-a.js";
-import { type End, Simulation } from "../../hosts/simulator/simulation.js";
+import { type End, EVENTS_WAITING_MAX, Simulation } from "../../hosts/simulator/simulation.js";
 import { difference, Trace } from "../../hosts/simulator/trace.js";
 import { HttpNetwork } from "../../hosts/simulator/world/network.js";
+import { WallTime } from "../../hosts/simulator/world/time.js";
 import application from "./application.js";
 import { HASH_ONLY, rig, START_MS, type TestServer, testServer } from "./rig.js";
 
@@ -107,5 +110,117 @@ describe("simulation, lane A", () => {
         assert.equal(simulation.state, "running", where);
         assert.match(lines.at(-2)!, /reading/, where);
       }
+  });
+
+  it("runs on wall time, and ends at once while a request is under way", async () => {
+    const time = new WallTime();
+    const { world } = rig({ network, time });
+    const lines: string[] = [];
+    let told: (line: string) => void = () => {};
+    const simulation = new Simulation({
+      world,
+      lane: laneA(
+        ({ timers, transport, print, clock }) => ({
+          start() {
+            timers.after(15, async () => {
+              print(`timer after ${clock.uptimeMs() >= 15 ? "15 ms or more" : `${clock.uptimeMs()} ms`}`);
+              const answer = await transport.request({ method: "GET", path: "/missing", maxResponseBytes: 10 });
+              print(answer.ok ? `status ${answer.value.status}` : answer.failure.detail);
+              void transport.request({ method: "GET", path: "/hang", maxResponseBytes: 10 }).then(() => print("never"));
+              print("hanging");
+            });
+          },
+        }),
+        HASH_ONLY,
+      ),
+      onPrint(line) {
+        lines.push(line);
+        told(line);
+      },
+    });
+    const hanging = new Promise<void>((resolve) => {
+      told = (line) => line === "hanging" && resolve();
+    });
+    await simulation.powerOn();
+    await hanging;
+    await simulation.cutPower();
+    assert.equal(simulation.state, "off");
+    assert.deepEqual(lines.slice(1), ["timer after 15 ms or more", "status 404", "hanging"]);
+    assert.equal(simulation.uptimeMs, undefined);
+    await simulation.cutPower();
+    assert.equal(simulation.starts, 1);
+  });
+
+  it("gives up on a board that crashes again and again, until it is turned on anew", async () => {
+    const { world, time } = rig();
+    const ends: string[] = [];
+    const simulation = new Simulation({
+      world,
+      lane: laneA(() => {
+        throw new Error("does not start");
+      }, HASH_ONLY),
+      onEnd: (end) => ends.push(`${time.nowMs() - START_MS} ${end.kind}`),
+    });
+    await simulation.powerOn();
+    await time.run(START_MS + 60 * MINUTE);
+    assert.equal(simulation.state, "halted");
+    assert.deepEqual(ends, ["0 crash", "1000 crash", "2000 crash", "3000 crash", "4000 crash"]);
+    await simulation.powerOn();
+    assert.equal(simulation.starts, 6);
+  });
+
+  it("lets nothing that a dead start still does reach the world", async () => {
+    const { world, cells, time } = rig();
+    const simulation = new Simulation({
+      world,
+      lane: laneA(
+        ({ flash, timers }) => ({
+          start() {
+            timers.after(1, async () => {
+              // A defect of an application on purpose: it takes no notice of what its flash throws.
+              for (let sector = 0; sector < 4; sector++) {
+                try {
+                  flash.write(sector * 4096, Uint8Array.of(0));
+                } catch {}
+                await undefined;
+              }
+            });
+          },
+        }),
+        HASH_ONLY,
+      ),
+    });
+    world.power.plan({ operation: 2, moment: "before" });
+    await simulation.powerOn();
+    await time.run(START_MS + 10);
+    assert.deepEqual(
+      [0, 1, 2, 3].map((sector) => cells.bytes[sector * 4096]),
+      [0, 0xff, 0xff, 0xff],
+    );
+    assert.deepEqual(simulation.lastEnd, { kind: "power-cut" });
+  });
+
+  it("drops edges that come faster than the board takes them, and counts them", async () => {
+    const { world, time } = rig();
+    let edges = 0;
+    const lane: Lane = {
+      name: "counting",
+      async boot(call) {
+        call(Operation.digitalOpen, Uint8Array.of(4, 0, 3));
+        return {
+          async event() {
+            edges++;
+          },
+          discard() {},
+        };
+      },
+    };
+    const simulation = new Simulation({ world, lane });
+    await simulation.powerOn();
+    for (let i = 0; i < 1_000; i++) world.pins.setLevel(4, i % 2 === 0 ? 1 : 0);
+    await simulation.idle();
+    assert.equal(edges, EVENTS_WAITING_MAX);
+    assert.equal(simulation.eventsDropped, 1_000 - EVENTS_WAITING_MAX);
+    assert.equal(time.nowMs(), START_MS);
   });
 });
