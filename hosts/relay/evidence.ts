@@ -1,100 +1,84 @@
 import { fail, ok, type Result } from "tallystick/codes/codes";
+import { type Bundle, type BundleAnchor, type BundleEntry, encodeBundle } from "tallystick/evidence/bundle";
 import type { Crypto } from "tallystick/identity/crypto";
-import type { VerifierKey } from "tallystick/log/note";
+import { formatVerifierKey } from "tallystick/log/note";
+import { type CborLimits, decodeCbor } from "tallystick/record/cbor";
+import type { AnchorStatus } from "./ledger/outbox.js";
 import type { Log } from "./log/log.js";
 import { checkedBytes } from "./routes/shapes.js";
-import type { Store } from "./store/store.js";
+import type { Store, StoredRecord } from "./store/store.js";
 
-/** Everything that the relay can add to one record, for modules/evidence to make one file of. */
+/** Evidence of one record: everything that the relay can add to it, in one file (modules/evidence/SPEC.md). */
 
-/** The newest final anchor that a ledger adapter can prove, with the tree that it holds. */
-export interface ProvedAnchor {
-  readonly ledger: string;
-  readonly size: number;
-  readonly root: Uint8Array;
-  /** CBOR as the adapter's kind of anchor is specified under modules/evidence. */
-  readonly anchor: Uint8Array;
-}
-
-export interface CollectedAnchor extends ProvedAnchor {
-  /** Inclusion path of the record in the anchored tree. */
-  readonly inclusion: readonly Uint8Array[];
-  /** Consistency path from the anchored tree to the checkpoint's. */
-  readonly consistency: readonly Uint8Array[];
-}
-
-export interface CollectedEvidence {
-  /** The record's bytes, exactly as the device sent them. */
-  readonly record: Uint8Array;
-  readonly id: Uint8Array;
-  /** The chain's genesis record, which binds the kid to the public key. */
-  readonly genesis: Uint8Array;
-  /** Ids of the records before and after it in its chain, where the relay holds them. */
-  readonly previousId: Uint8Array | undefined;
-  readonly nextId: Uint8Array | undefined;
-  readonly logIndex: number;
-  /** The newest checkpoint, a signed note, and the size of its tree. */
-  readonly checkpoint: Uint8Array;
-  readonly size: number;
-  /** Inclusion path of the record in the checkpoint's tree. */
-  readonly inclusion: readonly Uint8Array[];
-  /** COSE Receipt of the same. */
-  readonly receipt: Uint8Array;
-  readonly anchors: readonly CollectedAnchor[];
-  /** As claims: a verifier has them from elsewhere. */
-  readonly keys: {
-    readonly device: Uint8Array;
-    /** Signs acknowledgements. */
-    readonly relay: Uint8Array;
-    readonly log: VerifierKey;
-  };
-}
+/** The anchor's own map within a bundle. */
+const ANCHOR_LIMITS: CborLimits = { depth: 3 };
 
 export interface EvidenceOptions {
   readonly store: Store;
   readonly crypto: Crypto;
   readonly log: Log;
-  readonly relayKey: Uint8Array;
-  /** Final anchors of a tree that covers the log's first `size` entries: one a ledger, where it has one. */
-  readonly anchorsFor: (size: number) => readonly ProvedAnchor[];
+  /** The first final anchor whose tree has at least `size` entries. */
+  readonly finalFor: (size: number) => AnchorStatus | undefined;
 }
 
-/** RECORD_UNKNOWN, RECORD_NOT_LOGGED, and the log's own codes where its files are damaged. */
-export async function collectEvidence(options: EvidenceOptions, id: Uint8Array): Promise<Result<CollectedEvidence>> {
-  const { store, crypto, log } = options;
+/** The file's bytes. RECORD_UNKNOWN, RECORD_NOT_LOGGED, and the log's own codes where its files are damaged. */
+export async function composeEvidence(options: EvidenceOptions, id: Uint8Array): Promise<Result<Uint8Array>> {
+  const collected = await collectEvidence(options, id);
+  return collected.ok ? ok(encodeBundle(collected.value)) : collected;
+}
+
+/** The record, its chain's genesis, which binds the kid to the public key, and their proofs against one checkpoint. */
+export async function collectEvidence(options: EvidenceOptions, id: Uint8Array): Promise<Result<Bundle>> {
+  const { store, log } = options;
   const stored = store.recordById(id);
   if (!stored) return fail("RECORD_UNKNOWN", "no such record");
-  const { logIndex } = stored;
-  // One head for all, the receipt included, which takes it before it first waits: the log may grow meanwhile.
+  const records = stored.seq === 0 ? [stored] : [stored, store.recordAt(stored.device, 0)!];
+  const indices = records.flatMap(({ logIndex }) => (logIndex === undefined ? [] : [logIndex]));
+  // One head for all: receipts take it before they first wait, and the log may grow meanwhile.
   const head = log.head;
-  if (logIndex === undefined || logIndex >= head.size)
+  if (indices.length < records.length || indices.some((index) => index >= head.size))
     return fail("RECORD_NOT_LOGGED", `the newest checkpoint has ${head.size} entries`);
-  const receiptUnderWay = log.receipt(logIndex);
-  const inclusion = await log.inclusion(logIndex, head.size);
-  const receipt = await receiptUnderWay;
-  if (!inclusion.ok) return inclusion;
-  if (!receipt.ok) return receipt;
-  const anchors: CollectedAnchor[] = [];
-  for (const anchor of options.anchorsFor(logIndex + 1)) {
-    if (anchor.size > head.size) continue;
-    const within = await log.inclusion(logIndex, anchor.size);
-    if (!within.ok) return within;
-    const consistency = await log.consistency(anchor.size, head.size);
-    if (!consistency.ok) return consistency;
-    anchors.push({ ...anchor, inclusion: within.value, consistency: consistency.value });
+  const receipts = indices.map((index) => log.receipt(index));
+  const anchor = await collectAnchor(options, indices, head.size);
+  if (!anchor.ok) return anchor;
+  const entries: BundleEntry[] = [];
+  for (const [i, record] of records.entries()) {
+    const receipt = await receipts[i]!;
+    if (!receipt.ok) return receipt;
+    entries.push(entryOf(options, record, receipt.value));
   }
   return ok({
-    record: checkedBytes(crypto, stored),
-    id: stored.id,
-    genesis: checkedBytes(crypto, store.recordAt(stored.device, 0)!),
-    previousId: store.recordAt(stored.device, stored.seq - 1)?.id,
-    nextId: store.recordAt(stored.device, stored.seq + 1)?.id,
-    logIndex,
-    checkpoint: head.checkpoint,
-    size: head.size,
-    inclusion: inclusion.value,
-    receipt: receipt.value,
-    anchors,
-    keys: { device: store.deviceByNumber(stored.device).publicKey, relay: options.relayKey, log: log.key },
+    origin: log.key.name,
+    entries,
+    checkpoint: Buffer.from(head.checkpoint).toString("utf8"),
+    anchors: anchor.value,
+    claims: { logKey: formatVerifierKey(log.key), witnessKeys: [] },
   });
+}
+
+function entryOf({ store, crypto }: EvidenceOptions, stored: StoredRecord, receipt: Uint8Array): BundleEntry {
+  const next = store.recordAt(stored.device, stored.seq + 1)?.id;
+  return { record: checkedBytes(crypto, stored), receipt, ...(next && { next }) };
+}
+
+/** The first final anchor that covers all of the entries, where there is one. */
+async function collectAnchor(
+  { log, finalFor }: EvidenceOptions,
+  indices: readonly number[],
+  size: number,
+): Promise<Result<BundleAnchor[]>> {
+  const final = finalFor(Math.max(...indices) + 1);
+  if (!final?.proof || final.size > size) return ok([]);
+  const decoded = decodeCbor(final.proof.anchor, ANCHOR_LIMITS);
+  if (!decoded.ok) return decoded;
+  if (!(decoded.value instanceof Map)) return fail("ANCHOR_MALFORMED", "the stored anchor is no map");
+  const consistency = await log.consistency(final.size, size);
+  if (!consistency.ok) return consistency;
+  const inclusion: Uint8Array[][] = [];
+  for (const index of indices) {
+    const path = await log.inclusion(index, final.size);
+    if (!path.ok) return path;
+    inclusion.push(path.value);
+  }
+  return ok([{ consistency: consistency.value, anchor: decoded.value, inclusion }]);
 }

@@ -5,10 +5,11 @@ import { type Logger, pino } from "pino";
 import { toHex } from "tallystick/bytes/bytes";
 import { explain, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Identity } from "tallystick/identity/identity";
+import type { TreeHead } from "tallystick/log/checkpoint";
 import { formatVerifierKey } from "tallystick/log/note";
+import { Anchoring, type LedgerOptions } from "./anchoring.js";
 import { Challenges } from "./challenge.js";
 import { relayCrypto as crypto } from "./crypto.js";
-import type { CollectedEvidence } from "./evidence.js";
 import {
   beginFolder,
   type FolderLock,
@@ -23,7 +24,7 @@ import {
 import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
 import { Log } from "./log/log.js";
 import type { Refusal } from "./problem.js";
-import { BATCH_INTERVAL_MS, Publication } from "./publication.js";
+import { BATCH_INTERVAL_MS, Publication, rootAt } from "./publication.js";
 import { deviceRoutes } from "./routes/devices.js";
 import { logRoutes } from "./routes/log.js";
 import { recordRoutes } from "./routes/records.js";
@@ -61,8 +62,8 @@ export interface RelayOptions {
   readonly batchIntervalMs?: number;
   /** Wall time in milliseconds since 1970. */
   readonly nowMs?: () => number;
-  /** Makes the evidence file that `GET /v1/records/{id}/evidence` answers. */
-  readonly composeEvidence?: (collected: CollectedEvidence) => Uint8Array;
+  /** Where checkpoints are anchored; without it the ladder ends at `logged`. */
+  readonly ledger?: LedgerOptions;
 }
 
 export class Relay {
@@ -124,10 +125,11 @@ export class Relay {
   }
 
   async #close(): Promise<void> {
-    const { app, health, publication, log, store, lock, logger } = this.#parts;
+    const { app, health, publication, anchoring, log, store, lock, logger } = this.#parts;
     health.stopping = true;
     await app.close();
     await publication.close();
+    await anchoring?.close();
     await log.close();
     store.close();
     lock.release();
@@ -140,6 +142,7 @@ interface Parts {
   readonly lock: FolderLock;
   readonly store: Store;
   readonly log: Log;
+  readonly anchoring: Anchoring | undefined;
   readonly publication: Publication;
   readonly app: FastifyInstance;
   readonly health: Health;
@@ -215,10 +218,34 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     logger.error({ err: error }, health.fault ? explain(health.fault) : "fault");
   };
 
-  const log = await openLog(relayIdentity.value, identity.value, store.value, ladder, options);
+  let anchoring: Anchoring | undefined;
+  const log = await openLog(relayIdentity.value, identity.value, store.value, options, (head) => {
+    ladder.logged(head, nowMs());
+    anchoring?.submit(head);
+    logger.info({ size: head.size }, "checkpoint");
+  });
   if (!log.ok) return log;
   undo.push(() => log.value.close());
   ladder.logged(log.value.head, nowMs());
+
+  if (options.ledger) {
+    const opened = await Anchoring.open({
+      ledger: options.ledger,
+      folder: paths.ledger,
+      database: store.value.database,
+      ladder,
+      rootAt: async (size) => {
+        const root = await rootAt(crypto.sha256, log.value, paths.logPublic, size);
+        return root.ok ? root.value : undefined;
+      },
+      nowMs,
+      logger,
+    });
+    if (!opened.ok) return opened;
+    anchoring = opened.value;
+    undo.push(() => opened.value.close());
+    anchoring.submit(log.value.head);
+  }
 
   const publication = new Publication({
     log: log.value,
@@ -229,7 +256,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   });
   const app = createServer({ logger, onFault, isStopping: () => health.stopping });
   undo.push(() => app.close());
-  const parts = { relayIdentity: relayIdentity.value, lock: lock.value, store: store.value, log: log.value };
+  const parts = { relayIdentity: relayIdentity.value, lock: lock.value, store: store.value, log: log.value, anchoring };
   addRoutes(app, { ...parts, identity: identity.value, ladder, publication, health, nowMs, options, logWithinS });
   return ok({ ...parts, publication, app, health, logger });
 }
@@ -238,8 +265,8 @@ async function openLog(
   { origin, logKey, logWithinS }: RelayIdentity,
   identity: Identity,
   store: Store,
-  ladder: Ladder,
-  { dataDir, nowMs = Date.now, logger }: RelayOptions,
+  { dataDir, nowMs = Date.now }: RelayOptions,
+  onCheckpoint: (head: TreeHead) => void,
 ): Promise<Result<Log>> {
   try {
     const log = await Log.open(pathsOf(dataDir).log, {
@@ -248,10 +275,7 @@ async function openLog(
       entropy: systemEntropy,
       source: new StoreEntries(store, crypto, nowMs),
       opening: { relayKey: identity.publicKey, logWithinS, policy: "" },
-      onCheckpoint: (head) => {
-        ladder.logged(head, nowMs());
-        logger?.info({ size: head.size }, "checkpoint");
-      },
+      onCheckpoint,
     });
     if (!log.ok || formatVerifierKey(log.value.key) === logKey) return log;
     await log.value.close();
@@ -271,7 +295,7 @@ function damageOf(error: unknown): Failure | undefined {
   return undefined;
 }
 
-interface RouteParts extends Pick<Parts, "relayIdentity" | "store" | "log" | "publication" | "health"> {
+interface RouteParts extends Pick<Parts, "relayIdentity" | "store" | "log" | "anchoring" | "publication" | "health"> {
   readonly identity: Identity;
   readonly ladder: Ladder;
   readonly nowMs: () => number;
@@ -280,10 +304,11 @@ interface RouteParts extends Pick<Parts, "relayIdentity" | "store" | "log" | "pu
 }
 
 function addRoutes(app: FastifyInstance, parts: RouteParts): void {
-  const { store, log, ladder, identity, publication, health, relayIdentity, nowMs, logWithinS, options } = parts;
+  const { store, log, ladder, identity, anchoring, publication, health, relayIdentity, nowMs, logWithinS, options } =
+    parts;
   const taken = recordMethods(app);
   const { origin } = relayIdentity;
-  const pins = { origin, public_key: relayIdentity.publicKey, log_key: relayIdentity.logKey, log_within_s: logWithinS };
+  const pins = { origin, device_key: relayIdentity.publicKey, log_key: relayIdentity.logKey, log_within_s: logWithinS };
   syncRoutes(app, {
     store,
     crypto,
@@ -304,21 +329,12 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
     },
   });
   deviceRoutes(app, { store, ladder, crypto });
-  const composeEvidence = options.composeEvidence;
-  recordRoutes(app, {
-    store,
-    ladder,
-    crypto,
-    log,
-    relayKey: identity.publicKey,
-    anchorsFor: () => [],
-    composeEvidence,
-  });
+  recordRoutes(app, { store, ladder, crypto, log, finalFor: (size) => anchoring?.finalFor(size) });
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic });
   relayRoutes(app, {
-    describe: () => pins,
+    describe: () => ({ ...pins, ...(anchoring && { ledger: anchoring.describe() }) }),
     checkReady: (): { failure: Failure } | ReadyView => {
-      const failure = health.fault ?? publication.failure ?? beat(store, nowMs());
+      const failure = health.fault ?? publication.failure ?? anchoring?.trouble ?? beat(store, nowMs());
       if (failure) return { failure };
       return {
         ready: true,

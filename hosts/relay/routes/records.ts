@@ -3,7 +3,7 @@ import { fromHex } from "tallystick/bytes/bytes";
 import { fail } from "tallystick/codes/codes";
 import { parseRecord } from "tallystick/record/record";
 import type Type from "typebox";
-import { type CollectedEvidence, collectEvidence, type EvidenceOptions } from "../evidence.js";
+import { composeEvidence, type EvidenceOptions } from "../evidence.js";
 import { Refused } from "../problem.js";
 import type { Ladder } from "../store/ladder.js";
 import type { StoredRecord } from "../store/store.js";
@@ -14,8 +14,6 @@ import { checkedBytes, RecordParams } from "./shapes.js";
 
 export interface RecordRoutesOptions extends EvidenceOptions {
   readonly ladder: Ladder;
-  /** Makes the evidence file; without it there is no such route. */
-  readonly composeEvidence: ((collected: CollectedEvidence) => Uint8Array) | undefined;
 }
 
 /** RFC 9052 §11.3.3. */
@@ -25,7 +23,7 @@ export const EVIDENCE_TYPE = "application/vnd.tallystick.evidence+cbor";
 const FOR_EVER = "public, max-age=31536000, immutable";
 
 export function recordRoutes(app: FastifyInstance, options: RecordRoutesOptions): void {
-  const { store, crypto, log, composeEvidence } = options;
+  const { store, crypto, log } = options;
 
   app.get<{ Params: Type.Static<typeof RecordParams> }>(
     "/v1/records/:id",
@@ -58,16 +56,15 @@ export function recordRoutes(app: FastifyInstance, options: RecordRoutesOptions)
     },
   );
 
-  if (composeEvidence)
-    app.get<{ Params: Type.Static<typeof RecordParams> }>(
-      "/v1/records/:id/evidence",
-      { schema: { summary: "Evidence of the record, to be verified offline", params: RecordParams } },
-      async (request, reply) => {
-        const collected = await collectEvidence(options, find(request.params.id).id);
-        if (!collected.ok) throw new Refused(collected);
-        return send(reply, EVIDENCE_TYPE, composeEvidence(collected.value));
-      },
-    );
+  app.get<{ Params: Type.Static<typeof RecordParams> }>(
+    "/v1/records/:id/evidence",
+    { schema: { summary: "Evidence of the record, to be verified offline", params: RecordParams } },
+    async (request, reply) => {
+      const evidence = await composeEvidence(options, find(request.params.id).id);
+      if (!evidence.ok) throw new Refused(evidence);
+      return send(reply, EVIDENCE_TYPE, evidence.value);
+    },
+  );
 
   function find(hex: string): StoredRecord {
     const stored = store.recordById(fromHex(hex)!);

@@ -7,15 +7,14 @@ import { PROBLEM_TYPE, problemOf } from "../problem.js";
 
 const LedgerShape = Type.Object({
   name: Type.String(),
-  kind: Type.String(),
-  description: Type.String(),
-  chain: Type.Optional(Type.String()),
-  place: Type.Optional(Type.String()),
+  contract: Type.String(),
+  chain_id: Type.Optional(Type.Integer()),
+  rpc_url: Type.Optional(Type.String()),
 });
 
 export const RelayShape = Type.Object({
   origin: Type.String({ description: "name of the relay and of its log" }),
-  public_key: Type.String({ description: "device-facing Ed25519 key, hexadecimal: devices pin it" }),
+  device_key: Type.String({ description: "device-facing Ed25519 key, hexadecimal: devices pin it" }),
   log_key: Type.String({ description: "the log's verifier key (C2SP signed-note)" }),
   log_within_s: Type.Integer({ description: "seconds within which an acknowledged record is in a checkpoint" }),
   ledger: Type.Optional(LedgerShape),

@@ -1,0 +1,65 @@
+import { randomBytes } from "node:crypto";
+import { pino } from "pino";
+import { explain, type Failure } from "tallystick/codes/codes";
+import type { LedgerOptions } from "./anchoring.js";
+import { Relay } from "./relay.js";
+
+/** The relay as a process: starts, says where it listens, ends in order on SIGINT and SIGTERM. */
+export interface RunOptions {
+  readonly dataDir: string;
+  readonly host: string;
+  readonly port: number;
+  /** The relay's name; that of a new one where the folder is blank. */
+  readonly origin?: string;
+  /** Makes a new relay where the folder is blank; without it a blank folder is refused, as a mistyped path would be. */
+  readonly initialise: boolean;
+  readonly ledger?: LedgerOptions;
+  /** A level of pino: fatal, error, warn, info, debug, silent. Logs are JSON lines on standard error. */
+  readonly logLevel: string;
+  /** One line of standard output for people, or as JSON for a program. */
+  readonly json: boolean;
+}
+
+/** Resolves with the exit status once the relay has ended: 0 in order, 1 where it could not start. */
+export async function runRelay(options: RunOptions): Promise<number> {
+  const logger = pino({ level: options.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
+  const ended = signalled();
+  const { dataDir, host, port, origin, ledger, initialise } = options;
+  const opening = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
+  let relay = await Relay.open(opening);
+  if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise) {
+    const made = await Relay.initialise(dataDir, { origin: origin ?? localOrigin() });
+    if (!made.ok) return refuse(made.failure);
+    relay = await Relay.open(opening);
+  }
+  if (!relay.ok) return refuse(relay.failure);
+  const { url, identity } = relay.value;
+  console.log(options.json ? JSON.stringify({ url, origin: identity.origin }) : `relay ${identity.origin}: ${url}`);
+  await ended;
+  await relay.value.close();
+  return 0;
+}
+
+/** A name for a relay that is of this machine only; random, since a log's name should be of one log. */
+function localOrigin(): string {
+  return `localhost/tallystick-${randomBytes(4).toString("hex")}`;
+}
+
+function refuse(failure: Failure): number {
+  console.error(explain(failure));
+  return 1;
+}
+
+/** Resolves at the first request to stop; at the second the process ends as if killed, which loses nothing. */
+function signalled(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = 0;
+    const onSignal = (): void => {
+      asked++;
+      if (asked > 1) process.exit(130);
+      resolve();
+    };
+    process.on("SIGINT", onSignal);
+    process.on("SIGTERM", onSignal);
+  });
+}

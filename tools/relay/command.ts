@@ -1,0 +1,81 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import { explain, type Result } from "tallystick/codes/codes";
+import { compileAnchor } from "../../hosts/evm/compile.js";
+import type { LedgerOptions } from "../../hosts/relay/anchoring.js";
+import { runRelay } from "../../hosts/relay/run.js";
+
+interface Options {
+  readonly data: string;
+  readonly host: string;
+  readonly port: number;
+  readonly origin?: string;
+  readonly init?: true;
+  readonly ledger: "none" | "dev" | "evm";
+  readonly rpc?: string;
+  readonly contract?: `0x${string}`;
+  readonly log: string;
+  readonly json?: true;
+}
+
+export const relayCommand = new Command("relay")
+  .description("the server that verifies, stores, logs, acknowledges and submits")
+  .option("--data <dir>", "the relay's data folder", "tallystick-relay")
+  .option("--host <address>", "where it listens", "127.0.0.1")
+  .option("--port <number>", "0 takes any free port", port, 0)
+  .option("--origin <name>", "name of the relay and of its log, such as relay.example/attic")
+  .option("--init", "make a new relay if the folder is blank; implied by --ledger dev")
+  .addOption(
+    new Option(
+      "--ledger <kind>",
+      "where checkpoints are anchored: a development chain of its own, an EVM chain, nowhere",
+    )
+      .choices(["none", "dev", "evm"])
+      .default("none"),
+  )
+  .option("--rpc <url>", "the EVM chain's node, with --ledger evm")
+  .option("--contract <address>", "the anchor contract; default one deployed by the relay's own ledger key", address)
+  .addOption(
+    new Option("--log <level>", "what is logged on standard error")
+      .choices(["fatal", "error", "warn", "info", "debug", "silent"])
+      .default("info"),
+  )
+  .option("--json", "say where it listens as one line of JSON")
+  .action(async (options: Options) => {
+    const ledger = await ledgerOf(options);
+    if (!ledger.ok) {
+      console.error(explain(ledger.failure));
+      process.exitCode = 1;
+      return;
+    }
+    process.exitCode = await runRelay({
+      dataDir: options.data,
+      host: options.host,
+      port: options.port,
+      initialise: options.init === true || options.ledger === "dev",
+      logLevel: options.log,
+      json: options.json === true,
+      ...(options.origin !== undefined && { origin: options.origin }),
+      ...(ledger.value && { ledger: ledger.value }),
+    });
+  });
+
+async function ledgerOf({ ledger, rpc, contract }: Options): Promise<Result<LedgerOptions | undefined>> {
+  if (ledger === "none") return { ok: true, value: undefined };
+  if (ledger === "evm" && rpc === undefined) relayCommand.error("--ledger evm needs --rpc <url>");
+  const artifact = await compileAnchor();
+  if (!artifact.ok) return artifact;
+  if (ledger === "dev") return { ok: true, value: { kind: "development", artifact: artifact.value } };
+  const place = contract === undefined ? {} : { contract };
+  return { ok: true, value: { kind: "evm", artifact: artifact.value, rpcUrl: rpc!, ...place } };
+}
+
+function port(text: string): number {
+  const number = Number(text);
+  if (!/^[0-9]{1,5}$/.test(text) || number > 65_535) throw new InvalidArgumentError("expected a port from 0 to 65535");
+  return number;
+}
+
+function address(text: string): `0x${string}` {
+  if (!/^0x[0-9a-fA-F]{40}$/.test(text)) throw new InvalidArgumentError("expected 0x and 40 hexadecimal digits");
+  return text.toLowerCase() as `0x${string}`;
+}
