@@ -164,13 +164,19 @@ export class Log {
   }
 
   /** The entry's bytes. LOG_ENTRY_UNKNOWN at or beyond the head's size. */
-  entry(index: number): Promise<Result<Uint8Array>> {
+  async entry(index: number): Promise<Result<Uint8Array>> {
+    const rest = await this.entriesFrom(index);
+    return rest.ok ? ok(rest.value[0]!) : rest;
+  }
+
+  /** Entries from `index` to the end of their bundle, at least one and at most 256. LOG_ENTRY_UNKNOWN. */
+  entriesFrom(index: number): Promise<Result<readonly Uint8Array[]>> {
     return guarded(async () => {
       const { size } = this.head;
       if (!isBelow(index, size)) return unknown(index, size);
       const bundleIndex = Math.floor(index / TILE_WIDTH);
       const bundle = await this.#tiles.bundle(bundleIndex, tileWidth(0, bundleIndex, size));
-      return bundle.ok ? ok(bundle.value[index % TILE_WIDTH]!) : bundle;
+      return bundle.ok ? ok(bundle.value.slice(index % TILE_WIDTH)) : bundle;
     });
   }
 
