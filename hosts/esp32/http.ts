@@ -33,15 +33,18 @@ export class Reply {
   readonly #maxBytes: number;
   readonly #parts: Uint8Array[] = [];
   #status = 0;
+  #retryAfterS: number | undefined;
   #length = 0;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /** Why the answer is refused, if it is. `contentLength` as the header has it, where there is one. */
-  begin(status: number, contentLength: string | undefined): string | undefined {
+  /** Why the answer is refused, if it is. Names of headers are in lower case. */
+  begin(status: number, headers: { get(name: string): string | undefined }): string | undefined {
     this.#status = status;
+    this.#retryAfterS = seconds(headers.get("retry-after"));
+    const contentLength = headers.get("content-length");
     return contentLength !== undefined && Number(contentLength) > this.#maxBytes
       ? this.#tooLong(contentLength)
       : undefined;
@@ -55,10 +58,19 @@ export class Reply {
   }
 
   response(): TransportResponse {
-    return { status: this.#status, body: concatBytes(...this.#parts) };
+    return {
+      status: this.#status,
+      body: concatBytes(...this.#parts),
+      ...(this.#retryAfterS !== undefined && { retryAfterS: this.#retryAfterS }),
+    };
   }
 
   #tooLong(received: string): string {
     return `expected an answer of at most ${this.#maxBytes} bytes, received ${received}`;
   }
+}
+
+/** Retry-After as a number of seconds (RFC 9110 §10.2.3); its form as a date is not used by the relay. */
+function seconds(text: string | undefined): number | undefined {
+  return text !== undefined && /^[0-9]{1,9}$/.test(text) ? Number(text) : undefined;
 }

@@ -1,4 +1,5 @@
 import HTTPClient from "embedded:network/http/client";
+// biome-ignore lint/style/useNodejsImportProtocol: the SDK's module of that name, not Node's.
 import Net from "net";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import type { Transport, TransportRequest, TransportResponse } from "tallystick/sync/transport";
@@ -65,7 +66,7 @@ function exchange(
       path: request.path,
       headers: requestHeaders(body),
       onHeaders(status, headers) {
-        const refused = reply.begin(status, headers.get("content-length"));
+        const refused = reply.begin(status, headers);
         if (refused !== undefined) failed(refused);
       },
       onWritable(count) {
