@@ -65,20 +65,19 @@ export class Board {
 
   /** One event of WIRE.md. What throws in here ends the start as a crash. */
   onEvent(event: Uint8Array): void {
-    switch (event[0]) {
-      case EventKind.timer:
-        this.timers.run();
-        return;
-      case EventKind.response: {
-        const detail = fromUtf8(event.subarray(10)) ?? "?";
-        this.transport.settle(u16(event, 1), event[3]!, u16(event, 4), u32(event, 6), detail);
-        return;
-      }
-      case EventKind.edge:
-        for (const listener of this.#edges) if (listener.pin === event[1]) listener.onEdge();
-        return;
-      default:
-        throw new Error(`unknown event ${event[0]}`);
-    }
+    // The timers come first and straight: what they call has the less of a board's stack, the more stands below it.
+    if (event[0] === EventKind.timer) this.timers.run();
+    else if (event[0] === EventKind.response) this.#onResponse(event);
+    else if (event[0] === EventKind.edge) this.#onEdge(event[1]!);
+    else throw new Error(`unknown event ${event[0]}`);
+  }
+
+  #onResponse(event: Uint8Array): void {
+    const detail = fromUtf8(event.subarray(10)) ?? "?";
+    this.transport.settle(u16(event, 1), event[3]!, u16(event, 4), u32(event, 6), detail);
+  }
+
+  #onEdge(pin: number): void {
+    for (const listener of this.#edges) if (listener.pin === pin) listener.onEdge();
   }
 }
