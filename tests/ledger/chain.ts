@@ -96,7 +96,8 @@ export async function untilFinal(bench: Bench, outbox: Outbox, size: number, max
     seen.push(result.ok ? result.value : `${result.failure.code} ${result.failure.detail}`);
     const final = outbox.newestFinal();
     if (final?.size === size) return final;
-    await bench.mine();
+    // Once it is included only finality is missing: two epochs and the block that ends them.
+    await bench.mine(outbox.current()?.state === "included" ? 9 : 1);
   }
   assert.fail(`not final after ${maxRounds} rounds: ${JSON.stringify(outbox.anchors(5))} ${seen.join("; ")}`);
 }
