@@ -1,19 +1,19 @@
 import type { Crypto } from "tallystick/identity/crypto";
 import { Board } from "./board.js";
 import { type BoardPlatform, createPlatform } from "./platform.js";
+import type { Wire } from "./wire.js";
 
 /** What a maker's module exports as its default: it makes the device, which is then started. */
 export type Application = (platform: BoardPlatform) => { start(): unknown };
 
 /** The engine's native module `wire`. */
-export interface NativeWire {
-  call(operation: number, request: Uint8Array): ArrayBuffer;
+export interface NativeWire extends Wire {
   onEvent(handler: (event: ArrayBuffer) => void): void;
 }
 
 /** The board of one wire, with its events connected. */
 export function boardOver(native: NativeWire): Board {
-  const board = new Board({ call: (operation, request) => new Uint8Array(native.call(operation, request)) });
+  const board = new Board(native);
   native.onEvent((event) => board.onEvent(new Uint8Array(event)));
   return board;
 }

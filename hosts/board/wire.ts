@@ -4,8 +4,8 @@ import { fromUtf8, utf8 } from "tallystick/bytes/bytes";
 
 /** What carries the calls: the engine's native function, a method of the world, a serial port. */
 export interface Wire {
-  /** One synchronous exchange. `request` is read before it returns and may be used again. */
-  call(operation: number, request: Uint8Array): Uint8Array;
+  /** One synchronous exchange: the reply, status first. `request` is read before it returns and may be used again. */
+  call(operation: number, request: Uint8Array): ArrayBuffer;
 }
 
 export const Operation = {
@@ -151,19 +151,19 @@ export class WirePort {
   setClock(wallMs: number, state: number): void {
     putU64(this.#scratch, 0, wallMs);
     this.#scratch[8] = state;
-    this.#send(Operation.setClock, 9);
+    this.#ask(Operation.setClock, this.#scratch.subarray(0, 9));
   }
 
   /** Uptime at which the `timer` event is wanted, in place of the one before; undefined: none. */
   wake(uptimeMs: number | undefined): void {
     if (uptimeMs === undefined) this.#scratch.fill(0xff, 0, 8);
     else putU64(this.#scratch, 0, uptimeMs);
-    this.#send(Operation.wake, 8);
+    this.#ask(Operation.wake, this.#scratch.subarray(0, 8));
   }
 
   entropy(length: number): Uint8Array {
     putU16(this.#scratch, 0, length);
-    return this.#send(Operation.entropy, 2).slice(1);
+    return this.#ask(Operation.entropy, this.#scratch.subarray(0, 2)).slice(1);
   }
 
   /** Does not return: the world ends this start. */
@@ -175,7 +175,7 @@ export class WirePort {
   /** Does not return: the world ends this start and makes the next after `durationMs`. */
   sleep(durationMs: number): never {
     putU64(this.#scratch, 0, durationMs);
-    this.#send(Operation.sleep, 8);
+    this.#ask(Operation.sleep, this.#scratch.subarray(0, 8));
     throw new Error("the world answered a sleep");
   }
 
@@ -198,14 +198,15 @@ export class WirePort {
     request[2] = stop ? 1 : 0;
     putU16(request, 3, readLength);
     request.set(write, 5);
-    const reply = this.#exchange(Operation.i2cTransfer, request.subarray(0, 5 + write.length));
+    const reply = new Uint8Array(this.#wire.call(Operation.i2cTransfer, request.subarray(0, 5 + write.length)));
     if (reply[0] === Status.noAcknowledge) return undefined;
-    return this.#checked(Operation.i2cTransfer, reply).subarray(1);
+    if (reply[0] !== Status.ok) refuse(Operation.i2cTransfer, reply);
+    return reply.subarray(1);
   }
 
   analogRead(pin: number): { readonly resolution: number; readonly value: number } {
     this.#scratch[0] = pin;
-    const reply = this.#send(Operation.analogRead, 1);
+    const reply = this.#ask(Operation.analogRead, this.#scratch.subarray(0, 1));
     return { resolution: reply[1]!, value: u16(reply, 2) };
   }
 
@@ -213,23 +214,23 @@ export class WirePort {
     this.#scratch[0] = pin;
     this.#scratch[1] = mode;
     this.#scratch[2] = edges;
-    this.#send(Operation.digitalOpen, 3);
+    this.#ask(Operation.digitalOpen, this.#scratch.subarray(0, 3));
   }
 
   digitalRead(pin: number): 0 | 1 {
     this.#scratch[0] = pin;
-    return this.#send(Operation.digitalRead, 1)[1] === 1 ? 1 : 0;
+    return this.#ask(Operation.digitalRead, this.#scratch.subarray(0, 1))[1] === 1 ? 1 : 0;
   }
 
   digitalWrite(pin: number, level: 0 | 1): void {
     this.#scratch[0] = pin;
     this.#scratch[1] = level;
-    this.#send(Operation.digitalWrite, 2);
+    this.#ask(Operation.digitalWrite, this.#scratch.subarray(0, 2));
   }
 
   digitalClose(pin: number): void {
     this.#scratch[0] = pin;
-    this.#send(Operation.digitalClose, 1);
+    this.#ask(Operation.digitalClose, this.#scratch.subarray(0, 1));
   }
 
   flashStatus(label: string): FlashReply {
@@ -255,7 +256,7 @@ export class WirePort {
       this.#scratch[0] = partition;
       putU32(this.#scratch, 1, offset + done);
       putU16(this.#scratch, 5, length);
-      const reply = this.#send(Operation.flashRead, 7);
+      const reply = this.#ask(Operation.flashRead, this.#scratch.subarray(0, 7));
       into.set(reply.subarray(1), done);
       done += length;
     }
@@ -269,7 +270,7 @@ export class WirePort {
       this.#scratch[0] = partition;
       putU32(this.#scratch, 1, at);
       this.#scratch.set(length === bytes.length ? bytes : bytes.subarray(done, done + length), 5);
-      this.#send(Operation.flashWrite, 5 + length);
+      this.#ask(Operation.flashWrite, this.#scratch.subarray(0, 5 + length));
       done += length;
     }
   }
@@ -277,13 +278,14 @@ export class WirePort {
   flashErase(partition: number, sector: number): void {
     this.#scratch[0] = partition;
     putU32(this.#scratch, 1, sector);
-    this.#send(Operation.flashErase, 5);
+    this.#ask(Operation.flashErase, this.#scratch.subarray(0, 5));
   }
 
   keyRead(domain: string, name: string): Uint8Array | undefined {
-    const reply = this.#exchange(Operation.keyRead, this.#key(domain, name));
+    const reply = new Uint8Array(this.#wire.call(Operation.keyRead, this.#key(domain, name)));
     if (reply[0] === Status.absent) return undefined;
-    return this.#checked(Operation.keyRead, reply).slice(1);
+    if (reply[0] !== Status.ok) refuse(Operation.keyRead, reply);
+    return reply.slice(1);
   }
 
   keyWrite(domain: string, name: string, value: Uint8Array): void {
@@ -311,9 +313,10 @@ export class WirePort {
     putU32(request, 1, maxResponseBytes);
     putU32(request, 5, bodyLength);
     request.set(pathBytes, 9);
-    const reply = this.#exchange(Operation.requestOpen, request.subarray(0, 9 + pathBytes.length));
+    const reply = new Uint8Array(this.#wire.call(Operation.requestOpen, request.subarray(0, 9 + pathBytes.length)));
     if (reply[0] === Status.busy || reply[0] === Status.unavailable) return undefined;
-    return u16(this.#checked(Operation.requestOpen, reply), 1);
+    if (reply[0] !== Status.ok) refuse(Operation.requestOpen, reply);
+    return u16(reply, 1);
   }
 
   /** Hands over the whole body; with its last byte the request is sent. */
@@ -322,7 +325,7 @@ export class WirePort {
       const length = Math.min(body.length - done, WireLimit.chunk);
       putU16(this.#scratch, 0, request);
       this.#scratch.set(body.subarray(done, done + length), 2);
-      this.#send(Operation.requestBody, 2 + length);
+      this.#ask(Operation.requestBody, this.#scratch.subarray(0, 2 + length));
       done += length;
     }
   }
@@ -334,14 +337,14 @@ export class WirePort {
       putU16(this.#scratch, 0, request);
       putU32(this.#scratch, 2, done);
       putU16(this.#scratch, 6, length);
-      into.set(this.#send(Operation.responseRead, 8).subarray(1), done);
+      into.set(this.#ask(Operation.responseRead, this.#scratch.subarray(0, 8)).subarray(1), done);
       done += length;
     }
   }
 
   requestClose(request: number): void {
     putU16(this.#scratch, 0, request);
-    this.#send(Operation.requestClose, 2);
+    this.#ask(Operation.requestClose, this.#scratch.subarray(0, 2));
   }
 
   #key(domain: string, name: string): Uint8Array {
@@ -350,24 +353,17 @@ export class WirePort {
     return this.#scratch.subarray(0, end + name.length);
   }
 
-  #send(operation: number, length: number): Uint8Array {
-    return this.#ask(operation, this.#scratch.subarray(0, length));
-  }
-
+  /** The reply of an operation that must be `ok`. Every frame here lies on top of the deepest of the application's. */
   #ask(operation: number, request: Uint8Array): Uint8Array {
-    return this.#checked(operation, this.#exchange(operation, request));
-  }
-
-  #exchange(operation: number, request: Uint8Array): Uint8Array {
-    const reply = this.#wire.call(operation, request);
-    if (reply.length === 0) throw new WireFault(operation, Status.malformed, "an empty reply");
+    const reply = new Uint8Array(this.#wire.call(operation, request));
+    if (reply[0] !== Status.ok) refuse(operation, reply);
     return reply;
   }
+}
 
-  #checked(operation: number, reply: Uint8Array): Uint8Array {
-    if (reply[0] !== Status.ok) throw new WireFault(operation, reply[0]!, text(reply, 1, reply.length));
-    return reply;
-  }
+function refuse(operation: number, reply: Uint8Array): never {
+  if (reply.length === 0) throw new WireFault(operation, Status.malformed, "an empty reply");
+  throw new WireFault(operation, reply[0]!, text(reply, 1, reply.length));
 }
 
 export function u16(bytes: Uint8Array, at: number): number {

@@ -45,7 +45,7 @@ describe("the wire", () => {
       () => board.port.digitalRead(3),
       (error) => error instanceof WireFault && error.status === Status.absent && error.operation === 0x1b,
     );
-    const deaf = new WirePort({ call: () => new Uint8Array(0) });
+    const deaf = new WirePort({ call: () => new ArrayBuffer(0) });
     assert.throws(() => deaf.clock(), /empty reply/);
     assert.throws(() => board.onEvent(Uint8Array.of(9)), /unknown event 9/);
   });
@@ -69,7 +69,7 @@ describe("the wire", () => {
         const reply = start.call(operation, request);
         longest.request = Math.max(longest.request, request.length);
         longest.reply = Math.max(longest.reply, reply.length);
-        return reply;
+        return reply.slice().buffer as ArrayBuffer;
       },
     });
     port.keyWrite("d".repeat(15), "n".repeat(15), new Uint8Array(4_000));

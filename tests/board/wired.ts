@@ -26,7 +26,7 @@ export function wired(options: Partial<WorldOptions> = {}): Wired {
   const board = new Board({
     call(operation, request) {
       operations.push(operation);
-      return start.call(operation, request);
+      return start.call(operation, request).slice().buffer as ArrayBuffer;
     },
   });
   return { ...world, board, start, printed, operations };
