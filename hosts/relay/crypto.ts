@@ -1,5 +1,5 @@
 /** Cryptography on the relay: libsodium for Ed25519 (its verifier is the one rule itself), OpenSSL for SHA-256. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import sodium from "sodium-native";
 import type { Crypto, Ed25519Engine, Sha256 } from "tallystick/identity/crypto";
 import { PUBLIC_KEY_BYTES, SEED_BYTES } from "tallystick/identity/ed25519";
@@ -29,6 +29,6 @@ export const sodiumEngine: Ed25519Engine = {
 };
 
 /** A plain Uint8Array, not a Buffer: a Buffer's `slice` shares memory where the modules expect a copy. */
-const sha256: Sha256 = (bytes) => new Uint8Array(createHash("sha256").update(bytes).digest());
+const sha256: Sha256 = (bytes) => new Uint8Array(hash("sha256", bytes, "buffer"));
 
 export const relayCrypto: Crypto = { sha256, ed25519: sodiumEngine };

@@ -1,7 +1,7 @@
 /** RFC 9162 §2.1 as its recursive definitions read, slow and without cleverness: what merkle.ts is tried against. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
-export const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash("sha256").update(bytes).digest());
+export const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(hash("sha256", bytes, "buffer"));
 
 export function naiveLeaf(entry: Uint8Array): Uint8Array {
   return sha256(Buffer.concat([Buffer.of(0), entry]));
