@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Operation } from "../../hosts/board/wire.js";
 import type { Lane } from "../../hosts/simulator/lane.js";
 import { laneA } from "../../hosts/simulator/lane-a.js";
 import { type End, EVENTS_WAITING_MAX, Simulation } from "../../hosts/simulator/simulation.js";
 import { difference, Trace } from "../../hosts/simulator/trace.js";
+import { openFlashFile } from "../../hosts/simulator/world/flash.js";
+import { FileKeys } from "../../hosts/simulator/world/keys.js";
 import { HttpNetwork } from "../../hosts/simulator/world/network.js";
 import { WallTime } from "../../hosts/simulator/world/time.js";
 import application from "./application.js";
@@ -73,6 +78,36 @@ describe("simulation, lane A", () => {
       "start 1 simulator 0.1.0-test, 1 readings",
       "60000 undefined 0 reading 2",
     ]);
+  });
+
+  it("goes on in another process, on flash and keys in files", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tallystick-board-"));
+    try {
+      const lines: string[] = [];
+      for (let process = 0; process < 3; process++) {
+        const flash = openFlashFile(join(folder, "flash.bin"), { sizeBytes: 16_384 });
+        const keys = new FileKeys(join(folder, "keys.json"));
+        const { time, world, chip } = rig({ flash: { chain: flash }, keys });
+        chip.registers.set([0, process + 1, 2, 3, 4]);
+        const lane = laneA(application, HASH_ONLY);
+        const simulation = new Simulation({ world, lane, onPrint: (line) => lines.push(line) });
+        await simulation.powerOn();
+        await time.run(START_MS + 2 * MINUTE);
+        await simulation.cutPower();
+        flash.close();
+      }
+      assert.deepEqual(
+        lines.filter((line) => line.startsWith("start")).map((line) => line.split(", ")[1]),
+        ["0 readings", "2 readings", "4 readings"],
+      );
+      const cells = readFileSync(join(folder, "flash.bin"));
+      assert.deepEqual(
+        [0, 1, 2, 3, 4, 5].map((reading) => cells[reading * 32]),
+        [1, 1, 2, 2, 3, 3],
+      );
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("cuts the power before, within and after each durable operation", async () => {
