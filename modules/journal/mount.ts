@@ -1,0 +1,114 @@
+import { fail, ok, type Result } from "../codes/codes.js";
+import type { Sha256 } from "../identity/crypto.js";
+import type { Ring } from "./ring.js";
+import { scanSector } from "./scan.js";
+import type { SectorHeader, SectorReading } from "./sector.js";
+
+/**
+ * Finds the newest sector. Ordinals rise around the ring and fall once, so a binary search finds where; the first header
+ * that does not fit, and every one is read. Nothing is written here.
+ */
+export interface NewestSector {
+  /** Below the number of sectors where the journal was formatted and nothing was ever appended. */
+  readonly ordinal: number;
+  /** undefined where the header is damaged and the sector's frames told its ordinal. */
+  readonly header: SectorHeader | undefined;
+  /** Every header was read, because one did not fit. */
+  readonly linear: boolean;
+}
+
+/** JOURNAL_BLANK, JOURNAL_UNREADABLE, JOURNAL_GEOMETRY or JOURNAL_NEWER where there is no journal that this code may touch. */
+export function findNewest(ring: Ring, sha256: Sha256): Result<NewestSector> {
+  const found = bySearch(ring) ?? byReadingAll(ring);
+  if ("ok" in found) return found;
+  const { header, linear } = found;
+  const next = header.ordinal + 1;
+  // The slot of the next sector holds the round before, or nothing whole: an opening that was cut. Where it holds whole
+  // frames of the next ordinal it was opened, and its header is damaged: it must not be taken for free.
+  if (found.nextFits || !hasFramesOf(ring, sha256, next)) return ok({ ordinal: header.ordinal, header, linear });
+  return ok({ ordinal: next, header: undefined, linear });
+}
+
+interface Found {
+  readonly header: SectorHeader;
+  /** The slot behind holds a sound header of the round before. */
+  readonly nextFits: boolean;
+  readonly linear: boolean;
+}
+
+/** undefined where any header that the search meets does not fit. */
+function bySearch(ring: Ring): Found | undefined {
+  const { sectors } = ring.geometry;
+  const first = sound(ring.headerInSlot(0));
+  if (first === undefined || first.ordinal % sectors !== 0) return undefined;
+  let low = 0;
+  let high = sectors - 1;
+  let header = first;
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    const candidate = sound(ring.headerInSlot(middle));
+    if (candidate === undefined) return undefined;
+    if (candidate.ordinal === first.ordinal + middle) {
+      low = middle;
+      header = candidate;
+    } else if (candidate.ordinal === first.ordinal + middle - sectors) high = middle - 1;
+    else return undefined;
+  }
+  const nextFits = low === sectors - 1 || sound(ring.headerInSlot(low + 1))?.ordinal === header.ordinal + 1 - sectors;
+  return { header, nextFits, linear: false };
+}
+
+function byReadingAll(ring: Ring): Found | Result<NewestSector> {
+  const { sectors } = ring.geometry;
+  let newest: SectorHeader | undefined;
+  let strange: SectorReading | undefined;
+  let formatted = 0;
+  let firstIsSound = false;
+  for (let slot = 0; slot < sectors; slot++) {
+    const reading = ring.headerInSlot(slot);
+    if (reading.kind === "newer" || (reading.kind === "other" && strange === undefined)) strange = reading;
+    if (reading.kind !== "header" || reading.header.ordinal % sectors !== slot) continue;
+    if (reading.header.ordinal < sectors) formatted++;
+    if (slot === 0) firstIsSound = true;
+    if (newest === undefined || reading.header.ordinal > newest.ordinal) newest = reading.header;
+  }
+  if (strange?.kind === "newer")
+    return fail("JOURNAL_NEWER", `a sector header of format ${strange.version}; this firmware reads 1`);
+  if (newest === undefined && strange?.kind === "other")
+    return fail(
+      "JOURNAL_GEOMETRY",
+      `the journal was made for ${strange.detail}, this partition has ${sectors} sectors`,
+    );
+  if (newest === undefined)
+    return isBlank(ring)
+      ? fail("JOURNAL_BLANK", `${sectors} erased sectors`)
+      : fail("JOURNAL_UNREADABLE", `none of ${sectors} sectors has a sound header`);
+  // Formatting writes the header of slot 0 last.
+  if (newest.ordinal < sectors && !firstIsSound && formatted < sectors - 1)
+    return fail(
+      "JOURNAL_UNREADABLE",
+      `${formatted} of ${sectors} sectors are formatted: the formatting did not finish`,
+    );
+  if (newest.ordinal < sectors && newest.ordinal !== sectors - 1)
+    return fail("JOURNAL_UNREADABLE", `the last of ${sectors} formatted sectors has no sound header`);
+  const next = sound(ring.headerInSlot((newest.ordinal + 1) % sectors));
+  return { header: newest, nextFits: next?.ordinal === newest.ordinal + 1 - sectors, linear: true };
+}
+
+function sound(reading: SectorReading): SectorHeader | undefined {
+  return reading.kind === "header" ? reading.header : undefined;
+}
+
+function hasFramesOf(ring: Ring, sha256: Sha256, ordinal: number): boolean {
+  const bytes = ring.sector(ordinal);
+  return scanSector({ geometry: ring.geometry, sha256, ordinal, header: undefined, bytes }).frames > 0;
+}
+
+/** All ones everywhere. An encrypted partition never reads like that, so there it is JOURNAL_UNREADABLE. */
+function isBlank(ring: Ring): boolean {
+  for (let slot = 0; slot < ring.geometry.sectors; slot++) {
+    const bytes = ring.sector(slot);
+    for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0xff) return false;
+  }
+  return true;
+}

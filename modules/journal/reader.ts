@@ -1,0 +1,122 @@
+import { fail, ok, type Result } from "../codes/codes.js";
+import type { Sha256 } from "../identity/crypto.js";
+import { readBody, SIGNATURE_BYTES, toBeSigned } from "../record/record.js";
+import type { Ring } from "./ring.js";
+import { type Candidate, type Resume, recordAt, scanSector } from "./scan.js";
+import { readSectorHeader } from "./sector.js";
+import type { TailReader } from "./tail.js";
+
+/** Sectors that are looked through for one record: its own, and those behind it, for a copy in fresh cells. */
+const SECTORS_TRIED = 3;
+
+/**
+ * Reads committed records back. A record is given out only where its body passes its CRC and its whole bytes the link of
+ * what follows, or else its signature verifies. Records read one after the other cost no search.
+ */
+export class RecordReader {
+  readonly #ring: Ring;
+  readonly #sha256: Sha256;
+  readonly #tails: TailReader;
+  /** Where the walk that found the last record can go on. */
+  #cursor: { readonly ordinal: number; readonly seq: number; readonly resume: Resume } | undefined;
+
+  constructor(ring: Ring, sha256: Sha256, tails: TailReader) {
+    this.#ring = ring;
+    this.#sha256 = sha256;
+    this.#tails = tails;
+  }
+
+  /** Oldest position of the chain that began in sector `chain`, as far as sectors hold it. */
+  firstSeq(head: number, chain: number): number {
+    for (let ordinal = this.#oldest(head, chain); ordinal <= head; ordinal++) {
+      const header = this.#ring.header(ordinal);
+      if (header !== undefined) return header.firstSeq;
+    }
+    return 0;
+  }
+
+  /** The record at `seq` of the chain that began in sector `chain`; not the newest one. */
+  record(seq: number, head: number, chain: number): Result<Uint8Array> {
+    const cursor = this.#cursor;
+    if (cursor !== undefined && cursor.ordinal >= this.#oldest(head, chain) && seq === cursor.seq + 1) {
+      const next = this.#inSector(cursor.ordinal, seq, cursor.resume);
+      if (next !== undefined) return ok(next);
+    }
+    const first = this.#sectorOf(seq, head, chain);
+    if (first !== undefined)
+      for (let ordinal = first; ordinal <= Math.min(head, first + SECTORS_TRIED - 1); ordinal++) {
+        const bytes = this.#inSector(ordinal, seq);
+        if (bytes !== undefined) return ok(bytes);
+      }
+    const oldest = this.firstSeq(head, chain);
+    return seq < oldest
+      ? fail("JOURNAL_RECORD_ABSENT", `seq ${seq}; the oldest held is ${oldest}`)
+      : fail("JOURNAL_RECORD_DAMAGED", `seq ${seq} does not read as it was committed`);
+  }
+
+  #inSector(ordinal: number, seq: number, from?: Resume): Uint8Array | undefined {
+    const { geometry } = this.#ring;
+    const bytes = this.#ring.sector(ordinal);
+    const reading = readSectorHeader(geometry, bytes);
+    const header = reading.kind === "header" && reading.header.ordinal === ordinal ? reading.header : undefined;
+    let found: Uint8Array | undefined;
+    scanSector(
+      { geometry, sha256: this.#sha256, ordinal, header, bytes },
+      (record, named, resume) => {
+        if (!record.whole || this.#seqOf(bytes, record) !== seq) return false;
+        const candidate = recordAt(geometry, bytes, record.offset, record.bodyBytes);
+        if (!named && !this.#isSigned(candidate)) return false;
+        found = candidate;
+        this.#cursor = { ordinal, seq, resume };
+        return named;
+      },
+      from,
+    );
+    return found;
+  }
+
+  /** By counting; behind damage by what the record says itself. */
+  #seqOf(bytes: Uint8Array, record: Candidate): number | undefined {
+    if (record.seq !== undefined) return record.seq;
+    const { geometry } = this.#ring;
+    const parts = readBody(recordAt(geometry, bytes, record.offset, record.bodyBytes).subarray(0, record.bodyBytes));
+    return parts.ok ? parts.value.header.seq : undefined;
+  }
+
+  #isSigned(record: Uint8Array): boolean {
+    const parts = readBody(record.subarray(0, record.length - SIGNATURE_BYTES));
+    if (!parts.ok) return false;
+    const signer = this.#tails.signerOf(parts.value.header);
+    return signer?.verify(toBeSigned(parts.value), record.subarray(record.length - SIGNATURE_BYTES)) ?? false;
+  }
+
+  /** The oldest sector of the chain whose slot no opening may have begun to erase. */
+  #oldest(head: number, chain: number): number {
+    const { sectors } = this.#ring.geometry;
+    return Math.max(sectors, chain, head + 2 - sectors);
+  }
+
+  /** The newest sector that begins at or below `seq`. Positions never fall within a chain, so a search finds it. */
+  #sectorOf(seq: number, head: number, chain: number): number | undefined {
+    const oldest = this.#oldest(head, chain);
+    let low = oldest;
+    let high = head;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      const header = this.#ring.header(middle);
+      if (header === undefined) return this.#sectorByWalking(seq, head, oldest);
+      if (header.firstSeq <= seq) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  #sectorByWalking(seq: number, head: number, oldest: number): number | undefined {
+    for (let ordinal = head; ordinal >= oldest; ordinal--) {
+      const header = this.#ring.header(ordinal);
+      if (header !== undefined && header.firstSeq <= seq) return ordinal;
+    }
+    // The sector that holds it is the oldest one, and its header is damaged.
+    return oldest;
+  }
+}

@@ -1,0 +1,206 @@
+import type { Sha256 } from "../identity/crypto.js";
+import { recordId, SIGNATURE_BYTES } from "../record/record.js";
+import {
+  FrameType,
+  frameBytes,
+  isWhole,
+  linkOf,
+  type Released,
+  readFrameHeader,
+  readReleased,
+  signatureOffset,
+} from "./frame.js";
+import { FRAME_HEADER_BYTES, type Geometry, SECTOR_HEADER_BYTES } from "./layout.js";
+import type { SectorHeader } from "./sector.js";
+
+/**
+ * Reads one sector's frames in their order and tells which records stand. The successor decides: a record that a later
+ * frame's link names stands; one that a later frame passes over, by naming the record before it, is void; the last one is
+ * the tail, about which this sector alone says nothing.
+ *
+ * A frame whose header is legible and whose link is expected is taken by its length, whole or not, so that nothing inside
+ * of a torn body is ever taken for a frame. Where a header is not legible there was never a body behind it, and the walk
+ * goes on slot by slot.
+ */
+
+export interface SectorView {
+  readonly geometry: Geometry;
+  readonly sha256: Sha256;
+  readonly ordinal: number;
+  /** undefined where the header is damaged: then the first whole frame is taken as it is. */
+  readonly header: SectorHeader | undefined;
+  /** The whole sector. */
+  readonly bytes: Uint8Array;
+}
+
+/** A record's frame in a sector. Offsets only: the bytes stay in the sector's buffer. */
+export interface Candidate {
+  readonly offset: number;
+  readonly bodyBytes: number;
+  /** Header and body are whole. The signature is covered by the id alone. */
+  readonly whole: boolean;
+  /** Of the bytes as they were read; undefined where the body is not whole. */
+  readonly id: Uint8Array | undefined;
+  /** Position by counting from the header; undefined behind damage. */
+  readonly seq: number | undefined;
+  readonly copy: boolean;
+  /** The frame does not link to what was read before it: something there is damaged. */
+  readonly afterDamage: boolean;
+}
+
+/** Where a walk may start again: before `offset`, after the record that `link` and `seq` tell. */
+export interface Resume {
+  readonly offset: number;
+  readonly link: number | undefined;
+  readonly seq: number | undefined;
+}
+
+export interface SectorScan {
+  /** The last record that a later frame names, undefined where none of this sector is. */
+  readonly settled: Candidate | undefined;
+  /** The record after it that nothing names yet, whole or torn. */
+  readonly tail: Candidate | undefined;
+  /** Whole frames of any type. */
+  readonly frames: number;
+  /** Bytes of frames that do not stand. */
+  readonly voidBytes: number;
+  /** The newest position frame. */
+  readonly released: Released | undefined;
+  /** Behind the last legible frame. */
+  readonly end: number;
+}
+
+/** What a walk tells of each record: `named` where a later frame's link names it. Return true to stop the walk. */
+export type RecordVisitor = (record: Candidate, named: boolean, resume: Resume) => boolean;
+
+export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resume): SectorScan {
+  const { geometry, sha256, ordinal, header, bytes } = view;
+  let link = from ? from.link : header && linkOf(header.tailId);
+  let seq = from ? from.seq : header && header.firstSeq - 1;
+  let offset = from ? from.offset : SECTOR_HEADER_BYTES;
+  let settled: Candidate | undefined;
+  let tail: Candidate | undefined;
+  let resume: Resume = { offset, link, seq };
+  let frames = 0;
+  let voidBytes = 0;
+  let released: Released | undefined;
+  let end = offset;
+  let stopped = false;
+
+  /** The tail is named, or left behind: its fate is known. */
+  const pass = (named: boolean): void => {
+    if (tail === undefined) return;
+    if (visit?.(tail, named, resume)) stopped = true;
+    if (named) {
+      settled = tail;
+      link = linkOf(tail.id);
+      seq = tail.seq;
+    }
+    tail = undefined;
+  };
+  const drop = (): void => {
+    if (tail !== undefined) voidBytes += frameBytes(geometry, FrameType.record, tail.bodyBytes);
+    tail = undefined;
+  };
+
+  while (!stopped && offset + geometry.slotBytes <= bytes.length) {
+    const frame = readFrameHeader(bytes, offset);
+    const size = frame ? frameBytes(geometry, frame.type, frame.bodyBytes) : 0;
+    if (frame === undefined || offset + size > bytes.length) {
+      if (isBurnt(bytes, offset, geometry.slotBytes)) {
+        offset += geometry.slotBytes;
+        end = offset;
+        continue;
+      }
+      if (geometry.unitBytes === 1 && isErased(bytes, offset, bytes.length)) break;
+      offset += geometry.alignBytes;
+      continue;
+    }
+    const follows = tail?.id !== undefined && frame.link === linkOf(tail.id);
+    const passes = link !== undefined && frame.link === link;
+    const linked = follows || passes;
+    const whole = isWhole({ ordinal, offset }, bytes, offset, frame);
+    const isRecord = frame.type === FrameType.record || frame.type === FrameType.copy;
+    const id = isRecord && whole ? idAt(sha256, geometry, bytes, offset, frame.bodyBytes) : undefined;
+    const ownCopy = frame.type === FrameType.copy && id !== undefined && linkOf(id) === frame.link;
+
+    if (frame.type === FrameType.record && (whole || linked)) {
+      if (follows) pass(true);
+      else if (passes) drop();
+      else if (tail !== undefined) pass(false);
+      const known = linked && seq !== undefined;
+      resume = { offset, link: linked ? link : undefined, seq: linked ? seq : undefined };
+      if (!linked) link = undefined;
+      tail = {
+        offset,
+        bodyBytes: frame.bodyBytes,
+        whole,
+        id,
+        seq: known ? seq! + 1 : undefined,
+        copy: false,
+        afterDamage: !linked,
+      };
+    } else if (ownCopy) {
+      const place = { offset, bodyBytes: frame.bodyBytes, whole: true, id, copy: true };
+      if (follows) {
+        tail = { ...place, seq: tail!.seq, afterDamage: tail!.afterDamage };
+      } else if (passes) {
+        drop();
+        settled = { ...place, seq, afterDamage: false };
+        if (visit?.(settled, true, { offset, link, seq })) stopped = true;
+      } else {
+        if (tail !== undefined) pass(false);
+        link = undefined;
+        resume = { offset, link: undefined, seq: undefined };
+        tail = { ...place, seq: undefined, afterDamage: true };
+      }
+    } else if (!whole && linked && (frame.type === FrameType.copy || frame.type === FrameType.position)) {
+      voidBytes += size;
+    } else if (whole && (frame.type === FrameType.void || frame.type === FrameType.position)) {
+      if (follows) pass(true);
+      else if (passes) drop();
+      if (frame.type === FrameType.position && linked) released = readReleased(bytes, offset + FRAME_HEADER_BYTES);
+    } else {
+      offset += geometry.alignBytes;
+      continue;
+    }
+    if (whole) frames++;
+    offset += size;
+    end = offset;
+  }
+  if (!stopped && tail !== undefined && visit !== undefined) visit(tail, false, resume);
+  return { settled, tail, frames, voidBytes, released, end };
+}
+
+/** Id of the record in the frame at `offset`, from the bytes as they stand there. */
+export function idAt(
+  sha256: Sha256,
+  geometry: Geometry,
+  bytes: Uint8Array,
+  offset: number,
+  bodyBytes: number,
+): Uint8Array {
+  return recordId(sha256, recordAt(geometry, bytes, offset, bodyBytes));
+}
+
+/** Body and signature of the frame at `offset`, joined: the record's bytes. */
+export function recordAt(geometry: Geometry, bytes: Uint8Array, offset: number, bodyBytes: number): Uint8Array {
+  const record = new Uint8Array(bodyBytes + SIGNATURE_BYTES);
+  const start = offset + FRAME_HEADER_BYTES;
+  record.set(bytes.subarray(start, start + bodyBytes));
+  const signature = offset + signatureOffset(geometry, bodyBytes);
+  record.set(bytes.subarray(signature, signature + SIGNATURE_BYTES), bodyBytes);
+  return record;
+}
+
+/** A slot of zeros: a start has spent it before it appended. */
+function isBurnt(bytes: Uint8Array, offset: number, length: number): boolean {
+  for (let i = 0; i < length; i++) if (bytes[offset + i] !== 0) return false;
+  return true;
+}
+
+/** All ones from `start` up to `end`. On plain flash only: erased units of an encrypted partition read as anything. */
+export function isErased(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (bytes[i] !== 0xff) return false;
+  return true;
+}

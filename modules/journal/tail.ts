@@ -1,0 +1,189 @@
+import { equalBytes } from "../bytes/bytes.js";
+import { fail, ok, type Result } from "../codes/codes.js";
+import type { Sha256 } from "../identity/crypto.js";
+import { type RecordHeader, readBody, recordId, SIGNATURE_BYTES, toBeSigned } from "../record/record.js";
+import type { Tail } from "./append.js";
+import { signatureOffset } from "./frame.js";
+import { FRAME_HEADER_BYTES, TAIL_READS } from "./layout.js";
+import type { Ring } from "./ring.js";
+import { type Candidate, isErased, recordAt, scanSector } from "./scan.js";
+import type { SectorHeader } from "./sector.js";
+
+/** Who signs the records of one key. Messages are COSE Sig_structures; Ed25519 signs each of them in one way only. */
+export interface RecordSigner {
+  readonly kid: Uint8Array;
+  sign(message: Uint8Array): Result<Uint8Array>;
+  verify(message: Uint8Array, signature: Uint8Array): boolean;
+}
+
+/** What mount makes of the last record in the newest sector, which nothing names yet. */
+export type TailVerdict =
+  /** Its signature verifies: the body is durable, and signing it again gives the same bytes whatever becomes of the cells. */
+  | { readonly kind: "stands"; readonly tail: Tail }
+  /** The body is whole at every reading and may have been signed: it must be, in fresh cells. */
+  | { readonly kind: "unsigned"; readonly body: Uint8Array; readonly header: RecordHeader }
+  /** The body is not whole, or not at every reading: it was never signed. */
+  | { readonly kind: "void" }
+  /** It was committed, and the cells changed since. */
+  | { readonly kind: "damaged"; readonly detail: string }
+  | { readonly kind: "foreign"; readonly detail: string };
+
+export class TailReader {
+  readonly #ring: Ring;
+  readonly #sha256: Sha256;
+  readonly #signers: readonly RecordSigner[];
+
+  constructor(ring: Ring, sha256: Sha256, signers: readonly RecordSigner[]) {
+    this.#ring = ring;
+    this.#sha256 = sha256;
+    this.#signers = signers;
+  }
+
+  signerOf(header: RecordHeader): RecordSigner | undefined {
+    return this.#signers.find(({ kid }) => equalBytes(kid, header.kid));
+  }
+
+  /** Judges the record that the newest sector ends with. The sector's bytes are in the ring's buffer. */
+  judge(ordinal: number, candidate: Candidate): TailVerdict {
+    const { geometry } = this.#ring;
+    const bytes = this.#ring.sector(ordinal);
+    const { offset, bodyBytes } = candidate;
+    if (!candidate.whole) {
+      // On plain flash a programmed bit where the signature goes says that the body was once durable.
+      const signature = offset + signatureOffset(geometry, bodyBytes);
+      if (geometry.unitBytes === 1 && !isErased(bytes, signature, signature + SIGNATURE_BYTES))
+        return {
+          kind: "damaged",
+          detail: `the record at sector ${ordinal}, byte ${offset} has changed since it was signed`,
+        };
+      return { kind: "void" };
+    }
+    const record = recordAt(geometry, bytes, offset, bodyBytes);
+    const body = record.subarray(0, bodyBytes);
+    const parts = readBody(body);
+    if (!parts.ok) return { kind: "damaged", detail: `not a record: ${parts.failure.detail}` };
+    const signer = this.signerOf(parts.value.header);
+    if (signer === undefined)
+      return { kind: "foreign", detail: "the newest record has another kid than the device's key" };
+    const message = toBeSigned(parts.value);
+    let stable = true;
+    let signed = signer.verify(message, record.subarray(bodyBytes)) ? record : undefined;
+    for (let reading = 1; reading < TAIL_READS && signed === undefined; reading++) {
+      const again = this.read(ordinal, offset, bodyBytes);
+      if (!equalBytes(again.subarray(0, bodyBytes), body)) stable = false;
+      else if (signer.verify(message, again.subarray(bodyBytes))) signed = again;
+    }
+    if (signed !== undefined) {
+      const id = recordId(this.#sha256, signed);
+      return {
+        kind: "stands",
+        tail: { ordinal, offset, bodyBytes, id, header: keep(parts.value.header), settled: false },
+      };
+    }
+    if (candidate.afterDamage) return { kind: "damaged", detail: "the newest record has no valid signature" };
+    return stable ? { kind: "unsigned", body: body.slice(), header: keep(parts.value.header) } : { kind: "void" };
+  }
+
+  /** A record that a later frame of its own sector names. */
+  standing(ordinal: number, candidate: Candidate): Result<Tail> {
+    const bytes = this.#ring.sector(ordinal);
+    const start = candidate.offset + FRAME_HEADER_BYTES;
+    const parts = readBody(bytes.subarray(start, start + candidate.bodyBytes));
+    if (!parts.ok) return fail("JOURNAL_TAIL_DAMAGED", parts.failure.detail);
+    if (this.signerOf(parts.value.header) === undefined)
+      return fail("JOURNAL_FOREIGN", "the newest record has another kid than the device's key");
+    const { offset, bodyBytes, id } = candidate;
+    return ok({ ordinal, offset, bodyBytes, id: id!, header: keep(parts.value.header), settled: true });
+  }
+
+  /**
+   * The record that the header of the newest sector names, from the sectors before: undefined where it names none.
+   * JOURNAL_TAIL_DAMAGED where no sector of the ring holds it.
+   */
+  before(newest: number, header: SectorHeader | undefined): Result<Tail | undefined> {
+    if (header?.tailId.every((byte) => byte === 0)) return ok(undefined);
+    const { geometry } = this.#ring;
+    const oldest = Math.max(geometry.sectors, newest + 1 - geometry.sectors);
+    for (let ordinal = newest - 1; ordinal >= oldest; ordinal--) {
+      const bytes = this.#ring.sector(ordinal);
+      const view = { geometry, sha256: this.#sha256, ordinal, header: this.#ring.header(ordinal), bytes };
+      let found: Candidate | undefined;
+      let records = 0;
+      scanSector(view, (record) => {
+        records++;
+        if (record.whole && (header === undefined || this.#isNamed(ordinal, record, header))) found = record;
+        return false;
+      });
+      if (found !== undefined) {
+        const tail = this.standing(ordinal, found);
+        if (!tail.ok) return tail;
+        // The header was perhaps the last thing that the start before wrote: a copy goes ahead of the next record.
+        return ok({ ...tail.value, id: this.#idOf(ordinal, found, header), settled: false });
+      }
+      if (records > 0) break;
+    }
+    return fail("JOURNAL_TAIL_DAMAGED", "the record that the newest sector names cannot be read");
+  }
+
+  #isNamed(ordinal: number, record: Candidate, header: SectorHeader): boolean {
+    if (startsWith(record.id!, header.tailId)) return true;
+    return record.seq === header.firstSeq - 1 && startsWith(this.#idOf(ordinal, record, header), header.tailId);
+  }
+
+  /** The id; where the signature's cells have changed, that of the record signed again, if it is the one that is named. */
+  #idOf(ordinal: number, record: Candidate, header: SectorHeader | undefined): Uint8Array {
+    if (header === undefined || startsWith(record.id!, header.tailId)) return record.id!;
+    const signed = this.signAgain(
+      recordAt(this.#ring.geometry, this.#ring.sector(ordinal), record.offset, record.bodyBytes),
+    );
+    return signed ? recordId(this.#sha256, signed) : record.id!;
+  }
+
+  /** The tail's bytes, checked against its id; its signature is made again where the cells do not hold it. */
+  bytesOf(tail: Tail): Result<Uint8Array> {
+    const matches = (bytes: Uint8Array | undefined): bytes is Uint8Array =>
+      bytes !== undefined && startsWith(recordId(this.#sha256, bytes), tail.id);
+    let bytes: Uint8Array | undefined;
+    for (let reading = 0; reading < TAIL_READS; reading++) {
+      bytes = this.read(tail.ordinal, tail.offset, tail.bodyBytes);
+      if (matches(bytes)) return ok(bytes);
+    }
+    const signed = bytes && this.signAgain(bytes);
+    if (matches(signed)) return ok(signed);
+    return fail(
+      "JOURNAL_RECORD_DAMAGED",
+      `seq ${tail.header.seq}: the newest record does not read as it was committed`,
+    );
+  }
+
+  /** The record with the signature that its key gives it. undefined where the body is none of ours. */
+  signAgain(record: Uint8Array): Uint8Array | undefined {
+    const body = record.subarray(0, record.length - SIGNATURE_BYTES);
+    const parts = readBody(body);
+    if (!parts.ok) return undefined;
+    const signature = this.signerOf(parts.value.header)?.sign(toBeSigned(parts.value));
+    if (!signature?.ok) return undefined;
+    const signed = record.slice();
+    signed.set(signature.value, body.length);
+    return signed;
+  }
+
+  /** A record's bytes from the cells, past the buffer. */
+  read(ordinal: number, offset: number, bodyBytes: number): Uint8Array {
+    const record = new Uint8Array(bodyBytes + SIGNATURE_BYTES);
+    const at = this.#ring.at(ordinal) + offset;
+    this.#ring.read(at + FRAME_HEADER_BYTES, record.subarray(0, bodyBytes));
+    this.#ring.read(at + signatureOffset(this.#ring.geometry, bodyBytes), record.subarray(bodyBytes));
+    return record;
+  }
+}
+
+function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {
+  for (let i = 0; i < start.length; i++) if (bytes[i] !== start[i]) return false;
+  return true;
+}
+
+/** The header with its own bytes: those read are views into a buffer that is used again. */
+function keep(header: RecordHeader): RecordHeader {
+  return { ...header, kid: header.kid.slice(), prev: header.prev.slice() };
+}
