@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { readWeatherRecords, recordedWeather } from "../../hosts/simulator/world/recorded.js";
-import { SITES, type SiteName, saturationPa, Weather } from "../../hosts/simulator/world/weather.js";
+import { SITES, type Site, saturationPa, Weather } from "../../hosts/simulator/world/seattle.js";
+import { readWeatherRecords, weatherAt } from "../../hosts/simulator/world/weather.js";
 
 const HOUR_MS = 3_600_000;
 const local = (iso: string) => Date.parse(`${iso}:00-08:00`);
 const anyTime = fc.integer({ min: Date.UTC(1971, 0, 1), max: Date.UTC(2098, 0, 1) });
-const anySite = fc.constantFrom(...(Object.keys(SITES) as SiteName[]));
+const anySite = fc.constantFrom(...(Object.keys(SITES) as Site[]));
 
 describe("weather", () => {
-  const outdoors = recordedWeather().at("outdoors");
+  const outdoors = weatherAt("outdoors");
   const hours = (day: string) =>
     Array.from({ length: 24 }, (_, hour) => outdoors.at(local(`${day}T00:00`) + hour * HOUR_MS).temperatureC);
 
@@ -48,7 +48,7 @@ describe("weather", () => {
     const again = new Weather(readWeatherRecords());
     fc.assert(
       fc.property(anyTime, anySite, (ms, site) => {
-        const air = recordedWeather().at(site).at(ms);
+        const air = weatherAt(site).at(ms);
         assert.ok(air.temperatureC > -20 && air.temperatureC < 50, `${air.temperatureC}`);
         assert.ok(air.humidityPercent > 5 && air.humidityPercent <= 100, `${air.humidityPercent}`);
         assert.ok(air.pressurePa > 98_000 && air.pressurePa < 103_000, `${air.pressurePa}`);
@@ -60,7 +60,7 @@ describe("weather", () => {
   it("has no jump: a minute changes little", () => {
     fc.assert(
       fc.property(anyTime, anySite, (ms, site) => {
-        const surroundings = recordedWeather().at(site);
+        const surroundings = weatherAt(site);
         const [before, after] = [surroundings.at(ms), surroundings.at(ms + 60_000)];
         assert.ok(Math.abs(after.temperatureC - before.temperatureC) < 0.3);
         assert.ok(Math.abs(after.pressurePa - before.pressurePa) < 2);
@@ -85,7 +85,7 @@ describe("weather", () => {
       fc.property(anyTime, fc.double({ min: 0.5, max: 1000, noNaN: true, noDefaultInfinity: true }), (ms, lagHours) => {
         // A few lags only: each is solved for all four years.
         const lag = [1, 4, 480].reduce((near, l) => (Math.abs(l - lagHours) < Math.abs(near - lagHours) ? l : near));
-        const room = recordedWeather().at({ lagHours: lag, warmerC: 0, vapourPa: 0, heightM: 0 });
+        const room = weatherAt({ lagHours: lag, warmerC: 0, vapourPa: 0, heightM: 0 });
         // Inside one hour, since the cubic's third derivative jumps at its ends.
         const at = Math.floor(ms / HOUR_MS) * HOUR_MS + HOUR_MS / 2;
         const step = HOUR_MS / 100;
@@ -97,7 +97,7 @@ describe("weather", () => {
   });
 
   it("damps and delays: a cellar hardly knows day and night", () => {
-    const swing = (site: SiteName) => {
+    const swing = (site: Site) => {
       const celsius = Array.from(
         { length: 24 },
         (_, hour) =>
