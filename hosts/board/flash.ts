@@ -1,6 +1,6 @@
-import { type Flash, FlashError } from "tallystick/journal/flash";
+import type { Flash } from "tallystick/journal/flash";
 import { type ByteBuffer, onlyFormat, viewOf } from "./buffers.js";
-import { type FlashReply, Status, WireFault, type WirePort } from "./wire.js";
+import { type FlashReply, WireFault, type WirePort } from "./wire.js";
 
 export interface FlashOpenOptions {
   /** Label of a data partition. */
@@ -69,7 +69,8 @@ export class FlashPartition {
   /** Erases the blocks from `start` up to but not including `end`; without `end` one block. */
   eraseBlock(start: number, end = start + 1): void {
     const port = this.#writable();
-    for (let block = start; block < end; block++) port.flashErase(this.#status.partition, block);
+    for (let block = start; block < end; block++)
+      port.flashErase(this.#status.partition, block, this.#status.sectorBytes);
   }
 
   status(): FlashStatus {
@@ -123,35 +124,16 @@ export class BoardFlash implements Flash {
   }
 
   read(offset: number, into: Uint8Array): void {
-    try {
-      this.#port.flashRead(this.#status.partition, offset, into);
-    } catch (error) {
-      throw flashError("read", offset, error);
-    }
+    this.#port.flashRead(this.#status.partition, offset, into);
   }
 
   write(offset: number, bytes: Uint8Array): void {
-    try {
-      this.#port.flashWrite(this.#status.partition, offset, bytes, this.#status.pageBytes);
-    } catch (error) {
-      throw flashError("write", offset, error);
-    }
+    this.#port.flashWrite(this.#status.partition, offset, bytes, this.#status.pageBytes);
   }
 
   erase(sector: number): void {
-    try {
-      this.#port.flashErase(this.#status.partition, sector);
-    } catch (error) {
-      throw flashError("erase", sector * this.sectorBytes, error);
-    }
+    this.#port.flashErase(this.#status.partition, sector, this.sectorBytes);
   }
-}
-
-/** A fault of the chip is a FlashError; anything else is a defect of the caller and stays as it is. */
-function flashError(operation: "read" | "write" | "erase", offset: number, error: unknown): unknown {
-  if (error instanceof WireFault && error.status === Status.fault)
-    return new FlashError(operation, offset, error.detail);
-  return error;
 }
 
 function statusOf(port: WirePort, label: string): FlashReply {

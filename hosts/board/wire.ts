@@ -1,4 +1,5 @@
 import { fromUtf8, utf8 } from "tallystick/bytes/bytes";
+import { FlashError } from "tallystick/journal/flash";
 
 /** The board's end of the wire: every operation of WIRE.md as one method. Numbers, layouts and limits are WIRE.md's. */
 
@@ -249,20 +250,20 @@ export class WirePort {
     return names(this.#ask(Operation.flashList, NONE));
   }
 
-  /** Fills `into` from `offset`, in as many reads as its length needs. */
+  /** Fills `into` from `offset`, in as many reads as its length needs. Throws FlashError where the chip reports a fault. */
   flashRead(partition: number, offset: number, into: Uint8Array): void {
-    for (let done = 0; done < into.length; ) {
+    for (let done = 0; done < into.length; done += WireLimit.flashRead) {
       const length = Math.min(into.length - done, WireLimit.flashRead);
       this.#scratch[0] = partition;
       putU32(this.#scratch, 1, offset + done);
       putU16(this.#scratch, 5, length);
-      const reply = this.#ask(Operation.flashRead, this.#scratch.subarray(0, 7));
+      const reply = new Uint8Array(this.#wire.call(Operation.flashRead, this.#scratch.subarray(0, 7)));
+      if (reply[0] !== Status.ok) refuseFlash("read", offset + done, Operation.flashRead, reply);
       into.set(reply.subarray(1), done);
-      done += length;
     }
   }
 
-  /** Programs `bytes` at `offset`, page by page. */
+  /** Programs `bytes` at `offset`, page by page. Throws FlashError where the chip reports a fault. */
   flashWrite(partition: number, offset: number, bytes: Uint8Array, pageBytes: number): void {
     for (let done = 0; done < bytes.length; ) {
       const at = offset + done;
@@ -270,15 +271,18 @@ export class WirePort {
       this.#scratch[0] = partition;
       putU32(this.#scratch, 1, at);
       this.#scratch.set(length === bytes.length ? bytes : bytes.subarray(done, done + length), 5);
-      this.#ask(Operation.flashWrite, this.#scratch.subarray(0, 5 + length));
+      const reply = new Uint8Array(this.#wire.call(Operation.flashWrite, this.#scratch.subarray(0, 5 + length)));
+      if (reply[0] !== Status.ok) refuseFlash("write", at, Operation.flashWrite, reply);
       done += length;
     }
   }
 
-  flashErase(partition: number, sector: number): void {
+  /** Throws FlashError where the chip reports a fault. */
+  flashErase(partition: number, sector: number, sectorBytes: number): void {
     this.#scratch[0] = partition;
     putU32(this.#scratch, 1, sector);
-    this.#ask(Operation.flashErase, this.#scratch.subarray(0, 5));
+    const reply = new Uint8Array(this.#wire.call(Operation.flashErase, this.#scratch.subarray(0, 5)));
+    if (reply[0] !== Status.ok) refuseFlash("erase", sector * sectorBytes, Operation.flashErase, reply);
   }
 
   keyRead(domain: string, name: string): Uint8Array | undefined {
@@ -364,6 +368,11 @@ export class WirePort {
 function refuse(operation: number, reply: Uint8Array): never {
   if (reply.length === 0) throw new WireFault(operation, Status.malformed, "an empty reply");
   throw new WireFault(operation, reply[0]!, text(reply, 1, reply.length));
+}
+
+function refuseFlash(what: "read" | "write" | "erase", offset: number, operation: number, reply: Uint8Array): never {
+  if (reply[0] === Status.fault) throw new FlashError(what, offset, text(reply, 1, reply.length));
+  refuse(operation, reply);
 }
 
 export function u16(bytes: Uint8Array, at: number): number {
