@@ -63,7 +63,7 @@ describe("weather", () => {
         const surroundings = weatherAt(site);
         const [before, after] = [surroundings.at(ms), surroundings.at(ms + 60_000)];
         assert.ok(Math.abs(after.temperatureC - before.temperatureC) < 0.3);
-        assert.ok(Math.abs(after.pressurePa - before.pressurePa) < 2);
+        assert.ok(Math.abs(after.pressurePa - before.pressurePa) < 4);
         assert.ok(Math.abs(after.humidityPercent - before.humidityPercent) < 2);
       }),
     );
@@ -100,10 +100,7 @@ describe("weather", () => {
     const swing = (site: Site) => {
       const celsius = Array.from(
         { length: 24 },
-        (_, hour) =>
-          recordedWeather()
-            .at(site)
-            .at(local("2014-07-10T00:00") + hour * HOUR_MS).temperatureC,
+        (_, hour) => weatherAt(site).at(local("2014-07-10T00:00") + hour * HOUR_MS).temperatureC,
       );
       return Math.max(...celsius) - Math.min(...celsius);
     };
