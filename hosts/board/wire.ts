@@ -375,16 +375,20 @@ function refuseFlash(what: "read" | "write" | "erase", offset: number, operation
   refuse(operation, reply);
 }
 
+// None of these calls another: each frame would lie on top of the deepest of the application's.
+
 export function u16(bytes: Uint8Array, at: number): number {
   return bytes[at]! | (bytes[at + 1]! << 8);
 }
 
 export function u32(bytes: Uint8Array, at: number): number {
-  return (u16(bytes, at) | (u16(bytes, at + 2) << 16)) >>> 0;
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }
 
 export function u64(bytes: Uint8Array, at: number): number {
-  return u32(bytes, at + 4) * 0x1_0000_0000 + u32(bytes, at);
+  let value = 0;
+  for (let i = at + 7; i >= at; i--) value = value * 256 + bytes[i]!;
+  return value;
 }
 
 export function putU16(bytes: Uint8Array, at: number, value: number): void {
@@ -393,13 +397,17 @@ export function putU16(bytes: Uint8Array, at: number, value: number): void {
 }
 
 export function putU32(bytes: Uint8Array, at: number, value: number): void {
-  putU16(bytes, at, value);
-  putU16(bytes, at + 2, value >>> 16);
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
 }
 
 export function putU64(bytes: Uint8Array, at: number, value: number): void {
-  putU32(bytes, at, value >>> 0);
-  putU32(bytes, at + 4, Math.floor(value / 0x1_0000_0000));
+  for (let i = at; i < at + 8; i++) {
+    bytes[i] = value % 256;
+    value = Math.floor(value / 256);
+  }
 }
 
 /** 1 to 15 printable ASCII characters. */
