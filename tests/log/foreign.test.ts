@@ -99,6 +99,7 @@ describe("log: verified by Go's golang.org/x/mod/sumdb", function () {
       return verify(copy, vkey, join(folder, "proofs.json"));
     };
     assert.match(spoil("checkpoint", 25).stderr, /checkpoint:/);
+    // x/mod 0.7.0 compares some full tiles with entries only, not with the tile above.
     assert.match(spoil("tile/0/001", 40).stderr, /tiles:|entry 257 is not/);
     assert.match(spoil("tile/1/000.p/2", 3).stderr, /tiles:/);
     assert.match(spoil("tile/entries/002.p/189", 40).stderr, /entry 512 is not what its tile says/);

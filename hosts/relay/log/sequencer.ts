@@ -95,7 +95,7 @@ export class Sequencer {
    */
   async recover(): Promise<Result<true>> {
     const { crypto, tiles, lock, signer, known } = this.#options;
-    tiles.forget();
+    tiles.forgetEdge();
     this.#locked = await lock.read();
     const locked = this.#locked && openCheckpoint(crypto, this.#locked, signer.key);
     if (locked && !locked.ok) return fail("LOG_LOCK_CORRUPT", locked.failure.detail);
@@ -201,6 +201,7 @@ export class Sequencer {
   async #advance(entries: readonly Uint8Array[]): Promise<Result<LoggedEntry[]>> {
     const { crypto, tiles, signer } = this.#options;
     const from = this.#edge.size;
+    tiles.forgetEdge();
     const edge = new RightEdge(crypto.sha256, from, this.#edge.peaks());
     // Hashes that stand in tiles: the new complete subtrees of each eighth level.
     const fresh: Uint8Array[][] = [];
@@ -217,7 +218,7 @@ export class Sequencer {
     await tiles.write(files.value);
 
     const tree = { size: edge.size, root: edge.root() };
-    tiles.forget();
+    tiles.forgetEdge();
     const stored = await this.#checkStored(from, tree);
     if (!stored.ok) return stored;
     const plan = consistencyPlan(from, tree.size);

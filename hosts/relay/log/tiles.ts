@@ -136,9 +136,9 @@ export class TileStore {
     return ok((address) => nodes.get(nodeName(address))!);
   }
 
-  /** Forgets what was read, so that the next read comes from the files. */
-  forget(): void {
-    this.#cache.clear();
+  /** Forgets the right edge as it was read, so that the next read comes from the files. Its tiles are the partial ones. */
+  forgetEdge(): void {
+    for (const path of this.#cache.keys()) if (path.includes(".p/")) this.#cache.delete(path);
   }
 
   /** Removes partial files of tiles and bundles that a published tree of `size` has in full and one of `oldSize` had not. */

@@ -131,6 +131,25 @@ func run(folder, vkey, proofsPath string) error {
 			return fmt.Errorf("entry %d is not what its tile says", index)
 		}
 	}
+	// Once more without any tile: the tree over the entries alone has the signed root.
+	var stored []tlog.Hash
+	own := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
+		var hashes []tlog.Hash
+		for _, index := range indexes {
+			hashes = append(hashes, stored[index])
+		}
+		return hashes, nil
+	})
+	for index, entry := range all {
+		hashes, err := tlog.StoredHashes(int64(index), entry, own)
+		if err != nil {
+			return err
+		}
+		stored = append(stored, hashes...)
+	}
+	if root, err := tlog.TreeHash(tree.N, own); err != nil || root != tree.Hash {
+		return fmt.Errorf("entries: their root is %v, the checkpoint's %v (%v)", root, tree.Hash, err)
+	}
 	fmt.Printf("entries %d\n", len(all))
 
 	bytes, err = os.ReadFile(proofsPath)
