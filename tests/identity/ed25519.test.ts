@@ -144,8 +144,8 @@ describe("identity/ed25519: one rule", () => {
       const nonce = BigInt(`0x${randomBytes(31).toString("hex")}`) + 1n;
       const r = compress(times(nonce, base));
       const message = randomBytes(8);
-      const digest = Buffer.alloc(64);
-      sodium.crypto_hash_sha512(digest, Buffer.concat([r, key, message]));
+
+      const digest = createHash("sha512").update(r).update(key).update(message).digest();
       const k = digest.reduceRight((value, byte) => value * 256n + BigInt(byte), 0n) % L;
       if (verdict(concatBytes(r, little((nonce + k * secret) % L)), message, key, "a key of mixed order")) accepted++;
     }

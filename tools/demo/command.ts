@@ -1,5 +1,4 @@
 import { Command, InvalidArgumentError } from "commander";
-import { runDemo } from "./demo.js";
 
 const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 };
 
@@ -14,6 +13,8 @@ export const demoCommand = new Command("demo")
     "\nCtrl-C stops it; then evidence is exported and verified. Exit status 0 only if all was proved.",
   )
   .action(async (options: { for?: number; data: string; port: number; json?: string }) => {
+    // Loaded when it is asked for: the other commands need neither engine nor simulator.
+    const { runDemo } = await import("./demo.js");
     process.exitCode = await runDemo({
       dataDir: options.data,
       port: options.port,

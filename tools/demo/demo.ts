@@ -11,7 +11,13 @@ import { BOARDS, startBoard } from "./boards.js";
 import { type BoardView, emptyLadder, Screen, type STEPS } from "./ladder.js";
 import { type Proof, prove } from "./proof.js";
 import { type RelayProcess, startRelay } from "./relay-process.js";
-import { type DeviceStatus, newestFinalReading, type RelayDescription, RelayView } from "./relay-view.js";
+import {
+  type DeviceStatus,
+  newestFinalReading,
+  type ReadingStatus,
+  type RelayDescription,
+  RelayView,
+} from "./relay-view.js";
 
 export interface DemoOptions {
   readonly dataDir: string;
@@ -140,11 +146,13 @@ class Demo {
     const statuses = await Promise.all(this.#views.map(({ kid }) => (kid ? relay.device(kid) : undefined)));
     for (const [i, view] of this.#views.entries()) {
       const status = statuses[i];
-      if (!status) continue;
+      if (!status?.received) continue;
       for (const step of ["received", "logged", "submitted", "final"] as const)
         view.ladder[step] = status[step]?.count ?? 0;
       // What the relay holds, the board held; its own lines may come a moment later.
       view.ladder.held = Math.max(view.ladder.held, view.ladder.received);
+      const { readings } = await relay.record(status.received.id);
+      if (readings) view.newest = readings.slice(-3).map(readingText).join(", ");
     }
     this.#screen.draw();
     return statuses;
@@ -201,6 +209,10 @@ class Demo {
   }
 }
 
+function readingText({ name, value, fault, unit }: ReadingStatus): string {
+  return `${name} ${value ?? fault}${value !== undefined && unit ? ` ${unit}` : ""}`;
+}
+
 /** A board's own log, as modules/device prints it: `label: event=… key=value …`. */
 function onBoardLine(view: BoardView, line: string): void {
   const fields = new Map([...line.matchAll(/([a-z]+)=(\S+)/g)].map(([, name, value]) => [name!, value!]));
@@ -212,9 +224,6 @@ function onBoardLine(view: BoardView, line: string): void {
     case "key":
     case "resumed":
       view.kid = fields.get("kid");
-      break;
-    case "reading":
-      view.newest = `${fields.get("name")} ${fields.get("value")} ${fields.get("unit") ?? ""}`;
       break;
     case "problem":
       view.problem = line.slice(line.indexOf("code=") + "code=".length).split(" ", 1)[0];

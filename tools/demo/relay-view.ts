@@ -28,6 +28,19 @@ interface LevelStatus {
   readonly count: number;
 }
 
+export interface RecordStatus {
+  readonly kind: string;
+  readonly prev: string;
+  readonly readings?: readonly ReadingStatus[];
+}
+
+export interface ReadingStatus {
+  readonly name: string;
+  readonly unit?: string;
+  readonly value?: number;
+  readonly fault?: string;
+}
+
 const TIMEOUT_MS = 5000;
 /** How far back from the final head a readings record is looked for: genesis, boot and mark records stand between. */
 const LOOK_BACK_MAX = 8;
@@ -48,8 +61,8 @@ export class RelayView {
     }
   }
 
-  async record(id: string): Promise<{ readonly kind: string; readonly prev: string }> {
-    return (await this.#json(`/v1/records/${id}`)) as { kind: string; prev: string };
+  async record(id: string): Promise<RecordStatus> {
+    return (await this.#json(`/v1/records/${id}`)) as RecordStatus;
   }
 
   /** The hash of a block, asked of the ledger's node and not of the relay. */

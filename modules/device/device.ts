@@ -1,0 +1,331 @@
+import { equalBytes, toHex, utf8 } from "../bytes/bytes.js";
+import { type Head, nextBody } from "../chain/chain.js";
+import type { ClockState, Timer } from "../clock/clock.js";
+import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js";
+import { Identity } from "../identity/identity.js";
+import { Journal, type JournalUsage } from "../journal/journal.js";
+import { openCheckpoint } from "../log/checkpoint.js";
+import { encodeBoot, encodeGenesis, encodeMark, readGenesis } from "../record/payload.js";
+import { KIND_WORDS, Kind, parseRecord } from "../record/record.js";
+import { type Pack, type PlannedSensor, Sampler } from "../sampler/sampler.js";
+import type { Acknowledgement } from "../sync/messages.js";
+import { type RelayPins, readRelayPins } from "../sync/relay-pins.js";
+import { type Level, readSentMark, readToken, Sync } from "../sync/sync.js";
+import type { Platform } from "./platform.js";
+
+/**
+ * The runtime that a maker's application talks to: names sensors and intervals, and the device keeps the chain. It
+ * composes sampler, chain, journal and sync; data flows sensors → sampler → chain → journal → sync, and back as
+ * acknowledgements. Everything can be replaced through the options and the platform.
+ */
+export interface DeviceOptions {
+  /** For people, in the device's log. */
+  readonly label: string;
+  readonly sensors: readonly PlannedSensor[];
+  /** Readings under one signature, at most 200; 32 by default. */
+  readonly maxReadings?: number;
+  /** The longest that a reading waits to be committed: what a power cut can take. 60,000 by default. */
+  readonly maxAgeMs?: number;
+  /** The genesis record promises a `mark` record at this interval; 3,600 by default. */
+  readonly markIntervalS?: number;
+  /** How long the device waits to look at the relay while it has nothing to send; 60,000 by default. */
+  readonly pollMs?: number;
+  /** The level at which the journal may let go of a record; `logged` by default. */
+  readonly releaseAt?: Level;
+  /** Sees every reading before it is recorded. */
+  readonly onReading?: NonNullable<ConstructorParameters<typeof Sampler>[0]["onReading"]>;
+  /** Sees every record after it is committed. */
+  readonly onRecord?: (record: CommittedRecord) => void;
+  readonly onAcknowledged?: (acknowledgement: Acknowledgement) => void;
+  /** Sees every expected failure; the device goes on as its code says. */
+  readonly onProblem?: (failure: Failure) => void;
+}
+
+export interface CommittedRecord {
+  readonly kind: Kind;
+  readonly seq: number;
+  readonly id: Uint8Array;
+}
+
+const MARK_INTERVAL_S = 3600;
+/** ESP_RST_DEEPSLEEP: the board woke, it did not start. */
+const RESET_DEEP_SLEEP = 8;
+const CLOCK_EVENTS_MAX = 16;
+
+export class Device {
+  readonly #platform: Platform;
+  readonly #options: DeviceOptions;
+  readonly #sampler: Sampler;
+  #identity!: Identity;
+  #relay!: RelayPins;
+  #journal!: Journal;
+  #sync!: Sync;
+  #head: Head | undefined;
+  #bootPending = false;
+  #handshake: Uint8Array | undefined;
+  #beacon: NonNullable<Parameters<typeof encodeMark>[0]["acknowledgement"]> | undefined;
+  #clockState: ClockState;
+  #clockEvents: [uptimeMs: number, before: number, after: number][] = [];
+  #markTimer: Timer | undefined;
+  #usageLevel: JournalUsage["level"] = "normal";
+
+  constructor(platform: Platform, options: DeviceOptions) {
+    this.#platform = platform;
+    this.#options = options;
+    this.#clockState = platform.clock.state;
+    this.#sampler = new Sampler({
+      sensors: options.sensors,
+      clock: platform.clock,
+      timers: platform.timers,
+      onPack: (pack) => this.#onPack(pack),
+      ...(options.onReading && { onReading: options.onReading }),
+      ...(options.maxReadings !== undefined && { maxReadings: options.maxReadings }),
+      ...(options.maxAgeMs !== undefined && { maxAgeMs: options.maxAgeMs }),
+    });
+  }
+
+  /**
+   * Starts: key, journal, chain, sync, sampling, in this order. A failure is a refusal that needs a person: nothing was
+   * changed, nothing is signed, and the code says what to do.
+   */
+  start(): Result<void> {
+    const started = this.#start();
+    if (!started.ok) this.#problem(started.failure);
+    return started;
+  }
+
+  /** Commits what was sampled and stops. */
+  close(): void {
+    this.#sampler.close();
+    this.#markTimer?.cancel();
+    this.#sync.close();
+  }
+
+  #start(): Result<void> {
+    const { keys, crypto, entropy, clock, timers, transport } = this.#platform;
+    const relay = readRelayPins(keys, crypto.sha256);
+    if (!relay.ok) return relay;
+    this.#relay = relay.value;
+    const identity = this.#openIdentity();
+    if (!identity.ok) return identity;
+    this.#identity = identity.value;
+    const journal = this.#openJournal();
+    if (!journal.ok) return journal;
+    this.#journal = journal.value;
+    const chain = this.#resumeChain();
+    if (!chain.ok) return chain;
+    this.#sync = new Sync({
+      identity: this.#identity,
+      crypto,
+      keys,
+      entropy,
+      clock,
+      timers,
+      transport,
+      relay: this.#relay,
+      chain: this.#journal,
+      ...(this.#options.releaseAt && { releaseAt: this.#options.releaseAt }),
+      ...(this.#options.pollMs !== undefined && { pollMs: this.#options.pollMs }),
+      onReady: () => this.#onReady(),
+      onAcknowledged: (acknowledgement, bytes) => this.#onAcknowledged(acknowledgement, bytes),
+      onProblem: (failure) => this.#problem(failure),
+    });
+    return this.#sync.start();
+  }
+
+  /** A key is made only where provisioning left a token and nothing was ever sent. */
+  #openIdentity(): Result<Identity> {
+    const { keys, crypto, entropy } = this.#platform;
+    const opened = Identity.open({ keys, crypto });
+    if (!opened.ok) return opened;
+    if (opened.value) return ok(opened.value);
+    const sent = readSentMark(keys);
+    if (!sent.ok) return sent;
+    if (readToken(keys) === undefined || sent.value !== undefined)
+      return fail("DEVICE_NOT_PROVISIONED", "the key store holds no seed, and no token that lets the device make one");
+    const made = Identity.create({ keys, crypto, entropy });
+    if (made.ok) this.#log(`event=key kid=${toHex(made.value.kid)}`);
+    return made;
+  }
+
+  #openJournal(): Result<Journal> {
+    const { flash, crypto, keys } = this.#platform;
+    const identity = this.#identity;
+    const signer = {
+      kid: identity.kid,
+      sign: (message: Uint8Array) => identity.sign(message),
+      verify: (message: Uint8Array, signature: Uint8Array) => identity.verify(message, signature),
+    };
+    const options = { flash, sha256: crypto.sha256, signers: [signer] };
+    const mounted = Journal.mount(options);
+    if (mounted.ok || mounted.failure.code !== "JOURNAL_BLANK") return mounted;
+    const sent = readSentMark(keys);
+    if (!sent.ok) return sent;
+    // A blank partition is formatted for a device that has never sent anything, and for no other reason.
+    if (readToken(keys) === undefined || sent.value !== undefined) return mounted;
+    const formatted = Journal.format(flash);
+    return formatted.ok ? Journal.mount(options) : formatted;
+  }
+
+  #resumeChain(): Result<void> {
+    const head = this.#journal.head;
+    if (!head) return this.#writeGenesis();
+    this.#head = head;
+    this.#bootPending = this.#platform.resetReason !== RESET_DEEP_SLEEP;
+    this.#log(`event=resumed seq=${head.seq} boot=${head.boot} kid=${toHex(this.#identity.kid)}`);
+    return this.#checkGenesis();
+  }
+
+  /** While the journal still holds genesis: the key that it announces must be the one that is derived from the seed. */
+  #checkGenesis(): Result<void> {
+    if (this.#journal.firstSeq > 0) return ok(undefined);
+    const bytes = this.#journal.record(0);
+    if (!bytes.ok) return bytes;
+    const record = parseRecord(bytes.value);
+    if (!record.ok) return record;
+    const genesis = readGenesis(record.value.payload);
+    if (!genesis.ok) return genesis;
+    return equalBytes(genesis.value.publicKey, this.#identity.publicKey)
+      ? ok(undefined)
+      : fail("KEY_MISMATCH", "the seed's public key is not the one that genesis announces");
+  }
+
+  #writeGenesis(): Result<void> {
+    const { model, firmware, keys } = this.#platform;
+    const sent = readSentMark(keys);
+    if (!sent.ok) return sent;
+    if (readToken(keys) === undefined || sent.value !== undefined)
+      return fail(
+        "DEVICE_NOT_PROVISIONED",
+        "there is a key without a chain, and no token that lets the device begin one",
+      );
+    const { deviceKey, recoveryKey } = this.#relay;
+    const committed = this.#commit(
+      Kind.genesis,
+      encodeGenesis({
+        publicKey: this.#identity.publicKey,
+        model,
+        firmware,
+        quantities: this.#sampler.quantities,
+        markIntervalS: this.#options.markIntervalS ?? MARK_INTERVAL_S,
+        relayKey: deviceKey,
+        ...(recoveryKey && { recoveryKey }),
+      }),
+    );
+    return committed.ok ? ok(undefined) : committed;
+  }
+
+  #onReady(): void {
+    // Records may have been fetched back from the relay meanwhile.
+    this.#head = this.#journal.head;
+    this.#sampler.start();
+    this.#planMark();
+  }
+
+  #onPack(pack: Pack): void {
+    this.#commit(Kind.readings, pack.payload, pack.uptimeMs, pack.clock);
+  }
+
+  #onAcknowledged(acknowledgement: Acknowledgement, bytes: Uint8Array): void {
+    const { crypto, clock } = this.#platform;
+    const { received, logged, final } = acknowledgement;
+    const seqs = [received, logged, final].map((position) => position?.seq ?? "-");
+    this.#log(`event=acknowledged received=${seqs[0]} logged=${seqs[1]} final=${seqs[2]}`);
+    const first = this.#beacon === undefined;
+    const sha256 = crypto.sha256(bytes);
+    this.#handshake ??= sha256;
+    const checkpoint = openCheckpoint(crypto, utf8(acknowledgement.checkpoint), this.#relay.logKey);
+    if (checkpoint.ok) {
+      const { size, root } = checkpoint.value;
+      const timeS = Math.floor(acknowledgement.timeMs / 1000);
+      this.#beacon = { sha256, logSize: size, logRoot: root, timeS };
+    }
+    if (clock.state !== this.#clockState) {
+      // The pack that was begun under the old state is closed by the next reading; the mark tells when it changed.
+      if (this.#clockEvents.length < CLOCK_EVENTS_MAX)
+        this.#clockEvents.push([clock.uptimeMs(), this.#clockState, clock.state]);
+      this.#clockState = clock.state;
+    }
+    if (first && this.#head) this.#mark();
+    this.#options.onAcknowledged?.(acknowledgement);
+  }
+
+  #planMark(): void {
+    const intervalMs = (this.#options.markIntervalS ?? MARK_INTERVAL_S) * 1000;
+    this.#markTimer = this.#platform.timers.after(intervalMs, () => {
+      this.#mark();
+      this.#planMark();
+    });
+  }
+
+  #mark(): void {
+    const clockEvents = this.#clockEvents;
+    const committed = this.#commit(
+      Kind.mark,
+      encodeMark({ ...(this.#beacon && { acknowledgement: this.#beacon }), clockEvents }),
+    );
+    if (committed.ok) this.#clockEvents = [];
+  }
+
+  /** Appends one record; before a start's first, the `boot` record. What could not be committed is told, never retried in secret. */
+  #commit(
+    kind: Kind,
+    payload: Uint8Array,
+    uptimeMs = this.#platform.clock.uptimeMs(),
+    clock = this.#platform.clock.state,
+  ): Result<CommittedRecord> {
+    if (this.#bootPending) {
+      this.#bootPending = false;
+      const { resetReason, firmware } = this.#platform;
+      const { flash } = this.#platform;
+      const { tail, voidBytes, linear } = this.#journal.report;
+      const recovery = {
+        tornTail: tail === "voided" || tail === "signed",
+        voidedBytes: voidBytes,
+        sectorsScanned: linear ? flash.sizeBytes / flash.sectorBytes : 1,
+      };
+      const boot = encodeBoot({
+        resetReason,
+        firmware,
+        recovery,
+        ...(this.#handshake && { handshake: this.#handshake }),
+      });
+      const booted = this.#commit(Kind.boot, boot, uptimeMs, clock);
+      if (!booted.ok) {
+        this.#bootPending = true;
+        return booted;
+      }
+    }
+    const body = nextBody(this.#identity.kid, this.#head, { kind, payload, uptimeMs, clock });
+    const committed = this.#journal.commit(body);
+    if (!committed.ok) {
+      this.#problem(committed.failure);
+      return committed;
+    }
+    const { seq, id } = committed.value;
+    const boot = (this.#head?.boot ?? 0) + (kind === Kind.boot ? 1 : 0);
+    this.#head = { kid: this.#identity.kid, seq, id, boot, uptimeMs, kind };
+    this.#log(`event=held seq=${seq} kind=${KIND_WORDS[kind]} id=${toHex(id)}`);
+    this.#options.onRecord?.({ kind, seq, id });
+    this.#tellUsage();
+    this.#sync?.wake();
+    return ok({ kind, seq, id });
+  }
+
+  /** Early warning while the relay is away: from 75 % and from 90 % of the journal, each told once. */
+  #tellUsage(): void {
+    const { level, used, sectors } = this.#journal.usage;
+    if (level === this.#usageLevel) return;
+    this.#usageLevel = level;
+    this.#log(`event=journal level=${level} used=${used} of=${sectors}`);
+  }
+
+  #problem(failure: Failure): void {
+    this.#log(`event=problem code=${failure.code} ${explain(failure)}`);
+    this.#options.onProblem?.(failure);
+  }
+
+  #log(line: string): void {
+    this.#platform.print(`${this.#options.label}: ${line}`);
+  }
+}
