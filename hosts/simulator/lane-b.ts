@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Board, type BoardEnd, type BoardStats, type Creation, type Image, type LoadedEngine } from "./board.js";
@@ -93,4 +94,9 @@ export function laneB(engine: LoadedEngine, image: Image, creation: Partial<Crea
 
 function checkEnd(board: Board): void {
   if (board.end !== undefined) throw new BoardCrash(board.end);
+}
+
+/** SHA-256 of an image: what a board's genesis and boot records say of the firmware that runs. Built from the same sources, the same bytes. */
+export function firmwareHash(image: Image): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(image.memory).digest());
 }
