@@ -46,17 +46,26 @@ describe("the development chain's process", () => {
     assert.equal(Number(final.number), 12 - 8);
   });
 
-  it("goes on where it stopped, and stops cleanly", async () => {
-    const first = await start();
-    await until(async () => (await height(first)) >= 12, "12 blocks");
-    const block = (await ask(first, "eth_getBlockByNumber", "0x7", false)) as { hash: string };
-    const { pid } = first;
-    await first.close();
-    assert.ok(!isAlive(pid));
-    assert.ok(!existsSync(join(dataDir, "chain.pid")));
-    const second = await start();
-    const again = (await ask(second, "eth_getBlockByNumber", "0x7", false)) as { hash: string };
-    assert.equal(again.hash, block.hash);
+  it("goes on where it stopped, as the same chain, in the present, and stops cleanly", async () => {
+    const blocks = new Set<string>();
+    // anvil made another block 0 at each start until it was told the first one's time.
+    for (let starts = 0; starts < 4; starts++) {
+      const chain = await start();
+      await until(async () => (await height(chain)) >= 12 * (starts + 1), "12 more blocks");
+      for (const number of ["0x0", "0x7"]) {
+        const block = (await ask(chain, "eth_getBlockByNumber", number, false)) as { hash: string };
+        blocks.add(block.hash);
+      }
+      const latest = (await ask(chain, "eth_getBlockByNumber", "latest", false)) as { timestamp: string };
+      assert.ok(Math.abs(Number(latest.timestamp) - Date.now() / 1000) < 5, "block time is wall time");
+      const { pid } = chain;
+      await chain.close();
+      assert.ok(!isAlive(pid));
+      assert.ok(!existsSync(join(dataDir, "chain.pid")));
+      // Block times have whole seconds: the next start must be in another one.
+      await delay(1_100);
+    }
+    assert.equal(blocks.size, 2);
   });
 
   it("is brought back on the same address when it is killed", async () => {

@@ -154,13 +154,14 @@ export class DevelopmentChain {
   private async launch(): Promise<Result<void>> {
     const recovered = this.state.recover(this.neededBlock);
     if (!recovered.ok) return recovered;
-    if (recovered.value !== undefined) this.options.onNotice?.(recovered.value);
+    const { notice, genesisSeconds = nowSeconds() } = recovered.value;
+    if (notice !== undefined) this.options.onNotice?.(notice);
     this.output = "";
     this.startedMs = performance.now();
     this.emptyBlocks = 0;
     const child = spawnTied(this.binary, [
       ...["--host", "127.0.0.1", "--port", String(this.port), "--chain-id", String(ANVIL_CHAIN_ID)],
-      ...["--state", this.state.file, "--state-interval", "1"],
+      ...["--state", this.state.file, "--state-interval", "1", "--timestamp", String(genesisSeconds)],
       ...["--slots-in-an-epoch", String(SLOTS_IN_AN_EPOCH), "--no-mining", "--accounts", "1", "--quiet"],
     ]);
     this.child = child;
@@ -193,11 +194,20 @@ export class DevelopmentChain {
       const version = await this.rpc.call("web3_clientVersion", []);
       if (version.ok) {
         if (!String(version.value).startsWith("anvil/")) return this.startFailed(`${this.url} is ${version.value}`);
-        return ok(undefined);
+        return this.setTime();
       }
       await delay(READY_POLL_MS);
     }
     return this.startFailed(`no answer within ${START_TIMEOUT_MS} ms`);
+  }
+
+  /** Told when it began, anvil counts on from there: it has to be told the time too, and never an earlier one. */
+  private async setTime(): Promise<Result<void>> {
+    const latest = await this.rpc.call("eth_getBlockByNumber", ["latest", false]);
+    const seconds = latest.ok && isObject(latest.value) ? numberOf(latest.value["timestamp"]) : undefined;
+    if (seconds === undefined) return this.startFailed("it tells no latest block");
+    const set = await this.rpc.call("anvil_setTime", [Math.max(nowSeconds(), seconds)]);
+    return set.ok ? ok(undefined) : set;
   }
 
   private startFailed(detail: string): Result<never> {
@@ -237,12 +247,15 @@ export class DevelopmentChain {
   /** One block, unless all transactions are final and none waits. */
   private async mine(): Promise<void> {
     if (this.child === undefined) return;
-    const pool = await this.rpc.call("txpool_status", []);
-    const waits = pool.ok && isObject(pool.value) && (numberOf(pool.value["pending"]) ?? 0) > 0;
-    if (waits) this.emptyBlocks = 0;
-    else if (this.emptyBlocks >= BLOCKS_TO_FINALITY) return;
+    if (this.emptyBlocks >= BLOCKS_TO_FINALITY) {
+      const pool = await this.rpc.call("txpool_status", []);
+      if (!pool.ok || !isObject(pool.value) || (numberOf(pool.value["pending"]) ?? 0) === 0) return;
+    }
     const mined = await this.rpc.call("evm_mine", []);
-    if (mined.ok && !waits) this.emptyBlocks++;
+    if (!mined.ok) return;
+    // Asked of the block itself: a transaction may have come after any look into the pool.
+    const count = await this.rpc.call("eth_getBlockTransactionCountByNumber", ["latest"]);
+    this.emptyBlocks = count.ok && numberOf(count.value) === 0 ? this.emptyBlocks + 1 : 0;
     if (this.emptyBlocks === BLOCKS_TO_FINALITY) this.tellSize();
   }
 
@@ -282,6 +295,10 @@ async function end(child: ChildProcess): Promise<void> {
   const timer = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
   await exited;
   clearTimeout(timer);
+}
+
+function nowSeconds(): number {
+  return Math.floor(Date.now() / 1000);
 }
 
 function describeExit(child: ChildProcess): string {

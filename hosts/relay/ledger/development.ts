@@ -1,8 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Database } from "better-sqlite3";
-import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
-import { DevelopmentChain } from "./anvil.js";
+import { fail, ok, type Result } from "tallystick/codes/codes";
+import { DevelopmentChain, type DevelopmentChainOptions } from "./anvil.js";
 import { type EvmArtifact, EvmLedger } from "./evm.js";
 import { openLedgerKey } from "./key.js";
 import { Outbox, type OutboxOptions } from "./outbox.js";
@@ -10,17 +10,14 @@ import { createOutboxTables } from "./outbox-tables.js";
 
 /** The relay's default ledger: a development chain of its own, and the outbox that submits to it. */
 export interface DevelopmentLedgerOptions
-  extends Pick<OutboxOptions, "rootAt" | "onChange" | "onTrouble" | "everyMs" | "pollMs" | "stuckMs"> {
+  extends Pick<OutboxOptions, "rootAt" | "onChange" | "onTrouble" | "everyMs" | "pollMs" | "stuckMs" | "wallMs">,
+    Pick<DevelopmentChainOptions, "blockMs" | "onNotice" | "onFailed"> {
   /** Folder for the chain's state and the ledger key; made where missing. */
   readonly dataDir: string;
   /** The relay's database; the outbox's tables are created in it. */
   readonly database: Database;
   /** What hosts/evm compiles. */
   readonly artifact: EvmArtifact;
-  /** Something worth telling an operator that stops nothing. */
-  readonly onNotice?: (text: string) => void;
-  /** The chain ended and could not be brought back; anchoring stops, nothing else does. */
-  readonly onFailed?: (failure: Failure) => void;
 }
 
 export interface DevelopmentLedger {
@@ -44,12 +41,7 @@ export async function openDevelopmentLedger(options: DevelopmentLedgerOptions): 
   createOutboxTables(database);
   // The address follows from the key alone, so the tables can be asked before the chain runs.
   const { name } = new EvmLedger({ rpcUrl: "http://127.0.0.1/", key: key.value, artifact });
-  const chain = await DevelopmentChain.start({
-    dataDir,
-    neededBlock: Outbox.newestProvedBlock(database, name),
-    ...(options.onNotice === undefined ? {} : { onNotice: options.onNotice }),
-    ...(options.onFailed === undefined ? {} : { onFailed: options.onFailed }),
-  });
+  const chain = await DevelopmentChain.start({ ...options, neededBlock: Outbox.newestProvedBlock(database, name) });
   if (!chain.ok) return chain;
   const ledger = new EvmLedger({ rpcUrl: chain.value.url, key: key.value, artifact, developmentFunds: true });
   const outbox = new Outbox({ ...options, ledger, beforeFinal: (block) => chain.value.keep(block.number) });

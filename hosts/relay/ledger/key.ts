@@ -6,8 +6,8 @@ import {
   linkSync,
   openSync,
   readFileSync,
+  rmSync,
   statSync,
-  unlinkSync,
   writeSync,
 } from "node:fs";
 import { dirname } from "node:path";
@@ -55,7 +55,8 @@ export function openLedgerKey(file: string): Result<Hex> {
  */
 function create(file: string): void {
   const part = `${file}.part`;
-  const handle = openSync(part, "w", 0o600);
+  rmSync(part, { force: true });
+  const handle = openSync(part, "wx", 0o600);
   try {
     writeSync(handle, `${randomBytes(32).toString("hex")}\n`);
     fsyncSync(handle);
@@ -65,7 +66,7 @@ function create(file: string): void {
   try {
     linkSync(part, file);
   } finally {
-    unlinkSync(part);
+    rmSync(part);
   }
   if (process.platform === "win32") return;
   const folder = openSync(dirname(file), "r");

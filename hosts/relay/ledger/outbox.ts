@@ -1,4 +1,4 @@
-import type { Database } from "better-sqlite3";
+import Sqlite, { type Database } from "better-sqlite3";
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Block, Checkpoint, Ledger, LedgerView } from "./ledger.js";
@@ -141,7 +141,7 @@ export class Outbox {
    * nothing; the next step starts over from the tables and the ledger.
    */
   async step(): Promise<Result<"idle" | "waiting">> {
-    const result = await this.advance();
+    const result = await this.advance().catch(storeFailure);
     const trouble = result.ok ? undefined : result.failure;
     if (trouble?.code !== this.trouble?.code || trouble?.detail !== this.trouble?.detail) {
       this.trouble = trouble;
@@ -432,6 +432,12 @@ export class Outbox {
     const ledger = this.options.ledger.name;
     return { ledger, slot, state, size, root, transactions: hashes, block, proof, reason, openedMs, closedMs };
   }
+}
+
+/** A full disk or a failing one: nothing was recorded, so nothing is sent; tried again like all else. */
+function storeFailure(error: unknown): Result<never> {
+  if (error instanceof Sqlite.SqliteError) return fail("STORE_FAILED", `${error.code}: ${error.message}`);
+  throw error;
 }
 
 function same(a: Checkpoint, b: Checkpoint): boolean {
