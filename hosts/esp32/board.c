@@ -13,6 +13,7 @@
 #include "xsHost.h"
 #include "mc.xs.h"
 
+#include "sdkconfig.h"
 #include "bootloader_random.h"
 #include "app_update/include/esp_ota_ops.h"
 #include "esp_partition.h"
@@ -143,6 +144,11 @@ void xs_tallystick_entropy(xsMachine *the)
 void xs_tallystick_uptime(xsMachine *the)
 {
 	xsmcSetNumber(xsResult, (double)(esp_timer_get_time() / 1000));
+}
+
+void xs_tallystick_model(xsMachine *the)
+{
+	xsmcSetString(xsResult, CONFIG_IDF_TARGET);
 }
 
 void xs_tallystick_reset_reason(xsMachine *the)

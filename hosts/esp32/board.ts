@@ -26,6 +26,10 @@ export const board = Object.freeze({
   uptimeMs(): number {
     return native("xs_tallystick_uptime").call(this);
   },
+  /** The chip's name as ESP-IDF writes it: `esp32`, `esp32c3`, … */
+  model(): string {
+    return native("xs_tallystick_model").call(this);
+  },
   /** `esp_reset_reason_t` of ESP-IDF v6.0. */
   resetReason(): number {
     return native("xs_tallystick_reset_reason").call(this);

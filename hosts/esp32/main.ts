@@ -8,9 +8,10 @@ import { boardPlatform } from "./platform.js";
 
 /**
  * The board's entry: hands the maker's application its platform and starts what it made, then the network. In this
- * order, because a first key is drawn from the converter's noise, which the radio excludes (board.c).
+ * order, because a first key is drawn from the converter's noise, which the radio excludes (board.c). A function, which
+ * the SDK calls, so that this module can be preloaded as well.
  */
-function start(): void {
+export default function start(): void {
   const relay = parseOrigin(text("relay") ?? "");
   if (relay === undefined) throw new Error("build with relay=http://host[:port], the relay's address");
   const ssid = text("wifi");
@@ -18,7 +19,7 @@ function start(): void {
 
   const print = (line: string): void => trace(`${line}\n`);
   const network = new Network(ssid, text("password"), print);
-  const platform = boardPlatform({ model: text("model") ?? "esp32", version: text("version") ?? "0", relay, network });
+  const platform = boardPlatform({ version: text("version") ?? "unknown", relay, network });
   application(platform).start();
 
   network.onJoined = () => {
@@ -36,5 +37,3 @@ function text(name: string): string | undefined {
   const value: unknown = config[name];
   return typeof value === "string" && value !== "" ? value : undefined;
 }
-
-start();

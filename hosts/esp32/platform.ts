@@ -26,16 +26,15 @@ const boardCrypto: Crypto = {
 const boardEntropy: Entropy = { bytes: (length) => new Uint8Array(board.entropy(length)) };
 
 export interface BoardOptions {
-  readonly model: string;
   readonly version: string;
   readonly relay: RelayOrigin;
   readonly network: Network;
 }
 
 /** The board as a device sees it. Opens partition and key store; starts neither network nor bus. */
-export function boardPlatform({ model, version, relay, network }: BoardOptions): Platform {
+export function boardPlatform({ version, relay, network }: BoardOptions): Platform {
   return {
-    model,
+    model: board.model(),
     firmware: { version, sha256: new Uint8Array(board.firmwareSha256()) },
     resetReason: board.resetReason(),
     flash: openPartition(CHAIN_PARTITION),

@@ -10,11 +10,12 @@ const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /** A small repository whose firmware is in order; each test spoils one thing in it. */
 const GOOD = {
+  "package.json": `{ "version": "1.2.3" }`,
   "manifest.json": `{ "include": ["./hosts/esp32/manifest.json", "./hosts/esp32/application/manifest.json"] }`,
   "hosts/esp32/manifest.json": `{
   "include": ["$(MODDABLE)/examples/manifest_base.json", "../../modules/chain/manifest.json"],
   "build": { "PARTITIONS_FILE": "./partitions.csv", "SDKCONFIGPATH": "./sdkconfig" },
-  "creation": { "main": "tallystick/esp32/main" },
+  "config": { "version": "1.2.3" }, "creation": { "main": "tallystick/esp32/main" },
   "modules": {
     "tallystick/esp32/main": "./main",
     "tallystick/esp32/board": "./board"
@@ -112,14 +113,17 @@ describe("firmware check", () => {
       ));
     it("refuses two platform keys of which a target gets only one", () =>
       expectProblem(
-        replaced(
-          "hosts/esp32/manifest.json",
-          `"creation"`,
-          `"platforms": { "esp32": {}, "esp32/*": {} },\n  "creation"`,
-        ),
+        replaced("hosts/esp32/manifest.json", `"creation"`, `"platforms": { "esp32": {}, "esp32/*": {} }, "creation"`),
         "hosts/esp32/manifest.json",
         4,
         /either "esp32" or "esp32\/…"/,
+      ));
+    it("refuses a version that is not the package's", () =>
+      expectProblem(
+        { "package.json": `{ "version": "1.2.4" }` },
+        "hosts/esp32/manifest.json",
+        4,
+        /config\.version: expected package\.json's 1\.2\.4, received 1\.2\.3/,
       ));
     it("refuses anything but includes in the root manifest", () =>
       expectProblem({ "manifest.json": `{ "include": [], "modules": {} }` }, "manifest.json", 1, /only includes/));

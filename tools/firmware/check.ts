@@ -51,6 +51,7 @@ export async function checkFirmware(root: string, targets: readonly string[] = T
     checkStart(build, imports, problems);
     await checkPreloads(build, problems);
     checkFiles(build, sources, problems);
+    checkVersion(root, build, sources, problems);
   }
   checkNames(root, builds, sources, problems);
   const portable = scriptsOf(builds).filter((file) => !relative(join(root, "modules"), file).startsWith(".."));
@@ -129,6 +130,17 @@ function checkFiles(build: Build, sources: Sources, problems: Problems): void {
   }
   for (const name of ["PARTITIONS_FILE", "SDKCONFIGPATH"])
     if (!build.variables.has(name)) problems.add(build.manifests[0]!, 1, `${build.target}: no manifest sets ${name}`);
+}
+
+/** Records name the firmware's version: it is the package's. */
+function checkVersion(root: string, { version, manifests }: Build, sources: Sources, problems: Problems): void {
+  const { version: expected } = JSON.parse(sources.text(join(root, "package.json"))) as { version: string };
+  if (version?.value !== expected)
+    problems.add(
+      version?.manifest ?? manifests[0]!,
+      version?.line ?? 1,
+      `config.version: expected package.json's ${expected}, received ${version?.value ?? "none"}`,
+    );
 }
 
 /** Every source is named, by the manifest beside it, with the name that mirrors its path. */

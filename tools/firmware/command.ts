@@ -2,26 +2,41 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { checkFirmware, TARGETS } from "./check.js";
+import { fetchPins, provisioningTable } from "./provision.js";
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
-/** `tallystick firmware --check`: exit code 0 where the manifests hold, 1 where they do not. */
+interface Options {
+  readonly check?: true;
+  readonly provision?: string;
+  readonly token?: string;
+}
+
+/** `tallystick firmware`: exit code 0 where the manifests hold, 1 where they do not. */
 export const firmwareCommand = new Command("firmware")
-  .description("the boards' firmware")
-  .option("--check", "check manifests, names and specifiers without the SDK")
-  .action(async ({ check }: { check?: boolean }, command: Command) => {
-    if (check !== true) {
-      command.outputHelp();
-      process.stdout.write(`\nTo build and flash it, see hosts/esp32/README.md (targets ${TARGETS.join(", ")}).\n`);
-      return;
-    }
-    const { problems, manifests, modules, preloaded, imports } = await checkFirmware(ROOT);
-    for (const { file, line, message } of problems) process.stdout.write(`${file}:${line}: ${message}\n`);
-    const checked = `${manifests} manifests, ${modules} modules (${preloaded} preloaded), ${imports} imports, for ${TARGETS.join(" and ")}`;
-    process.stdout.write(
-      problems.length === 0
-        ? `firmware: ${checked}: all resolve\n`
-        : `firmware: ${problems.length} problems in ${checked}\n`,
-    );
-    if (problems.length > 0) process.exitCode = 1;
+  .description("check the boards' firmware, or provision a board; hosts/esp32/README.md tells how to build and flash")
+  .option("--check", "check manifests, names, specifiers and preloading without the SDK")
+  .option("--provision <relay url>", "print what a board needs to know of the relay, for ESP-IDF's NVS generator")
+  .option("--token <token>", "for --provision: the enrolment token, from tallystick enrol")
+  .action(async (options: Options, command: Command) => {
+    if (options.provision !== undefined) await provision(options.provision, options.token, command);
+    else if (options.check === true) await check();
+    else command.help();
   });
+
+async function check(): Promise<void> {
+  const { problems, manifests, modules, preloaded, imports } = await checkFirmware(ROOT);
+  for (const { file, line, message } of problems) console.log(`${file}:${line}: ${message}`);
+  const checked = `${manifests} manifests, ${modules} modules (${preloaded} preloaded), ${imports} imports, for ${TARGETS.join(" and ")}`;
+  console.log(problems.length === 0 ? `${checked}: all resolve` : `${problems.length} problems in ${checked}`);
+  if (problems.length > 0) process.exitCode = 1;
+}
+
+async function provision(url: string, token: string | undefined, command: Command): Promise<void> {
+  if (token === undefined) command.error("--provision needs --token: make one with tallystick enrol");
+  try {
+    process.stdout.write(provisioningTable({ ...(await fetchPins(url)), token }));
+  } catch (error) {
+    command.error(error instanceof Error ? error.message : String(error));
+  }
+}

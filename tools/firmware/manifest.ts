@@ -28,8 +28,9 @@ export interface Build {
   readonly modules: ReadonlyMap<string, NamedModule>;
   readonly preloads: readonly Preload[];
   readonly sdkIncludes: ReadonlySet<string>;
-  /** Name of the module that the board starts, and the settings that name files. */
+  /** Name of the module that the board starts, the firmware's version, and the settings that name files. */
   readonly main: string | undefined;
+  readonly version: { readonly value: string; readonly manifest: string; readonly line: number } | undefined;
   readonly variables: ReadonlyMap<string, { readonly value: string; readonly manifest: string; readonly line: number }>;
 }
 
@@ -57,6 +58,7 @@ class Reader {
   readonly #sdkIncludes = new Set<string>();
   readonly #variables = new Map<string, { value: string; manifest: string; line: number }>();
   #main: string | undefined;
+  #version: { value: string; manifest: string; line: number } | undefined;
 
   constructor(target: string, sources: Sources, problems: Problems) {
     this.#target = target;
@@ -73,6 +75,7 @@ class Reader {
       preloads: this.#preloads,
       sdkIncludes: this.#sdkIncludes,
       main: this.#main,
+      version: this.#version,
       variables: this.#variables,
     };
   }
@@ -139,13 +142,15 @@ class Reader {
   }
 
   #merge(path: string, part: Json): void {
-    const { modules, build, creation } = part;
+    const { modules, build, config, creation } = part;
     if (isObject(modules)) for (const name of Object.keys(modules)) this.#name(path, name, modules[name]);
     for (const name of strings(part["preload"])) this.#preload(path, name);
     if (isObject(build))
       for (const [name, value] of Object.entries(build))
         if (typeof value === "string")
           this.#variables.set(name, { value, manifest: path, line: this.#line(path, `"${name}"`) });
+    if (isObject(config) && typeof config["version"] === "string")
+      this.#version = { value: config["version"], manifest: path, line: this.#line(path, '"version"', '"config"') };
     if (isObject(creation) && typeof creation["main"] === "string") this.#main = creation["main"];
   }
 

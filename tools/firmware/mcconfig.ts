@@ -22,6 +22,8 @@ export interface LinkResult {
   /** Names of all modules in the firmware, the SDK's included. */
   readonly modules: readonly string[];
   readonly preloads: readonly string[];
+  /** mcconfig's `-c`: sizes of the machine, its main module, its C stack. */
+  readonly creation: string;
 }
 
 /** The folder of the SDK's built tools; undefined where `moddable` has none for this system. */
@@ -45,7 +47,8 @@ export async function linkScripts(
   const env = { ...process.env, MODDABLE: moddable, PATH: path };
   const configured = await run("mcconfig", ["-p", target, "-o", out, manifest, ...SETTINGS], env);
   const makefile = findMakefile(out);
-  if (!configured.ok || makefile === undefined) return { ...configured, ok: false, modules: [], preloads: [] };
+  if (!configured.ok || makefile === undefined)
+    return { ...configured, ok: false, modules: [], preloads: [], creation: "" };
   const text = readFileSync(makefile, "utf8");
   const folder = dirname(makefile);
   const chip = /^ESP32_SUBCLASS = (\w+)$/m.exec(text)?.[1] ?? "esp32";
@@ -63,6 +66,7 @@ export async function linkScripts(
     ok: made.ok && existsSync(join(folder, "mc.xs.c")),
     output: configured.output + made.output,
     modules: namesIn(text, /^MODULES =\\\n([\s\S]*?)\n\n/m, /\$\(MODULES_DIR\)\/(\S+?)\.xsb/g),
+    creation: /^CREATION = -c (.*)$/m.exec(text)?.[1] ?? "",
     preloads: namesIn(text, /^PRELOADS =\\\n([\s\S]*?)\n\n/m, /-p (\S+?)\.xsb/g),
   };
 }
