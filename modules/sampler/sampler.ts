@@ -47,6 +47,8 @@ export const MAX_AGE_MS = 86_400_000;
 export const MAX_LOOKS = 8;
 /** Between looks at a sensor that does not say how long it takes. */
 const LOOK_MS = 10;
+/** Characters of a name, the sensor's own included. */
+export const PACK_NAME_MAX = 64;
 /** Wall time that moves by more against uptime was set anew: the pack before has its own base. */
 export const CLOCK_STEP_MS = 1000;
 /** RFC 8428 §4.5.3: an earlier time is not absolute. A clock that says so is not set. */
@@ -117,7 +119,7 @@ export class Sampler {
     });
     const names = new Set<string>();
     for (const { name } of this.quantities) {
-      if (!NAME.test(name) || name.length > 64)
+      if (!NAME.test(name) || name.length > PACK_NAME_MAX)
         throw new RangeError(`${name}: expected a SenML name (RFC 8428 §4.5.1)`);
       if (names.has(name)) throw new RangeError(`${name}: two sensors have this name; give one a name of its own`);
       names.add(name);
