@@ -11,7 +11,7 @@ import { type DevelopmentLedger, openDevelopmentLedger } from "../../hosts/relay
 import { openLedgerKey } from "../../hosts/relay/ledger/key.js";
 import { checkpoint, openDatabase, rootAt } from "./chain.js";
 
-const KILLS = 4;
+const KILLS = 3;
 const LIMIT_MS = 30_000;
 
 describe("the relay's own ledger, killed with -9 again and again", () => {
