@@ -43,7 +43,7 @@ export const FAULTS = {
   skipped: "the chip has not measured this quantity: it lost its configuration, or was told not to",
   identity: "another chip, or a stuck bus, answers at the address",
   calibration: "the chip's calibration words are blank or impossible",
-  "no-value": "the driver gave neither a finite number nor a fault",
+  "no-value": "the driver gave neither a finite number nor a registered fault",
   driver: "the driver threw",
   missed: "one or more planned samples before this time were not taken",
 } as const;

@@ -360,6 +360,8 @@ describe("sampler: packs", () => {
           }
         },
       ),
+      // A failing array of doubles can shrink for minutes.
+      { interruptAfterTimeLimit: 20_000, markInterruptAsFailure: true },
     );
   });
 
