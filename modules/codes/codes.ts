@@ -244,6 +244,11 @@ export const CODES = {
     "the device holds neither a key nor leave to make one",
     "provision it: write an enrolment token into its key store",
   ),
+  DEVICE_BUSY: entry(
+    503,
+    "the device has more to commit than it can hold",
+    "sample less often, or put more readings into one record",
+  ),
   SUCCESSION_NEEDED: entry(
     409,
     "the device has lost records that it may have sent, and the relay does not have them",

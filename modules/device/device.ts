@@ -51,6 +51,8 @@ const MARK_INTERVAL_S = 3600;
 /** ESP_RST_DEEPSLEEP: the board woke, it did not start. */
 const RESET_DEEP_SLEEP = 8;
 const CLOCK_EVENTS_MAX = 16;
+/** Records that wait to be committed. Each waits for one job only: more means that something is wrong. */
+const COMMITS_MAX = 8;
 
 export class Device {
   readonly #platform: Platform;
@@ -59,7 +61,7 @@ export class Device {
   #identity!: Identity;
   #relay!: RelayPins;
   #journal!: Journal;
-  #sync!: Sync;
+  #sync: Sync | undefined;
   #head: Head | undefined;
   #bootPending = false;
   #handshake: Uint8Array | undefined;
@@ -68,6 +70,8 @@ export class Device {
   #clockEvents: [uptimeMs: number, before: number, after: number][] = [];
   #markTimer: Timer | undefined;
   #usageLevel: JournalUsage["level"] = "normal";
+  #committing: Promise<void> = Promise.resolve();
+  #commits = 0;
 
   constructor(platform: Platform, options: DeviceOptions) {
     this.#platform = platform;
@@ -85,70 +89,53 @@ export class Device {
   }
 
   /**
-   * Starts: key, journal, chain, sync, sampling, in this order. A failure is a refusal that needs a person: nothing was
-   * changed, nothing is signed, and the code says what to do.
+   * Starts: key, journal, chain, sync, sampling, in this order, each in a job of its own: a board's JavaScript stack has
+   * a few hundred slots in all. A failure is a refusal that needs a person: nothing is signed, and the code says what to do.
    */
-  start(): Result<void> {
-    const started = this.#start();
-    if (!started.ok) this.#problem(started.failure);
-    return started;
+  async start(): Promise<Result<void>> {
+    for (const step of [this.#openIdentity, this.#openJournal, this.#resumeChain, this.#startSync]) {
+      const done = step.call(this);
+      if (!done.ok) {
+        this.#problem(done.failure);
+        return done;
+      }
+      await undefined;
+    }
+    return ok(undefined);
   }
 
-  /** Commits what was sampled and stops. */
-  close(): void {
+  /** Commits what was sampled and stops; resolves when it is committed. */
+  close(): Promise<void> {
     this.#sampler.close();
     this.#markTimer?.cancel();
-    this.#sync.close();
-  }
-
-  #start(): Result<void> {
-    const { keys, crypto, entropy, clock, timers, transport } = this.#platform;
-    const relay = readRelayPins(keys, crypto.sha256);
-    if (!relay.ok) return relay;
-    this.#relay = relay.value;
-    const identity = this.#openIdentity();
-    if (!identity.ok) return identity;
-    this.#identity = identity.value;
-    const journal = this.#openJournal();
-    if (!journal.ok) return journal;
-    this.#journal = journal.value;
-    const chain = this.#resumeChain();
-    if (!chain.ok) return chain;
-    this.#sync = new Sync({
-      identity: this.#identity,
-      crypto,
-      keys,
-      entropy,
-      clock,
-      timers,
-      transport,
-      relay: this.#relay,
-      chain: this.#journal,
-      ...(this.#options.releaseAt && { releaseAt: this.#options.releaseAt }),
-      ...(this.#options.pollMs !== undefined && { pollMs: this.#options.pollMs }),
-      onReady: () => this.#onReady(),
-      onAcknowledged: (acknowledgement, bytes) => this.#onAcknowledged(acknowledgement, bytes),
-      onProblem: (failure) => this.#problem(failure),
-    });
-    return this.#sync.start();
+    this.#sync?.close();
+    return this.#committing;
   }
 
   /** A key is made only where provisioning left a token and nothing was ever sent. */
-  #openIdentity(): Result<Identity> {
+  #openIdentity(): Result<void> {
     const { keys, crypto, entropy } = this.#platform;
+    const relay = readRelayPins(keys, crypto.sha256);
+    if (!relay.ok) return relay;
+    this.#relay = relay.value;
     const opened = Identity.open({ keys, crypto });
     if (!opened.ok) return opened;
-    if (opened.value) return ok(opened.value);
+    if (opened.value) {
+      this.#identity = opened.value;
+      return ok(undefined);
+    }
     const sent = readSentMark(keys);
     if (!sent.ok) return sent;
     if (readToken(keys) === undefined || sent.value !== undefined)
       return fail("DEVICE_NOT_PROVISIONED", "the key store holds no seed, and no token that lets the device make one");
     const made = Identity.create({ keys, crypto, entropy });
-    if (made.ok) this.#log(`event=key kid=${toHex(made.value.kid)}`);
-    return made;
+    if (!made.ok) return made;
+    this.#identity = made.value;
+    this.#log(`event=key kid=${toHex(made.value.kid)}`);
+    return ok(undefined);
   }
 
-  #openJournal(): Result<Journal> {
+  #openJournal(): Result<void> {
     const { flash, crypto, keys } = this.#platform;
     const identity = this.#identity;
     const signer = {
@@ -157,14 +144,19 @@ export class Device {
       verify: (message: Uint8Array, signature: Uint8Array) => identity.verify(message, signature),
     };
     const options = { flash, sha256: crypto.sha256, signers: [signer] };
-    const mounted = Journal.mount(options);
-    if (mounted.ok || mounted.failure.code !== "JOURNAL_BLANK") return mounted;
-    const sent = readSentMark(keys);
-    if (!sent.ok) return sent;
-    // A blank partition is formatted for a device that has never sent anything, and for no other reason.
-    if (readToken(keys) === undefined || sent.value !== undefined) return mounted;
-    const formatted = Journal.format(flash);
-    return formatted.ok ? Journal.mount(options) : formatted;
+    let mounted = Journal.mount(options);
+    if (!mounted.ok && mounted.failure.code === "JOURNAL_BLANK") {
+      const sent = readSentMark(keys);
+      if (!sent.ok) return sent;
+      // A blank partition is formatted for a device that has never sent anything, and for no other reason.
+      if (readToken(keys) === undefined || sent.value !== undefined) return mounted;
+      const formatted = Journal.format(flash);
+      if (!formatted.ok) return formatted;
+      mounted = Journal.mount(options);
+    }
+    if (!mounted.ok) return mounted;
+    this.#journal = mounted.value;
+    return ok(undefined);
   }
 
   #resumeChain(): Result<void> {
@@ -200,7 +192,7 @@ export class Device {
         "there is a key without a chain, and no token that lets the device begin one",
       );
     const { deviceKey, recoveryKey } = this.#relay;
-    const committed = this.#commit(
+    return this.#append(
       Kind.genesis,
       encodeGenesis({
         publicKey: this.#identity.publicKey,
@@ -212,7 +204,28 @@ export class Device {
         ...(recoveryKey && { recoveryKey }),
       }),
     );
-    return committed.ok ? ok(undefined) : committed;
+  }
+
+  #startSync(): Result<void> {
+    const { keys, crypto, entropy, clock, timers, transport } = this.#platform;
+    const { releaseAt, pollMs } = this.#options;
+    this.#sync = new Sync({
+      identity: this.#identity,
+      crypto,
+      keys,
+      entropy,
+      clock,
+      timers,
+      transport,
+      relay: this.#relay,
+      chain: this.#journal,
+      ...(releaseAt && { releaseAt }),
+      ...(pollMs !== undefined && { pollMs }),
+      onReady: () => this.#onReady(),
+      onAcknowledged: (acknowledgement, bytes) => this.#onAcknowledged(acknowledgement, bytes),
+      onProblem: (failure) => this.#problem(failure),
+    });
+    return this.#sync.start();
   }
 
   #onReady(): void {
@@ -259,57 +272,70 @@ export class Device {
   }
 
   #mark(): void {
-    const clockEvents = this.#clockEvents;
-    const committed = this.#commit(
-      Kind.mark,
-      encodeMark({ ...(this.#beacon && { acknowledgement: this.#beacon }), clockEvents }),
-    );
-    if (committed.ok) this.#clockEvents = [];
+    const payload = encodeMark({
+      ...(this.#beacon && { acknowledgement: this.#beacon }),
+      clockEvents: this.#clockEvents,
+    });
+    this.#clockEvents = [];
+    this.#commit(Kind.mark, payload);
   }
 
-  /** Appends one record; before a start's first, the `boot` record. What could not be committed is told, never retried in secret. */
+  /**
+   * Commits one record in a job of its own, right after the present one: what leads here, from a timer through sampler or
+   * sync, has used much of the stack. What could not be committed is told, never retried in secret.
+   */
   #commit(
     kind: Kind,
     payload: Uint8Array,
     uptimeMs = this.#platform.clock.uptimeMs(),
     clock = this.#platform.clock.state,
-  ): Result<CommittedRecord> {
-    if (this.#bootPending) {
-      this.#bootPending = false;
-      const { resetReason, firmware } = this.#platform;
-      const { flash } = this.#platform;
-      const { tail, voidBytes, linear } = this.#journal.report;
-      const recovery = {
-        tornTail: tail === "voided" || tail === "signed",
-        voidedBytes: voidBytes,
-        sectorsScanned: linear ? flash.sizeBytes / flash.sectorBytes : 1,
-      };
-      const boot = encodeBoot({
-        resetReason,
-        firmware,
-        recovery,
-        ...(this.#handshake && { handshake: this.#handshake }),
-      });
-      const booted = this.#commit(Kind.boot, boot, uptimeMs, clock);
-      if (!booted.ok) {
-        this.#bootPending = true;
-        return booted;
-      }
+  ): void {
+    if (this.#commits >= COMMITS_MAX) {
+      this.#problem(fail("DEVICE_BUSY", `${this.#commits} records wait to be committed`).failure);
+      return;
     }
-    const body = nextBody(this.#identity.kid, this.#head, { kind, payload, uptimeMs, clock });
-    const committed = this.#journal.commit(body);
+    this.#commits++;
+    this.#committing = this.#committing.then(() => {
+      this.#commits--;
+      if (this.#bootPending) this.#appendBoot(uptimeMs, clock);
+      if (!this.#bootPending) this.#append(kind, payload, uptimeMs, clock);
+    });
+  }
+
+  /** Before a start's first other record. */
+  #appendBoot(uptimeMs: number, clock: ClockState): void {
+    const { resetReason, firmware, flash } = this.#platform;
+    const { tail, voidBytes, linear } = this.#journal.report;
+    const recovery = {
+      tornTail: tail === "voided" || tail === "signed",
+      voidedBytes: voidBytes,
+      sectorsScanned: linear ? flash.sizeBytes / flash.sectorBytes : 1,
+    };
+    const handshake = this.#handshake && { handshake: this.#handshake };
+    const payload = encodeBoot({ resetReason, firmware, recovery, ...handshake });
+    this.#bootPending = !this.#append(Kind.boot, payload, uptimeMs, clock).ok;
+  }
+
+  #append(
+    kind: Kind,
+    payload: Uint8Array,
+    uptimeMs = this.#platform.clock.uptimeMs(),
+    clock = this.#platform.clock.state,
+  ): Result<void> {
+    const { kid } = this.#identity;
+    const committed = this.#journal.commit(nextBody(kid, this.#head, { kind, payload, uptimeMs, clock }));
     if (!committed.ok) {
       this.#problem(committed.failure);
       return committed;
     }
     const { seq, id } = committed.value;
     const boot = (this.#head?.boot ?? 0) + (kind === Kind.boot ? 1 : 0);
-    this.#head = { kid: this.#identity.kid, seq, id, boot, uptimeMs, kind };
+    this.#head = { kid, seq, id, boot, uptimeMs, kind };
     this.#log(`event=held seq=${seq} kind=${KIND_WORDS[kind]} id=${toHex(id)}`);
-    this.#options.onRecord?.({ kind, seq, id });
     this.#tellUsage();
+    this.#options.onRecord?.({ kind, seq, id });
     this.#sync?.wake();
-    return ok({ kind, seq, id });
+    return ok(undefined);
   }
 
   /** Early warning while the relay is away: from 75 % and from 90 % of the journal, each told once. */

@@ -1,4 +1,4 @@
-import { compareBytes, concatBytes, fromUtf8, utf8 } from "../bytes/bytes.js";
+import { compareBytes, fromUtf8, utf8 } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 
 /**
@@ -26,29 +26,92 @@ export interface CborLimits {
 /** Enough for every record: the SenML pack is an array of maps, the gap record nests one deeper. */
 export const RECORD_CBOR_LIMITS: CborLimits = { depth: 4 };
 
-/** The deterministic encoding. Throws where `value` has none: NaN, infinities, integers beyond ±(2⁵³−1). */
+/**
+ * The deterministic encoding. Throws where `value` has none: NaN, infinities, integers beyond ±(2⁵³−1). It keeps a list
+ * of what is left to write in place of calling itself: a board's JavaScript stack has a few hundred slots in all.
+ */
 export function encodeCbor(value: Cbor): Uint8Array {
-  if (typeof value === "number") return encodeNumber(value);
-  if (typeof value === "string") {
-    const bytes = utf8(value);
-    return concatBytes(encodeHead(3, bytes.length), bytes);
+  const sink = new ByteSink();
+  const left: (Cbor | EncodedKey)[] = [value];
+  while (left.length > 0) {
+    const item = left.pop()!;
+    if (typeof item === "number") sink.add(encodeNumber(item));
+    else if (typeof item === "string") addText(sink, item);
+    else if (item === null) sink.add(Uint8Array.of(0xf6));
+    else if (typeof item === "boolean") sink.add(Uint8Array.of(item ? 0xf5 : 0xf4));
+    else if (item instanceof EncodedKey) sink.add(item.bytes);
+    else if (item instanceof Uint8Array) {
+      sink.add(encodeHead(2, item.length));
+      sink.add(item);
+    } else if (item instanceof Tagged) {
+      sink.add(encodeHead(6, item.tag));
+      left.push(item.value);
+    } else if (Array.isArray(item)) {
+      sink.add(encodeHead(4, item.length));
+      for (let i = item.length - 1; i >= 0; i--) left.push(item[i]);
+    } else {
+      const map = item as CborMap;
+      sink.add(encodeHead(5, map.size));
+      const sorted = sortedKeys(map);
+      for (let i = sorted.length - 1; i >= 0; i--) left.push(map.get(sorted[i]!.key)!, sorted[i]!);
+    }
   }
-  if (value === false) return Uint8Array.of(0xf4);
-  if (value === true) return Uint8Array.of(0xf5);
-  if (value === null) return Uint8Array.of(0xf6);
-  if (value instanceof Uint8Array) return concatBytes(encodeHead(2, value.length), value);
-  if (value instanceof Tagged) return concatBytes(encodeHead(6, value.tag), encodeCbor(value.value));
-  if (Array.isArray(value)) return concatBytes(encodeHead(4, value.length), ...value.map(encodeCbor));
-  return encodeMap(value as CborMap);
+  return sink.bytes();
 }
 
-function encodeMap(map: CborMap): Uint8Array {
-  const entries: [Uint8Array, Uint8Array][] = [];
-  for (const [key, item] of map) entries.push([encodeCbor(key), encodeCbor(item)]);
-  entries.sort((a, b) => compareBytes(a[0], b[0]));
-  const parts = [encodeHead(5, map.size)];
-  for (const [key, item] of entries) parts.push(key, item);
-  return concatBytes(...parts);
+/** A map's key with its bytes, by which keys are sorted. */
+class EncodedKey {
+  readonly bytes: Uint8Array;
+  constructor(readonly key: number | string) {
+    if (typeof key === "number") this.bytes = encodeNumber(key);
+    else {
+      const sink = new ByteSink();
+      addText(sink, key);
+      this.bytes = sink.bytes();
+    }
+  }
+}
+
+/** By insertion: maps are small, and most are made in order. */
+function sortedKeys(map: CborMap): EncodedKey[] {
+  const sorted: EncodedKey[] = [];
+  for (const key of map.keys()) {
+    const encoded = new EncodedKey(key);
+    let at = sorted.length;
+    while (at > 0 && compareBytes(sorted[at - 1]!.bytes, encoded.bytes) > 0) {
+      sorted[at] = sorted[at - 1]!;
+      at--;
+    }
+    sorted[at] = encoded;
+  }
+  return sorted;
+}
+
+function addText(sink: ByteSink, text: string): void {
+  const bytes = utf8(text);
+  sink.add(encodeHead(3, bytes.length));
+  sink.add(bytes);
+}
+
+/** Bytes as they come, in a buffer that doubles. */
+class ByteSink {
+  #buffer = new Uint8Array(128);
+  #length = 0;
+
+  add(bytes: Uint8Array): void {
+    const needed = this.#length + bytes.length;
+    if (needed > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(needed, this.#buffer.length * 2));
+      larger.set(this.#buffer.subarray(0, this.#length));
+      this.#buffer = larger;
+    }
+    this.#buffer.set(bytes, this.#length);
+    this.#length = needed;
+  }
+
+  bytes(): Uint8Array {
+    return this.#buffer.slice(0, this.#length);
+  }
 }
 
 /** A major type (0–7) with its argument in the shortest form. */
@@ -135,7 +198,6 @@ export interface CborHead {
 /** Reads strict items one after the other from a byte string. After a failure it stays where it failed. */
 export class CborReader {
   offset = 0;
-  #depth = 0;
 
   constructor(
     private readonly bytes: Uint8Array,
@@ -175,7 +237,34 @@ export class CborReader {
     return this.#take(head.value.argument);
   }
 
+  /** The next item, whole. Containers that are not complete are kept in a list, not on the JavaScript stack. */
   item(): Result<Cbor> {
+    const open: Container[] = [];
+    for (;;) {
+      const start = this.offset;
+      const read = this.#scalarOrContainer(open.length);
+      if (!read.ok) return read;
+      let value = read.value;
+      if (value instanceof Container) {
+        if (value.left > 0) {
+          open.push(value);
+          continue;
+        }
+        value = value.content();
+      }
+      for (;;) {
+        const around = open[open.length - 1];
+        if (around === undefined) return ok(value);
+        const wrong = around.add(value, this.bytes.subarray(start, this.offset));
+        if (wrong) return this.#invalid(wrong, "something else");
+        if (around.left > 0) break;
+        open.pop();
+        value = around.content();
+      }
+    }
+  }
+
+  #scalarOrContainer(depth: number): Result<Cbor | Container> {
     if (!this.atEnd && this.bytes[this.offset]! >= 0xe0) return this.#simpleOrFloat();
     const head = this.head();
     if (!head.ok) return head;
@@ -198,11 +287,8 @@ export class CborReader {
         // Each element takes at least a byte, so a count above what is left is refused before anything is allocated.
         if (major !== 6 && argument * (major - 3) > this.bytes.length - this.offset)
           return this.#invalid(`${argument} elements`, `${this.bytes.length - this.offset} bytes`);
-        if (this.#depth >= this.limits.depth) return this.#invalid(`at most ${this.limits.depth} levels`, "one more");
-        this.#depth++;
-        const result = major === 4 ? this.#array(argument) : major === 5 ? this.#map(argument) : this.#tag(argument);
-        this.#depth--;
-        return result;
+        if (depth >= this.limits.depth) return this.#invalid(`at most ${this.limits.depth} levels`, "one more");
+        return ok(new Container(major, argument));
       }
     }
   }
@@ -212,41 +298,6 @@ export class CborReader {
       return this.#invalid(`${length} bytes`, `${this.bytes.length - this.offset}`);
     this.offset += length;
     return ok(this.bytes.subarray(this.offset - length, this.offset));
-  }
-
-  #array(count: number): Result<Cbor> {
-    const items: Cbor[] = [];
-    for (let i = 0; i < count; i++) {
-      const item = this.item();
-      if (!item.ok) return item;
-      items.push(item.value);
-    }
-    return ok(items);
-  }
-
-  #map(count: number): Result<Cbor> {
-    const map = new Map<number | string, Cbor>();
-    let previous: Uint8Array | undefined;
-    for (let i = 0; i < count; i++) {
-      const start = this.offset;
-      const key = this.item();
-      if (!key.ok) return key;
-      if (typeof key.value !== "string" && !Number.isInteger(key.value))
-        return this.#invalid("a key that is an integer or text", "another type");
-      const encoded = this.bytes.subarray(start, this.offset);
-      if (previous && compareBytes(previous, encoded) >= 0)
-        return this.#invalid("keys sorted and each once", "one out of order");
-      previous = encoded;
-      const item = this.item();
-      if (!item.ok) return item;
-      map.set(key.value as number | string, item.value);
-    }
-    return ok(map);
-  }
-
-  #tag(tag: number): Result<Cbor> {
-    const item = this.item();
-    return item.ok ? ok(new Tagged(tag, item.value)) : item;
   }
 
   #simpleOrFloat(): Result<Cbor> {
@@ -271,5 +322,41 @@ export class CborReader {
 
   #invalid(expected: string, received: string): Result<never> {
     return fail("CBOR_INVALID", `byte ${this.offset}: expected ${expected}, received ${received}`);
+  }
+}
+
+/** An array, map or tag whose elements are being read. */
+class Container {
+  /** Elements that are still to come; a map has two an entry. */
+  left: number;
+  readonly #items: Cbor[] = [];
+  readonly #map = new Map<number | string, Cbor>();
+  #key: number | string = 0;
+  #keyBytes: Uint8Array | undefined;
+
+  constructor(
+    private readonly major: number,
+    private readonly argument: number,
+  ) {
+    this.left = major === 6 ? 1 : argument * (major - 3);
+  }
+
+  /** Takes the next element; `encoded` are its bytes where it is no container. Says what was expected where it does not fit. */
+  add(value: Cbor, encoded: Uint8Array): string | undefined {
+    this.left--;
+    if (this.major !== 5) this.#items.push(value);
+    else if (this.left % 2 === 0) this.#map.set(this.#key, value);
+    else {
+      if (typeof value !== "string" && !Number.isInteger(value)) return "a key that is an integer or text";
+      if (this.#keyBytes && compareBytes(this.#keyBytes, encoded) >= 0) return "keys sorted and each once";
+      this.#key = value as number | string;
+      this.#keyBytes = encoded;
+    }
+    return undefined;
+  }
+
+  content(): Cbor {
+    if (this.major === 5) return this.#map;
+    return this.major === 6 ? new Tagged(this.argument, this.#items[0]!) : this.#items;
   }
 }
