@@ -10,6 +10,8 @@ static int gxCodeBytes;
 #define NAME_MODULO 1993
 #define SYMBOL_MODULO 127
 
+extern char __stack_low, __stack_high;
+
 /* Memory for what the host hands over. */
 EXPORT("allocate") void* boardAllocate(int bytes)
 {
@@ -82,6 +84,9 @@ EXPORT("start") void boardStart(char* name, int staticBytes, int stackSlots, int
 	if (!gxDevice)
 		boardEnd(XS_NOT_ENOUGH_MEMORY_EXIT, "the block does not even hold an empty machine", NULL, 0);
 	gxDevice->stackPeak = gxDevice->stackTop;
+	/* Half of the C stack is the parser's, in the root. With less the device meets this limit, which is the same in
+	   every run, before it meets the end of the host's own stack, which is not. */
+	gxDevice->stackLimit += (&__stack_high - &__stack_low) / 2;
 	boardImport(gxDevice, name);
 }
 

@@ -1,3 +1,5 @@
+// biome-ignore-all lint: what no one should write is what an engine must get right.
+// biome-ignore-all format: one case a line.
 // Typed arrays, views and buffers: conversion on store, sign on load, both byte orders, views with offsets.
 import { EDGES, show } from "./numbers.js";
 

@@ -1,3 +1,5 @@
+// biome-ignore-all lint: what no one should write is what an engine must get right.
+// biome-ignore-all format: one case a line.
 // Generators, the order of asynchronous code, labels, destructuring, classes.
 export default async function control(print) {
   function* count(n) { for (let i = 0; i < n; i++) { const got = yield i; if (got) print("got", got); } return "done"; }

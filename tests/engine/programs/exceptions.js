@@ -1,3 +1,5 @@
+// biome-ignore-all lint: what no one should write is what an engine must get right.
+// biome-ignore-all format: one case a line.
 // Exceptions through every kind of frame: interpreter to interpreter, and through each native that calls back.
 const thrower = (what) => () => {
   throw new RangeError(what);
