@@ -216,6 +216,50 @@ describe("the outbox on a real chain", () => {
     await untilFinal(bench, restored, 6);
   });
 
+  it("plans the slot anew when a reorganisation takes away what it had adopted", async () => {
+    const former = openOutbox(openDatabase(), ledger);
+    former.submit(checkpoint(4));
+    await former.step();
+    await bench.mine(2);
+    const restored = openOutbox(openDatabase(), ledger);
+    restored.submit(checkpoint(6));
+    await restored.step();
+    assert.deepEqual([restored.current()?.size, restored.current()?.transactions], [4, []]);
+    await bench.ask("anvil_reorg", 3, []);
+    await untilFinal(bench, restored, 6);
+    assert.deepEqual(
+      restored.anchors(10).map(({ slot, size, state }) => [slot, size, state]),
+      [[1, 6, "final"]],
+    );
+  });
+
+  it("signs the slot anew, at a higher price, when what it was planned from is gone", async () => {
+    const database = openDatabase();
+    const outbox = openOutbox(database, ledger);
+    outbox.submit(checkpoint(5));
+    await outbox.step();
+    // As after a reorganisation that left another of this log's checkpoints on the ledger.
+    const rolled: EvmLedger = Object.create(ledger, {
+      view: {
+        value: async () => {
+          const view = await ledger.view();
+          return view.ok ? { ok: true, value: { ...view.value, held: checkpoint(2) } } : view;
+        },
+      },
+    });
+    const again = openOutbox(database, rolled);
+    assert.ok((await again.step()).ok);
+    const rows = database.prepare("SELECT slot, old_size, size FROM anchor_transaction ORDER BY number").raw().all();
+    assert.deepEqual(rows, [
+      [1, 0, 5],
+      [1, 2, 5],
+    ]);
+    await bench.ask("anvil_dropTransaction", again.current()!.transactions[1]);
+    // The ledger as it really is: the second plan is wrong there, and is replaced in its turn.
+    await untilFinal(bench, outbox, 5);
+    assert.equal(outbox.anchors(10).length, 1);
+  });
+
   it("stops when the ledger holds what this log never had, or has not reached", async () => {
     const outbox = openOutbox(openDatabase(), ledger);
     outbox.submit(checkpoint(5));

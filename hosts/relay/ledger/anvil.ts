@@ -163,6 +163,8 @@ export class DevelopmentChain {
       ...["--host", "127.0.0.1", "--port", String(this.port), "--chain-id", String(ANVIL_CHAIN_ID)],
       ...["--state", this.state.file, "--state-interval", "1", "--timestamp", String(genesisSeconds)],
       ...["--slots-in-an-epoch", String(SLOTS_IN_AN_EPOCH), "--no-mining", "--accounts", "1", "--quiet"],
+      // Or any page in a browser on this machine could drive the chain.
+      "--no-cors",
     ]);
     this.child = child;
     const remember = (text: string) => {
