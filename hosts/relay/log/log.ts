@@ -1,15 +1,16 @@
 /** The relay's transparency log: one folder of C2SP tiles, one key, one lock, and proofs of everything in it. */
 import { join } from "node:path";
-import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import { fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto, Entropy } from "tallystick/identity/crypto";
 import type { VerifierKey } from "tallystick/log/note";
 import type { Opening } from "tallystick/log/opening";
 import { TILE_WIDTH, tileWidth } from "tallystick/log/tile";
+import { peakAddresses } from "tallystick/merkle/merkle";
 import { consistencyPlan, inclusionPlan, type PathPlan, readPath } from "tallystick/merkle/proof";
 import { encodeConsistencyReceipt, encodeInclusionReceipt } from "tallystick/receipt/receipt";
 import { type Disk, DiskError, makeFolderDurable, nodeDisk } from "./disk.js";
 import { type Lock, openFileLock } from "./lock.js";
-import { type EntrySource, type KnownTree, Sequencer, type SignedHead, SourceError } from "./sequencer.js";
+import { type EntrySource, type KnownTree, Sequencer, type SignedHead } from "./sequencer.js";
 import { createLogKey, type LogSigner, memoryPath, openFileSigner } from "./signer.js";
 import { TileStore } from "./tiles.js";
 
@@ -33,13 +34,7 @@ export interface LogOptions {
   readonly keyPath?: string;
   /** Hears of each checkpoint once it is published. */
   readonly onCheckpoint?: (head: SignedHead) => void;
-  /** Hears of a failed batch. What can pass (a full disk) is tried again at the next one. */
-  readonly onFailure?: (failure: Failure) => void;
-  /** Least time between two checkpoints that `wake` makes, default 1000 ms. */
-  readonly intervalMs?: number;
 }
-
-const DEFAULT_INTERVAL_MS = 1000;
 
 export class Log {
   readonly #options: LogOptions;
@@ -50,7 +45,6 @@ export class Log {
   #running: Promise<Result<number>> | undefined;
   /** False while a run is under way, and after one that failed: the next recovers first. */
   #settled = true;
-  #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
   private constructor(options: LogOptions, tiles: TileStore, signer: LogSigner, lock: Lock, sequencer: Sequencer) {
@@ -119,7 +113,8 @@ export class Log {
 
   /**
    * Integrates all that the source holds and publishes it; how many entries it were. Calls at the same time share one
-   * run, whose result may lack what became durable after it looked: call again, or `wake`.
+   * run, whose result may lack what became durable after it looked: call again. After a failure the next call recovers
+   * first, so what can pass (a full disk) passes. Throws what the source throws.
    */
   sequence(): Promise<Result<number>> {
     this.#running ??= this.#sequence().finally(() => {
@@ -134,7 +129,6 @@ export class Log {
     this.#settled = false;
     const result = await guarded(() => this.#run(unsettled));
     this.#settled = result.ok;
-    if (!result.ok) this.#options.onFailure?.(result.failure);
     return result;
   }
 
@@ -152,15 +146,6 @@ export class Log {
       this.#options.onCheckpoint?.(this.head);
     }
     return ok(this.head.size - before);
-  }
-
-  /** There is something to integrate: it will be, at once or when `intervalMs` have passed since the last time. */
-  wake(): void {
-    if (this.#timer !== undefined || this.#closed) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      if (!this.#closed) void this.sequence();
-    }, this.#options.intervalMs ?? DEFAULT_INTERVAL_MS);
   }
 
   /** The entry's bytes. LOG_ENTRY_UNKNOWN at or beyond the head's size. */
@@ -199,6 +184,13 @@ export class Log {
     });
   }
 
+  /** The root of the tree of `size`, out of the tiles. LOG_ENTRY_UNKNOWN beyond the head. */
+  async rootAt(size: number): Promise<Result<Uint8Array>> {
+    if (!isBelow(size, this.head.size + 1)) return unknown(size, this.head.size + 1);
+    const root = await this.#path([peakAddresses(size)]);
+    return root.ok ? ok(root.value[0]!) : root;
+  }
+
   /** A COSE Receipt of inclusion in the head's tree; ship `head.checkpoint` with it. LOG_ENTRY_UNKNOWN. */
   async receipt(index: number): Promise<Result<Uint8Array>> {
     const { size, receiptSignature: signature } = this.head;
@@ -220,8 +212,8 @@ export class Log {
   /** Ends the run under way, then lets another process open the log. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.#running;
+    // How it ended its own caller hears.
+    await this.#running?.catch(() => undefined);
     this.#lock.close();
   }
 }
@@ -234,12 +226,12 @@ function unknown(index: number, size: number): Result<never> {
   return fail("LOG_ENTRY_UNKNOWN", `expected an index below ${size}, received ${index}`);
 }
 
-/** What disk or source refuse is an expected failure; anything else thrown is a defect and stays thrown. */
+/** What the disk refuses is an expected failure; anything else thrown is a defect and stays thrown. */
 async function guarded<T>(run: () => Promise<Result<T>>): Promise<Result<T>> {
   try {
     return await run();
   } catch (error) {
-    if (error instanceof DiskError || error instanceof SourceError) return fail("LOG_IO_FAILED", error.message);
+    if (error instanceof DiskError) return fail("LOG_IO_FAILED", error.message);
     throw error;
   }
 }

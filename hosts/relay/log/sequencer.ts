@@ -32,7 +32,10 @@ export interface LoggedEntry {
   readonly bytes: Uint8Array;
 }
 
-/** Where entries come from: a store that keeps them durable and in one order. Leaf 0, the opening, is none of its own. */
+/**
+ * Where entries come from: a store that keeps them durable and in one order. Leaf 0, the opening, is none of its own.
+ * What it throws ends the run and reaches the caller as it is; the next run recovers first.
+ */
 export interface EntrySource {
   /** One above the highest index that it was told of; 0 or 1 where it was told of none. */
   integratedSize(): number | Promise<number>;
@@ -43,14 +46,6 @@ export interface EntrySource {
    * may be told again, and after a restore of an old copy it is told of entries that it does not hold: it takes them in.
    */
   integrated(fromIndex: number, entries: readonly LoggedEntry[]): void | Promise<void>;
-}
-
-/** The source threw: its store is full, locked or gone. */
-export class SourceError extends Error {
-  override name = "SourceError";
-  constructor(step: keyof EntrySource, cause: unknown) {
-    super(`the source, ${step}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
-  }
 }
 
 /** A tree of this log that someone else holds a proof of: an anchor on a ledger, a witness's last cosignature. */
@@ -131,12 +126,12 @@ export class Sequencer {
   /** Integrates up to BATCH_MAX_ENTRIES; how many it were. After a failure only `recover` helps. */
   async step(): Promise<Result<number>> {
     const from = this.#edge.size;
-    const entries = await this.#ask("next", (source) => source.next(from, BATCH_MAX_ENTRIES));
+    const entries = await this.#options.source.next(from, BATCH_MAX_ENTRIES);
     if (entries.length === 0) return ok(0);
     if (entries.length > BATCH_MAX_ENTRIES) throw new RangeError(`the source gave ${entries.length} entries`);
     const advanced = await this.#advance(entries);
     if (!advanced.ok) return advanced;
-    await this.#ask("integrated", (source) => source.integrated(from, advanced.value));
+    await this.#options.source.integrated(from, advanced.value);
     await this.#options.tiles.dropPartials(from, this.#edge.size);
     return ok(entries.length);
   }
@@ -247,8 +242,9 @@ export class Sequencer {
 
   /** Step 6 for what the source was not told before a crash. LOG_BEHIND where it was told of more than was signed. */
   async #catchUp(): Promise<Result<true>> {
+    const { source } = this.#options;
     const size = this.#edge.size;
-    let next = Math.max(1, await this.#ask("integratedSize", (source) => source.integratedSize()));
+    let next = Math.max(1, await source.integratedSize());
     if (next > size) {
       return fail("LOG_BEHIND", `expected at most the ${size} entries signed, received ${next} indices in the store`);
     }
@@ -256,19 +252,10 @@ export class Sequencer {
       const end = Math.min(size, next - (next % TILE_WIDTH) + TILE_WIDTH);
       const entries = await this.#storedLeaves(next, end);
       if (!entries.ok) return entries;
-      const from = next;
-      await this.#ask("integrated", (source) => source.integrated(from, entries.value));
+      await source.integrated(next, entries.value);
       next = end;
     }
     return ok(true);
-  }
-
-  async #ask<T>(step: keyof EntrySource, run: (source: EntrySource) => T | Promise<T>): Promise<T> {
-    try {
-      return await run(this.#options.source);
-    } catch (cause) {
-      throw new SourceError(step, cause);
-    }
   }
 
   /** Bundles and tiles that the entries after `from` begin or widen. */
