@@ -4,6 +4,7 @@ import Net from "net";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import type { Transport, TransportRequest, TransportResponse } from "tallystick/sync/transport";
 import Timer from "timer";
+import { boardTimers } from "./clock.js";
 import { type RelayOrigin, Reply, requestHeaders } from "./http.js";
 import type { Network } from "./network.js";
 
@@ -29,6 +30,12 @@ export function httpTransport(origin: RelayOrigin, network: Network): Transport 
   };
 }
 
+/** The SDK's configuration asks a public resolver; a relay's name is often known to the local network only. */
+function resolvers(dns: object): object {
+  const servers = Net.get("DNS");
+  return servers.length > 0 ? { ...dns, servers } : dns;
+}
+
 function exchange(
   origin: RelayOrigin,
   request: TransportRequest,
@@ -38,25 +45,24 @@ function exchange(
   const reply = new Reply(request.maxResponseBytes);
   let sent = 0;
   let client: HTTPClient | undefined;
-  let timer: Timer | undefined;
+  let settled = false;
 
   const settle = (result: Result<TransportResponse>): void => {
-    if (timer === undefined) return;
-    Timer.clear(timer);
-    timer = undefined;
+    if (settled) return;
+    settled = true;
+    timeout.cancel();
     resolve(result);
     // The client is closed from a timer of its own: it calls back while it still works on its state.
     Timer.set(() => client?.close());
   };
   const failed = (detail: string): void => settle(fail("TRANSPORT_FAILED", detail));
-  timer = Timer.set(() => failed(`no answer within ${REQUEST_TIMEOUT_MS} ms`), REQUEST_TIMEOUT_MS);
+  const timeout = boardTimers.after(REQUEST_TIMEOUT_MS, () => failed(`no answer within ${REQUEST_TIMEOUT_MS} ms`));
 
   try {
     const { http } = (device as unknown as NetworkProvider).network;
     client = new HTTPClient({
       ...http,
-      // The SDK's configuration asks a public resolver; a relay's name is often known to the local network only.
-      dns: { ...http.dns, servers: Net.get("DNS") },
+      dns: resolvers(http.dns),
       host: origin.host,
       port: origin.port,
       onError: () => failed(`connection to ${origin.host}:${origin.port} failed`),
