@@ -3,10 +3,15 @@
  * a test drives by hand. They behave as the SDK 8.2.3's own do where the host depends on it.
  */
 
+interface Scheduled {
+  readonly atMs: number;
+  readonly callback: () => void;
+}
+
 /** Virtual time: timers fire in order when a test moves it. */
 class Clockwork {
   nowMs = 0;
-  #timers: { atMs: number; callback: () => void }[] = [];
+  #timers: Scheduled[] = [];
 
   set(callback: () => void, delayMs = 0): object {
     const timer = { atMs: this.nowMs + delayMs, callback };
@@ -15,7 +20,7 @@ class Clockwork {
   }
 
   clear(timer: object): void {
-    const at = this.#timers.indexOf(timer as (typeof this.#timers)[number]);
+    const at = this.#timers.indexOf(timer as Scheduled);
     // As the SDK's: a timer that has fired is no timer any more.
     if (at < 0) throw new Error("invalid timer");
     this.#timers.splice(at, 1);
