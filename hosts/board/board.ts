@@ -63,11 +63,9 @@ export class Board {
     return new SDKTimers(this.timers);
   }
 
-  /** One event of WIRE.md. What throws in here ends the start as a crash. */
+  /** One event of WIRE.md, but for `timer`. */
   onEvent(event: Uint8Array): void {
-    // The timers come first and straight: what they call has the less of a board's stack, the more stands below it.
-    if (event[0] === EventKind.timer) this.timers.run();
-    else if (event[0] === EventKind.response) this.#onResponse(event);
+    if (event[0] === EventKind.response) this.#onResponse(event);
     else if (event[0] === EventKind.edge) this.#onEdge(event[1]!);
     else throw new Error(`unknown event ${event[0]}`);
   }

@@ -1,7 +1,7 @@
 import type { Crypto } from "tallystick/identity/crypto";
 import { Board } from "./board.js";
 import { type BoardPlatform, createPlatform } from "./platform.js";
-import type { Wire } from "./wire.js";
+import { EventKind, type Wire } from "./wire.js";
 
 /** What a maker's module exports as its default: it makes the device, which is then started. */
 export type Application = (platform: BoardPlatform) => { start(): unknown };
@@ -11,10 +11,25 @@ export interface NativeWire extends Wire {
   onEvent(handler: (event: ArrayBuffer) => void): void;
 }
 
-/** The board of one wire, with its events connected. */
+/**
+ * The board of one wire, with its events connected. What throws in an event ends the start as a crash.
+ *
+ * Timers are called from the handler itself, in a plain loop, and nothing is cleaned up after one that throws: each frame,
+ * iterator and `finally` here would lie below everything that an application does, on a stack of 384 slots.
+ */
 export function boardOver(native: NativeWire): Board {
   const board = new Board(native);
-  native.onEvent((event) => board.onEvent(new Uint8Array(event)));
+  const { timers } = board;
+  native.onEvent((event) => {
+    const bytes = new Uint8Array(event);
+    if (bytes[0] !== EventKind.timer) {
+      board.onEvent(bytes);
+      return;
+    }
+    const due = timers.takeDue();
+    for (let i = 0; i < due.length; i++) due[i]!.take()?.();
+    timers.announce();
+  });
   return board;
 }
 

@@ -4,6 +4,7 @@ import type { WirePort } from "./wire.js";
 /** Timers set at one time. */
 export const TIMERS_MAX = 64;
 
+/** A timer that was set. */
 class Entry implements Timer {
   readonly #timers: BoardTimers;
   readonly dueMs: number;
@@ -52,17 +53,21 @@ export class BoardTimers implements Timers {
     return entry;
   }
 
-  /** The `timer` event: calls what is due now. What a callback sets anew waits for the next event, however short its delay. */
-  run(): void {
+  /**
+   * What is due now, for the `timer` event to call one after the other, and then to `announce`. What they set anew waits
+   * for the next event, however short its delay.
+   */
+  takeDue(): readonly Entry[] {
     this.#announcedMs = undefined;
     const nowMs = this.#port.clock().uptimeMs;
     let count = 0;
     while (count < this.#entries.length && this.#entries[count]!.dueMs <= nowMs) count++;
-    const due = this.#entries.splice(0, count);
     this.#running = true;
-    // A plain loop, and nothing to clean up after a callback that throws: that ends the start. Iterators and `finally`
-    // take JavaScript stack, of which a board has 384 slots, below everything that an application does.
-    for (count = 0; count < due.length; count++) due[count]!.take()?.();
+    return this.#entries.splice(0, count);
+  }
+
+  /** Tells the world the earliest time, where it is another than before. */
+  announce(): void {
     this.#running = false;
     this.#announce();
   }

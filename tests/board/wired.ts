@@ -1,4 +1,5 @@
-import { Board } from "../../hosts/board/board.js";
+import type { Board } from "../../hosts/board/board.js";
+import { boardOver } from "../../hosts/board/start.js";
 import { ResetReason } from "../../hosts/board/wire.js";
 import { Start } from "../../hosts/simulator/world/start.js";
 import type { WorldOptions } from "../../hosts/simulator/world/world.js";
@@ -20,10 +21,14 @@ export function wired(options: Partial<WorldOptions> = {}): Wired {
   const start = new Start(world.world, {
     resetReason: ResetReason.powerOn,
     uptimeFromMs: world.time.nowMs(),
-    deliver: async (event) => board.onEvent(event),
+    deliver: async (event) => onEvent(event.slice().buffer as ArrayBuffer),
     onPrint: (line) => printed.push(line),
   });
-  const board = new Board({
+  let onEvent: (event: ArrayBuffer) => void = () => {};
+  const board = boardOver({
+    onEvent(handler) {
+      onEvent = handler;
+    },
     call(operation, request) {
       operations.push(operation);
       return start.call(operation, request).slice().buffer as ArrayBuffer;
