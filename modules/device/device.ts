@@ -93,7 +93,7 @@ export class Device {
    * a few hundred slots in all. A failure is a refusal that needs a person: nothing is signed, and the code says what to do.
    */
   async start(): Promise<Result<void>> {
-    for (const step of [this.#openIdentity, this.#openJournal, this.#resumeChain, this.#startSync]) {
+    for (const step of [this.#openIdentity, this.#openJournal, this.#resumeChain, this.#beginChain, this.#startSync]) {
       const done = step.call(this);
       if (!done.ok) {
         this.#problem(done.failure);
@@ -161,7 +161,7 @@ export class Device {
 
   #resumeChain(): Result<void> {
     const head = this.#journal.head;
-    if (!head) return this.#writeGenesis();
+    if (!head) return ok(undefined);
     this.#head = head;
     this.#bootPending = this.#platform.resetReason !== RESET_DEEP_SLEEP;
     this.#log(`event=resumed seq=${head.seq} boot=${head.boot} kid=${toHex(this.#identity.kid)}`);
@@ -182,7 +182,9 @@ export class Device {
       : fail("KEY_MISMATCH", "the seed's public key is not the one that genesis announces");
   }
 
-  #writeGenesis(): Result<void> {
+  /** Writes genesis where there is no chain yet. */
+  #beginChain(): Result<void> {
+    if (this.#head) return ok(undefined);
     const { model, firmware, keys } = this.#platform;
     const sent = readSentMark(keys);
     if (!sent.ok) return sent;
