@@ -1,5 +1,4 @@
 import { fromUtf8, utf8 } from "tallystick/bytes/bytes";
-import { FlashError } from "tallystick/journal/flash";
 
 /** The board's end of the wire: every operation of WIRE.md as one method. Numbers, layouts and limits are WIRE.md's. */
 
@@ -115,11 +114,11 @@ const SCRATCH_BYTES = WireLimit.chunk + 16;
 const NONE = new Uint8Array(0);
 
 export class WirePort {
-  readonly #wire: Wire;
+  readonly wire: Wire;
   readonly #scratch = new Uint8Array(SCRATCH_BYTES);
 
   constructor(wire: Wire) {
-    this.#wire = wire;
+    this.wire = wire;
   }
 
   /** One line of the board's log, cut at 1,024 bytes. */
@@ -199,7 +198,7 @@ export class WirePort {
     request[2] = stop ? 1 : 0;
     putU16(request, 3, readLength);
     request.set(write, 5);
-    const reply = new Uint8Array(this.#wire.call(Operation.i2cTransfer, request.subarray(0, 5 + write.length)));
+    const reply = new Uint8Array(this.wire.call(Operation.i2cTransfer, request.subarray(0, 5 + write.length)));
     if (reply[0] === Status.noAcknowledge) return undefined;
     if (reply[0] !== Status.ok) refuse(Operation.i2cTransfer, reply);
     return reply.subarray(1);
@@ -250,43 +249,8 @@ export class WirePort {
     return names(this.#ask(Operation.flashList, NONE));
   }
 
-  /** Fills `into` from `offset`, in as many reads as its length needs. Throws FlashError where the chip reports a fault. */
-  flashRead(partition: number, offset: number, into: Uint8Array): void {
-    for (let done = 0; done < into.length; done += WireLimit.flashRead) {
-      const length = Math.min(into.length - done, WireLimit.flashRead);
-      this.#scratch[0] = partition;
-      putU32(this.#scratch, 1, offset + done);
-      putU16(this.#scratch, 5, length);
-      const reply = new Uint8Array(this.#wire.call(Operation.flashRead, this.#scratch.subarray(0, 7)));
-      if (reply[0] !== Status.ok) refuseFlash("read", offset + done, Operation.flashRead, reply);
-      into.set(reply.subarray(1), done);
-    }
-  }
-
-  /** Programs `bytes` at `offset`, page by page. Throws FlashError where the chip reports a fault. */
-  flashWrite(partition: number, offset: number, bytes: Uint8Array, pageBytes: number): void {
-    for (let done = 0; done < bytes.length; ) {
-      const at = offset + done;
-      const length = Math.min(bytes.length - done, pageBytes - (at % pageBytes));
-      this.#scratch[0] = partition;
-      putU32(this.#scratch, 1, at);
-      this.#scratch.set(length === bytes.length ? bytes : bytes.subarray(done, done + length), 5);
-      const reply = new Uint8Array(this.#wire.call(Operation.flashWrite, this.#scratch.subarray(0, 5 + length)));
-      if (reply[0] !== Status.ok) refuseFlash("write", at, Operation.flashWrite, reply);
-      done += length;
-    }
-  }
-
-  /** Throws FlashError where the chip reports a fault. */
-  flashErase(partition: number, sector: number, sectorBytes: number): void {
-    this.#scratch[0] = partition;
-    putU32(this.#scratch, 1, sector);
-    const reply = new Uint8Array(this.#wire.call(Operation.flashErase, this.#scratch.subarray(0, 5)));
-    if (reply[0] !== Status.ok) refuseFlash("erase", sector * sectorBytes, Operation.flashErase, reply);
-  }
-
   keyRead(domain: string, name: string): Uint8Array | undefined {
-    const reply = new Uint8Array(this.#wire.call(Operation.keyRead, this.#key(domain, name)));
+    const reply = new Uint8Array(this.wire.call(Operation.keyRead, this.#key(domain, name)));
     if (reply[0] === Status.absent) return undefined;
     if (reply[0] !== Status.ok) refuse(Operation.keyRead, reply);
     return reply.slice(1);
@@ -317,7 +281,7 @@ export class WirePort {
     putU32(request, 1, maxResponseBytes);
     putU32(request, 5, bodyLength);
     request.set(pathBytes, 9);
-    const reply = new Uint8Array(this.#wire.call(Operation.requestOpen, request.subarray(0, 9 + pathBytes.length)));
+    const reply = new Uint8Array(this.wire.call(Operation.requestOpen, request.subarray(0, 9 + pathBytes.length)));
     if (reply[0] === Status.busy || reply[0] === Status.unavailable) return undefined;
     if (reply[0] !== Status.ok) refuse(Operation.requestOpen, reply);
     return u16(reply, 1);
@@ -359,20 +323,16 @@ export class WirePort {
 
   /** The reply of an operation that must be `ok`. Every frame here lies on top of the deepest of the application's. */
   #ask(operation: number, request: Uint8Array): Uint8Array {
-    const reply = new Uint8Array(this.#wire.call(operation, request));
+    const reply = new Uint8Array(this.wire.call(operation, request));
     if (reply[0] !== Status.ok) refuse(operation, reply);
     return reply;
   }
 }
 
-function refuse(operation: number, reply: Uint8Array): never {
+/** Throws what a reply that is not `ok` says. */
+export function refuse(operation: number, reply: Uint8Array): never {
   if (reply.length === 0) throw new WireFault(operation, Status.malformed, "an empty reply");
-  throw new WireFault(operation, reply[0]!, text(reply, 1, reply.length));
-}
-
-function refuseFlash(what: "read" | "write" | "erase", offset: number, operation: number, reply: Uint8Array): never {
-  if (reply[0] === Status.fault) throw new FlashError(what, offset, text(reply, 1, reply.length));
-  refuse(operation, reply);
+  throw new WireFault(operation, reply[0]!, replyText(reply));
 }
 
 // None of these calls another: each frame would lie on top of the deepest of the application's.
@@ -422,6 +382,11 @@ function putName(bytes: Uint8Array, at: number, name: string): number {
   bytes[at] = name.length;
   for (let i = 0; i < name.length; i++) bytes[at + 1 + i] = name.charCodeAt(i);
   return at + 1 + name.length;
+}
+
+/** The text behind the status of a reply that is not `ok`. */
+export function replyText(reply: Uint8Array): string {
+  return text(reply, 1, reply.length);
 }
 
 function names(reply: Uint8Array): string[] {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
+import { BoardFlash } from "../../hosts/board/flash.js";
 import { Operation, putU64, Status, u64, WireFault, WireLimit, WirePort } from "../../hosts/board/wire.js";
 import { wired } from "./wired.js";
 
@@ -74,7 +75,7 @@ describe("the wire", () => {
     });
     port.keyWrite("d".repeat(15), "n".repeat(15), new Uint8Array(4_000));
     port.keyRead("d".repeat(15), "n".repeat(15));
-    port.flashRead(0, 0, new Uint8Array(16_384));
+    new BoardFlash(port, "chain").read(0, new Uint8Array(16_384));
     board.port.print("x");
     assert.ok(longest.request <= WireLimit.message, `${longest.request}`);
     assert.ok(longest.reply <= WireLimit.message, `${longest.reply}`);
