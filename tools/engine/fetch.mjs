@@ -84,7 +84,6 @@ function pack(specifier, folder) {
         ...process.env,
         npm_config_dry_run: "false",
         npm_config_workspaces: "false",
-        npm_config_prefix: undefined,
       },
       stdio: ["ignore", "pipe", "pipe"],
       timeout: FETCH_TIMEOUT_MS,
