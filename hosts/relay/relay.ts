@@ -7,7 +7,7 @@ import { explain, type Failure, fail, ok, type Result } from "tallystick/codes/c
 import type { Identity } from "tallystick/identity/identity";
 import type { TreeHead } from "tallystick/log/checkpoint";
 import { formatVerifierKey } from "tallystick/log/note";
-import { Anchoring, type LedgerOptions } from "./anchoring.js";
+import type { Anchoring, LedgerOptions } from "./anchoring.js";
 import { Challenges } from "./challenge.js";
 import { relayCrypto as crypto } from "./crypto.js";
 import {
@@ -213,9 +213,11 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   undo.push(() => store.value.close());
   const ladder = new Ladder(store.value.database);
   const health: Health = { stopping: false, fault: undefined };
-  const onFault = (error: unknown): void => {
-    health.fault ??= damageOf(error);
-    logger.error({ err: error }, health.fault ? explain(health.fault) : "fault");
+  const onFault = (error: unknown): Failure | undefined => {
+    const damage = damageOf(error);
+    health.fault ??= damage;
+    logger.error({ err: error }, damage ? explain(damage) : "fault");
+    return damage;
   };
 
   let anchoring: Anchoring | undefined;
@@ -229,7 +231,9 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   ladder.logged(log.value.head, nowMs());
 
   if (options.ledger) {
-    const opened = await Anchoring.open({
+    // Ethereum's library takes half of the start; a relay without a ledger does without it.
+    const module = await import("./anchoring.js");
+    const opened = await module.Anchoring.open({
       ledger: options.ledger,
       folder: paths.ledger,
       database: store.value.database,

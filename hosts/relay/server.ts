@@ -7,7 +7,7 @@ import Fastify, {
   type HTTPMethods,
   LogController,
 } from "fastify";
-import { type Code, fail } from "tallystick/codes/codes";
+import { type Code, type Failure, fail } from "tallystick/codes/codes";
 import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
 import { PROBLEM_TYPE, problemOf, type Refusal, Refused } from "./problem.js";
 import { isCorruption, isSqliteError } from "./store/database.js";
@@ -43,8 +43,8 @@ declare module "fastify" {
 
 export interface ServerOptions {
   readonly logger: FastifyBaseLogger;
-  /** Told of errors that no request should be able to cause: a damaged database, a fault of our own. */
-  readonly onFault: (error: unknown) => void;
+  /** Told of errors that no request should be able to cause: answers what it shows of damage, if it does. */
+  readonly onFault: (error: unknown) => Failure | undefined;
   /** Requests that come on open connections while the relay stops are told to come again. */
   readonly isStopping: () => boolean;
   readonly requestsUnderWayMax?: number;
@@ -78,6 +78,11 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.addHook("onRequest", (_request, _reply, done) => {
     done(options.isStopping() ? new Refused(fail("RELAY_STOPPING", "it finishes what is under way")) : undefined);
   });
+  app.addHook("onSend", (_request, reply, payload, done) => {
+    // A connection that was busy when the relay began to stop would else be kept until its time is up.
+    if (options.isStopping()) reply.header("connection", "close");
+    done(null, payload);
+  });
   app.addHook("onResponse", (request, reply, done) => {
     const { method, url } = request;
     request.log.debug({ method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, "request");
@@ -91,11 +96,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   });
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const refusal = refusalOf(error);
-    if (refusal === undefined) {
-      request.log.error({ err: error }, "fault");
-      options.onFault(error);
-    }
-    const { status, body } = answerOf(refusal ?? fault(error));
+    const { status, body } = answerOf(refusal ?? fault(options.onFault(error)));
     const retryAfterS = refusal?.retryAfterS ?? (status === 503 ? RETRY_AFTER_S : undefined);
     if (retryAfterS !== undefined) reply.header("retry-after", String(retryAfterS));
     if (body.code === "MEDIA_TYPE_UNKNOWN") reply.header("accept-encoding", "identity");
@@ -185,11 +186,9 @@ function refusalOf(error: FastifyError): Refusal | undefined {
   return error.statusCode === 400 ? fail("REQUEST_MALFORMED", error.message) : undefined;
 }
 
-/** Nothing of an unexpected error's text leaves the relay. */
-function fault(error: unknown): Refusal {
-  return isCorruption(error)
-    ? fail("STORE_CORRUPT", "the database reports damage")
-    : fail("RELAY_FAULT", "see the relay's log");
+/** Nothing of an unexpected error's own text leaves the relay. */
+function fault(damage: Failure | undefined): Refusal {
+  return damage ? fail(damage.code, "stored data is damaged") : fail("RELAY_FAULT", "see the relay's log");
 }
 
 function answerOf(refusal: Refusal) {

@@ -1,0 +1,94 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fromHex } from "tallystick/bytes/bytes";
+import { explain, type Failure, type Result } from "tallystick/codes/codes";
+import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
+import { Relay, type RelayOptions } from "../../hosts/relay/relay.js";
+import { FixtureDevice, type FixtureDeviceOptions } from "../fixtures/device.js";
+
+export const ORIGIN = "relay.example/test";
+/** So short that a test need not wait, so long that a checkpoint is not made of every record. */
+const BATCH_INTERVAL_MS = 20;
+const SETTLE_MAX_MS = 10_000;
+
+/** A folder of its own for one test; removed by `remove`. */
+export function temporaryFolder(): { readonly path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), "tallystick-relay-"));
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+export function must<T>(result: Result<T>): T {
+  if (result.ok) return result.value;
+  throw new Error(explain(result.failure));
+}
+
+export function failureOf(result: Result<unknown>): Failure {
+  if (!result.ok) return result.failure;
+  throw new Error("expected a failure, received success");
+}
+
+/** A relay in this process, on a folder of its own. */
+export class StartedRelay {
+  relay: Relay;
+  readonly folder: string;
+  readonly #options: Partial<RelayOptions>;
+  readonly #remove: () => void;
+
+  private constructor(relay: Relay, folder: string, options: Partial<RelayOptions>, remove: () => void) {
+    this.relay = relay;
+    this.folder = folder;
+    this.#options = options;
+    this.#remove = remove;
+  }
+
+  static async start(options: Partial<RelayOptions> = {}): Promise<StartedRelay> {
+    const { path, remove } = temporaryFolder();
+    must(await Relay.initialise(path, { origin: ORIGIN }));
+    return new StartedRelay(await open(path, options), path, options, remove);
+  }
+
+  get url(): string {
+    return this.relay.url;
+  }
+
+  /** The device-facing key. */
+  get key(): Uint8Array {
+    return fromHex(this.relay.identity.publicKey)!;
+  }
+
+  token(): string {
+    return must(makeEnrolmentToken(this.folder)).token;
+  }
+
+  /** A new device, enrolled. */
+  async device(options: Partial<FixtureDeviceOptions> = {}): Promise<FixtureDevice> {
+    const device = new FixtureDevice({ crypto: relayCrypto, ...options });
+    device.read(await device.enrol(this.url, ORIGIN, this.token()), this.key);
+    return device;
+  }
+
+  /** Resolves once a checkpoint covers all that the relay holds. */
+  async settled(): Promise<void> {
+    const deadline = Date.now() + SETTLE_MAX_MS;
+    while (this.relay.log.head.size < this.relay.store.countRecords() + 1) {
+      if (Date.now() > deadline) throw new Error("the log does not advance");
+      await this.relay.log.sequence();
+    }
+  }
+
+  async restart(options: Partial<RelayOptions> = this.#options): Promise<void> {
+    await this.relay.close();
+    this.relay = await open(this.folder, options);
+  }
+
+  async close(): Promise<void> {
+    await this.relay.close();
+    this.#remove();
+  }
+}
+
+async function open(dataDir: string, options: Partial<RelayOptions>): Promise<Relay> {
+  return must(await Relay.open({ dataDir, batchIntervalMs: BATCH_INTERVAL_MS, ...options }));
+}
