@@ -364,6 +364,15 @@ describe("firmware check", () => {
         assert.equal(found.file, "modules/bytes/bytes.ts");
         assert.ok(found.line === 2 || (body.includes("using") && found.line <= 4), `line ${found.line}`);
       });
+    it("holds for applications, and not for the board's own code", async () => {
+      await expectProblem(
+        replaced("hosts/esp32/application/application.ts", "export default", "console.log(1);\nexport default"),
+        "hosts/esp32/application/application.ts",
+        2,
+        /console is not there/,
+      );
+      assert.deepEqual(await problemsOf(replaced("hosts/esp32/main.ts", "Timer.set", "trace(1);\nTimer.set")), []);
+    });
     it("allows what XS 13.3 has beyond ES2021, and names that only look like globals", async () => {
       const body = `export class Kept {
   static #made = 0;

@@ -28,7 +28,7 @@ export interface FirmwareReport {
 
 /**
  * Checks the firmware of the repository at `root` without the SDK: every include, path, name and specifier of the root
- * manifest and of each module folder's own, what preloading would break, and the language level of modules/. tsc and
+ * manifest and of each module folder's own, what preloading would break, and the language level of what is portable. tsc and
  * mcconfig miss most of it: an import that does not resolve in a module that is not preloaded fails on the board alone.
  */
 export async function checkFirmware(root: string, targets: readonly string[] = TARGETS): Promise<FirmwareReport> {
@@ -54,8 +54,7 @@ export async function checkFirmware(root: string, targets: readonly string[] = T
     checkVersion(root, build, sources, problems);
   }
   checkNames(root, builds, sources, problems);
-  const portable = scriptsOf(builds).filter((file) => !relative(join(root, "modules"), file).startsWith(".."));
-  for (const file of portable) await checkLanguage(file, sources, problems);
+  for (const file of portableScripts(builds)) await checkLanguage(file, sources, problems);
 
   const first = firmware[0]!;
   return {
@@ -70,6 +69,14 @@ export async function checkFirmware(root: string, targets: readonly string[] = T
 function scriptsOf(builds: readonly Build[]): string[] {
   const scripts = builds.flatMap((build) => [...build.modules.values()].flatMap(({ script }) => script ?? []));
   return [...new Set(scripts)].filter((file) => !file.endsWith(".json"));
+}
+
+/** What runs in the simulator as well: modules/ and applications, but not the board's own code. */
+function portableScripts(builds: readonly Build[]): string[] {
+  const host = new Set<string | undefined>();
+  for (const { modules } of builds)
+    for (const { name, script } of modules.values()) if (name.startsWith(HOST)) host.add(script);
+  return scriptsOf(builds).filter((file) => file.endsWith(".ts") && !host.has(file));
 }
 
 /** Each import of each named module has to be a name: of ours, or of an SDK include that the manifests have. */
