@@ -89,6 +89,13 @@ export class Appender {
     return this.#spare;
   }
 
+  /** The sectors of the tail's chain, without one that an opening may have begun to erase. */
+  get range(): { readonly oldest: number; readonly head: number } {
+    const { sectors } = this.#ring.geometry;
+    const oldest = this.head + (this.spare > 0 ? 2 : 1) - sectors;
+    return { oldest: Math.max(sectors, this.chain, oldest), head: this.head };
+  }
+
   /** Whether a record of `bodyBytes` can be appended and still leave the reserve as it is. */
   hasRoomFor(bodyBytes: number): boolean {
     const { geometry } = this.#ring;
@@ -105,7 +112,7 @@ export class Appender {
     this.#spare = undefined;
     if (this.#isFree(this.head + 1, this.durable) && this.#isFree(this.head + 2, this.durable)) return;
     const size = frameBytes(this.#ring.geometry, FrameType.position, POSITION_BODY_BYTES);
-    if (this.tail?.settled && this.#fits(size)) this.append(FrameType.position, this.#link(), encodeReleased(released));
+    if (this.#fits(size)) this.append(FrameType.position, this.#link(), encodeReleased(released));
   }
 
   /**
@@ -118,7 +125,7 @@ export class Appender {
     let opened = start === undefined;
     for (let attempt = 0; attempt <= 2 * BAD_SECTORS_MAX; attempt++) {
       if (!opened || !this.#fits(size) || !this.#spend()) {
-        const next = this.#open(start);
+        const next = this.#open(start, type === FrameType.copy);
         if (!next.ok) return next;
         opened = true;
         if (!this.#fits(size)) continue;
@@ -146,14 +153,14 @@ export class Appender {
   }
 
   /**
-   * Copies the tail into fresh cells where it is not settled. `seal` writes a verdict behind the copy, so that a later
-   * start sees that the copy was finished and does not copy again; a record that follows at once does the same.
+   * Copies the tail into fresh cells where it is not settled. `seal` writes a verdict behind the copy, where the sector has
+   * room for it, so that a later start sees that the copy was finished and does not copy again; a record that follows at
+   * once does the same.
    */
   settle(seal: boolean): Result<void> {
     if (this.tail === undefined || this.tail.settled) return ok(undefined);
     const copied = this.#copyTail();
-    if (!copied.ok) return copied;
-    if (!seal) return copied;
+    if (!copied.ok || !seal || !this.#fits(frameBytes(this.#ring.geometry, FrameType.void, 0))) return copied;
     const sealed = this.append(FrameType.void, this.#link(), new Uint8Array(0));
     return sealed.ok ? ok(undefined) : sealed;
   }
@@ -218,7 +225,7 @@ export class Appender {
   }
 
   /** Erases the next sector and writes its header and position frame; passes over at most BAD_SECTORS_MAX that fail. */
-  #open(start?: ChainStart): Result<void> {
+  #open(start: ChainStart | undefined, forCopy: boolean): Result<void> {
     const { geometry } = this.#ring;
     const former = this.head;
     for (let ordinal = this.head + 1; ordinal <= this.head + 1 + BAD_SECTORS_MAX; ordinal++) {
@@ -247,7 +254,8 @@ export class Appender {
       this.#fresh = true;
       this.#spare = undefined;
       // The tail stays within the two newest sectors, or sectors that hold nothing but voids could never be released.
-      if (start === undefined && this.tail !== undefined && this.tail.ordinal < former) return this.#copyTail();
+      if (!forCopy && start === undefined && this.tail !== undefined && this.tail.ordinal < former)
+        return this.#copyTail();
       return ok(undefined);
     }
     this.#usable = false;

@@ -22,12 +22,12 @@ import {
   SECTOR_HEADER_BYTES,
   SEQ_MAX,
 } from "./layout.js";
-import { findNewest } from "./mount.js";
+import { findNewest, type NewestSector } from "./mount.js";
 import { RecordReader } from "./reader.js";
 import { guard, Ring } from "./ring.js";
-import { type Candidate, isErased, scanSector } from "./scan.js";
+import { type Candidate, isErased, type SectorScan, scanSector } from "./scan.js";
 import { encodeSectorHeader, type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
-import { type RecordSigner, TailReader } from "./tail.js";
+import { type EarlierEnd, type OpenTail, type RecordSigner, TailReader, type TailVerdict } from "./tail.js";
 
 /**
  * The journal: the chain of one device in NOR flash, as a ring log. A record is committed when its body was made durable,
@@ -98,7 +98,7 @@ export class Journal {
   #appender!: Appender;
   #reader!: RecordReader;
   /** The last record of the newest sector, while nothing is decided about it. */
-  #undecided: Candidate | undefined;
+  #undecided: OpenTail | undefined;
   #stopped: { readonly code: "JOURNAL_TAIL_DAMAGED" | "JOURNAL_FLASH_FAILED"; readonly detail: string } | undefined;
 
   private constructor(ring: Ring, options: JournalOptions) {
@@ -143,7 +143,8 @@ export class Journal {
       const newest = findNewest(ring, options.sha256);
       if (!newest.ok) return newest;
       const journal = new Journal(ring, options);
-      const recovered = journal.#recover(newest.value.ordinal, newest.value.header);
+      const open = journal.#newestOpen(newest.value);
+      const recovered = journal.#recover(open, open.ordinal === newest.value.ordinal);
       if (!recovered.ok) return recovered;
       const { tail, voidBytes } = recovered.value;
       journal.#report = { tail, voidBytes, linear: newest.value.linear, reads: ring.reads, bytesRead: ring.bytesRead };
@@ -166,7 +167,7 @@ export class Journal {
 
   /** The oldest position of the head's chain that is still held; 0 in an empty journal. */
   get firstSeq(): number {
-    return this.#reader.firstSeq(this.#appender.head, this.#appender.chain);
+    return this.#reader.firstSeq(this.#appender.range);
   }
 
   get usage(): JournalUsage {
@@ -238,7 +239,7 @@ export class Journal {
       const { tail } = this.#appender;
       if (tail === undefined || seq > tail.header.seq || seq < 0)
         return fail("JOURNAL_RECORD_ABSENT", `seq ${seq}; the head is ${tail?.header.seq ?? "none"}`);
-      if (seq < tail.header.seq) return this.#reader.record(seq, this.#appender.head, this.#appender.chain);
+      if (seq < tail.header.seq) return this.#reader.record(seq, this.#appender.range);
       const settled = this.#appender.settle(true);
       return settled.ok ? this.#tails.bytesOf(this.#appender.tail!) : settled;
     });
@@ -270,28 +271,56 @@ export class Journal {
       if (!equalBytes(held.value, id))
         return fail("JOURNAL_RELEASE_FALSE", `seq ${seq}: expected ${toHex(held.value)}, received ${toHex(id)}`);
       this.#appender.release({ chain, count: seq + 1, id: id.slice(0, TAIL_ID_BYTES) });
-      return this.#undecided === undefined ? ok(undefined) : this.#decide(this.#undecided);
+      const open = this.#undecided;
+      return open === undefined ? ok(undefined) : this.#decide(open, this.#tails.judge(open));
     });
   }
 
   #idOf(seq: number): Result<Uint8Array> {
-    const bytes = this.#reader.record(seq, this.#appender.head, this.#appender.chain);
+    const bytes = this.#reader.record(seq, this.#appender.range);
     return bytes.ok ? ok(recordId(this.#sha256, bytes.value)) : bytes;
   }
 
-  /** Reads the newest sector, decides about its end, and makes the decision durable before anything is told of it. */
-  #recover(newest: number, header: SectorHeader | undefined): Result<{ tail: MountReport["tail"]; voidBytes: number }> {
+  /**
+   * The newest sector that was opened to the end: its header and a whole frame. A header alone may be the last that was
+   * written, and its cells, or those of the frame behind it, perhaps not driven to the end. Nothing depends on it yet; the
+   * sector is opened again, and nothing is appended to the one before, lest the header be believed later.
+   */
+  #newestOpen(newest: NewestSector): NewestSector {
+    let open = newest;
+    const { sectors } = this.#ring.geometry;
+    for (let n = 0; n <= BAD_SECTORS_MAX && open.ordinal >= sectors; n++) {
+      if (this.#scan(open.ordinal, open.header).frames > 0) return open;
+      open = { ...open, ordinal: open.ordinal - 1, header: this.#ring.header(open.ordinal - 1) };
+    }
+    return open;
+  }
+
+  #scan(ordinal: number, header: SectorHeader | undefined): SectorScan {
     const { geometry } = this.#ring;
-    const view = { geometry, sha256: this.#sha256, ordinal: newest, header };
+    return scanSector({ geometry, sha256: this.#sha256, ordinal, header, bytes: this.#ring.sector(ordinal) });
+  }
+
+  /** Reads the newest sector, decides about its end, and makes the decision durable before anything is told of it. */
+  #recover(
+    { ordinal: newest, header }: NewestSector,
+    isLast: boolean,
+  ): Result<{ tail: MountReport["tail"]; voidBytes: number }> {
+    const { geometry } = this.#ring;
     const started = newest >= geometry.sectors;
-    const scan = started ? scanSector({ ...view, bytes: this.#ring.sector(newest) }) : undefined;
-    const candidate = scan?.tail;
+    const scan = started ? this.#scan(newest, header) : undefined;
     // Cells from the end on are as erased, but for a slot that a start may have begun to write.
     const usable =
-      scan !== undefined && (geometry.unitBytes !== 1 || this.#isErasedFrom(newest, scan.end + geometry.slotBytes));
-    const judged = candidate && this.#tails.judge(newest, candidate);
+      isLast &&
+      scan !== undefined &&
+      (geometry.unitBytes !== 1 || this.#isErasedFrom(newest, scan.end + geometry.slotBytes));
+    // Where nothing in the newest sector tells, what the sectors before end with is still open.
+    const earlier = started && !scan!.decided ? this.#tails.before(newest, header) : undefined;
+    const open = (earlier?.ok && earlier.value.open) || (scan?.tail && { ordinal: newest, candidate: scan.tail });
+    const judged = open && this.#tails.judge(open);
     if (judged?.kind === "foreign") return fail("JOURNAL_FOREIGN", judged.detail);
-    const before = judged?.kind === "stands" ? ok(judged.tail) : this.#standingTail(newest, header, scan?.settled);
+    const before =
+      judged?.kind === "stands" ? ok(judged.tail) : this.#standingTail(newest, header, scan?.settled, earlier);
     let stopped: string | undefined;
     if (!before.ok) {
       if (before.failure.code !== "JOURNAL_TAIL_DAMAGED") return before;
@@ -316,16 +345,10 @@ export class Journal {
     const voidBytes = scan?.voidBytes ?? 0;
     if (stopped !== undefined) return ok({ tail: "damaged", voidBytes });
     if (judged?.kind === "unsigned" || judged?.kind === "void") {
-      const decided = this.#decide(candidate!);
+      const decided = this.#decide(open!, judged);
       if (!decided.ok && decided.failure.code !== "JOURNAL_FULL") return decided;
       const tail = !decided.ok ? "undecided" : judged.kind === "void" ? "voided" : "signed";
       return ok({ tail, voidBytes });
-    }
-    // An opening that was cut behind its header: the header's cells are perhaps not driven to the end, so what it says is
-    // written again before it is told.
-    if (started && scan!.frames === 0) {
-      const written = this.#appender.append(FrameType.void, linkOf(this.#appender.tail?.id), new Uint8Array(0));
-      if (!written.ok) return written;
     }
     const tail = this.#appender.tail;
     return ok({ tail: tail === undefined ? "none" : tail.settled ? "settled" : "stands", voidBytes });
@@ -335,16 +358,18 @@ export class Journal {
     newest: number,
     header: SectorHeader | undefined,
     settled: Candidate | undefined,
+    earlier: Result<EarlierEnd> | undefined,
   ): Result<Tail | undefined> {
     if (settled !== undefined) return this.#tails.standing(newest, settled);
-    return newest < this.#ring.geometry.sectors ? ok(undefined) : this.#tails.before(newest, header);
+    if (newest < this.#ring.geometry.sectors) return ok(undefined);
+    const end = earlier ?? this.#tails.before(newest, header);
+    return end.ok ? ok(end.value.tail) : end;
   }
 
   /** Decides about the record that the newest sector ends with. Nothing is told of the decision before it is durable. */
-  #decide(candidate: Candidate): Result<void> {
+  #decide(open: OpenTail, judged: TailVerdict): Result<void> {
     const appender = this.#appender;
-    this.#undecided = candidate;
-    const judged = this.#tails.judge(appender.head, candidate);
+    this.#undecided = open;
     if (judged.kind === "void") {
       const written = appender.append(FrameType.void, linkOf(appender.tail?.id), new Uint8Array(0));
       if (!written.ok) return written;

@@ -9,6 +9,12 @@ import type { TailReader } from "./tail.js";
 /** Sectors that are looked through for one record: its own, and those behind it, for a copy in fresh cells. */
 const SECTORS_TRIED = 3;
 
+/** Sectors of one chain by ordinal, both ends included. */
+export interface SectorRange {
+  readonly oldest: number;
+  readonly head: number;
+}
+
 /**
  * Reads committed records back. A record is given out only where its body passes its CRC and its whole bytes the link of
  * what follows, or else its signature verifies. Records read one after the other cost no search.
@@ -26,31 +32,31 @@ export class RecordReader {
     this.#tails = tails;
   }
 
-  /** Oldest position of the chain that began in sector `chain`, as far as sectors hold it. */
-  firstSeq(head: number, chain: number): number {
-    for (let ordinal = this.#oldest(head, chain); ordinal <= head; ordinal++) {
+  /** Position that the oldest of these sectors begins at. */
+  firstSeq({ oldest, head }: SectorRange): number {
+    for (let ordinal = oldest; ordinal <= head; ordinal++) {
       const header = this.#ring.header(ordinal);
       if (header !== undefined) return header.firstSeq;
     }
     return 0;
   }
 
-  /** The record at `seq` of the chain that began in sector `chain`; not the newest one. */
-  record(seq: number, head: number, chain: number): Result<Uint8Array> {
+  /** The record at `seq`, of the chain that these sectors belong to; not the newest one. */
+  record(seq: number, range: SectorRange): Result<Uint8Array> {
+    const { oldest, head } = range;
     const cursor = this.#cursor;
-    if (cursor !== undefined && cursor.ordinal >= this.#oldest(head, chain) && seq === cursor.seq + 1) {
+    if (cursor !== undefined && cursor.ordinal >= oldest && seq === cursor.seq + 1) {
       const next = this.#inSector(cursor.ordinal, seq, cursor.resume);
       if (next !== undefined) return ok(next);
     }
-    const first = this.#sectorOf(seq, head, chain);
-    if (first !== undefined)
-      for (let ordinal = first; ordinal <= Math.min(head, first + SECTORS_TRIED - 1); ordinal++) {
-        const bytes = this.#inSector(ordinal, seq);
-        if (bytes !== undefined) return ok(bytes);
-      }
-    const oldest = this.firstSeq(head, chain);
-    return seq < oldest
-      ? fail("JOURNAL_RECORD_ABSENT", `seq ${seq}; the oldest held is ${oldest}`)
+    const first = this.#sectorOf(seq, range);
+    for (let ordinal = first; ordinal <= Math.min(head, first + SECTORS_TRIED - 1); ordinal++) {
+      const bytes = this.#inSector(ordinal, seq);
+      if (bytes !== undefined) return ok(bytes);
+    }
+    const firstSeq = this.firstSeq(range);
+    return seq < firstSeq
+      ? fail("JOURNAL_RECORD_ABSENT", `seq ${seq}; the oldest held is ${firstSeq}`)
       : fail("JOURNAL_RECORD_DAMAGED", `seq ${seq} does not read as it was committed`);
   }
 
@@ -90,15 +96,8 @@ export class RecordReader {
     return signer?.verify(toBeSigned(parts.value), record.subarray(record.length - SIGNATURE_BYTES)) ?? false;
   }
 
-  /** The oldest sector of the chain whose slot no opening may have begun to erase. */
-  #oldest(head: number, chain: number): number {
-    const { sectors } = this.#ring.geometry;
-    return Math.max(sectors, chain, head + 2 - sectors);
-  }
-
   /** The newest sector that begins at or below `seq`. Positions never fall within a chain, so a search finds it. */
-  #sectorOf(seq: number, head: number, chain: number): number | undefined {
-    const oldest = this.#oldest(head, chain);
+  #sectorOf(seq: number, { oldest, head }: SectorRange): number {
     let low = oldest;
     let high = head;
     while (low < high) {
@@ -111,7 +110,7 @@ export class RecordReader {
     return low;
   }
 
-  #sectorByWalking(seq: number, head: number, oldest: number): number | undefined {
+  #sectorByWalking(seq: number, head: number, oldest: number): number {
     for (let ordinal = head; ordinal >= oldest; ordinal--) {
       const header = this.#ring.header(ordinal);
       if (header !== undefined && header.firstSeq <= seq) return ordinal;

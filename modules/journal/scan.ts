@@ -60,6 +60,8 @@ export interface SectorScan {
   readonly settled: Candidate | undefined;
   /** The record after it that nothing names yet, whole or torn. */
   readonly tail: Candidate | undefined;
+  /** Something here was written after all that sectors before left open had been decided: a verdict, or a whole record. */
+  readonly decided: boolean;
   /** Whole frames of any type. */
   readonly frames: number;
   /** Bytes of frames that do not stand. */
@@ -81,6 +83,7 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
   let settled: Candidate | undefined;
   let tail: Candidate | undefined;
   let resume: Resume = { offset, link, seq };
+  let decided = false;
   let frames = 0;
   let voidBytes = 0;
   let released: Released | undefined;
@@ -124,7 +127,11 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     const id = isRecord && whole ? idAt(sha256, geometry, bytes, offset, frame.bodyBytes) : undefined;
     const ownCopy = frame.type === FrameType.copy && id !== undefined && linkOf(id) === frame.link;
 
-    if (frame.type === FrameType.record && (whole || linked)) {
+    if (frame.type === FrameType.record && !whole && passes && tail !== undefined) {
+      // A torn try to give the tail fresh cells: what may have been signed is not void because of it.
+      voidBytes += size;
+    } else if (frame.type === FrameType.record && (whole || linked)) {
+      decided ||= whole;
       if (follows) pass(true);
       else if (passes) drop();
       else if (tail !== undefined) pass(false);
@@ -145,7 +152,6 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
       if (follows) {
         tail = { ...place, seq: tail!.seq, afterDamage: tail!.afterDamage };
       } else if (passes) {
-        drop();
         settled = { ...place, seq, afterDamage: false };
         if (visit?.(settled, true, { offset, link, seq })) stopped = true;
       } else {
@@ -157,8 +163,12 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     } else if (!whole && linked && (frame.type === FrameType.copy || frame.type === FrameType.position)) {
       voidBytes += size;
     } else if (whole && (frame.type === FrameType.void || frame.type === FrameType.position)) {
-      if (follows) pass(true);
-      else if (passes) drop();
+      // A position tells nothing about the records around it: it may be written before the tail is settled.
+      if (frame.type === FrameType.void && linked) {
+        decided = true;
+        if (follows) pass(true);
+        else drop();
+      }
       if (frame.type === FrameType.position && linked) released = readReleased(bytes, offset + FRAME_HEADER_BYTES);
     } else {
       offset += geometry.alignBytes;
@@ -169,7 +179,7 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     end = offset;
   }
   if (!stopped && tail !== undefined && visit !== undefined) visit(tail, false, resume);
-  return { settled, tail, frames, voidBytes, released, end };
+  return { settled, tail, decided, frames, voidBytes, released, end };
 }
 
 /** Id of the record in the frame at `offset`, from the bytes as they stand there. */

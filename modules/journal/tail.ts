@@ -3,7 +3,7 @@ import { fail, ok, type Result } from "../codes/codes.js";
 import type { Sha256 } from "../identity/crypto.js";
 import { type RecordHeader, readBody, recordId, SIGNATURE_BYTES, toBeSigned } from "../record/record.js";
 import type { Tail } from "./append.js";
-import { signatureOffset } from "./frame.js";
+import { isWhole, readFrameHeader, signatureOffset } from "./frame.js";
 import { FRAME_HEADER_BYTES, TAIL_READS } from "./layout.js";
 import type { Ring } from "./ring.js";
 import { type Candidate, isErased, recordAt, scanSector } from "./scan.js";
@@ -28,6 +28,18 @@ export type TailVerdict =
   | { readonly kind: "damaged"; readonly detail: string }
   | { readonly kind: "foreign"; readonly detail: string };
 
+/** A record that a sector ends with, before anything is decided about it. */
+export interface OpenTail {
+  readonly ordinal: number;
+  readonly candidate: Candidate;
+}
+
+/** How the sectors before the newest end. */
+export interface EarlierEnd {
+  readonly tail: Tail | undefined;
+  readonly open: OpenTail | undefined;
+}
+
 export class TailReader {
   readonly #ring: Ring;
   readonly #sha256: Sha256;
@@ -43,8 +55,8 @@ export class TailReader {
     return this.#signers.find(({ kid }) => equalBytes(kid, header.kid));
   }
 
-  /** Judges the record that the newest sector ends with. The sector's bytes are in the ring's buffer. */
-  judge(ordinal: number, candidate: Candidate): TailVerdict {
+  /** Judges the record that the journal ends with. */
+  judge({ ordinal, candidate }: OpenTail): TailVerdict {
     const { geometry } = this.#ring;
     const bytes = this.#ring.sector(ordinal);
     const { offset, bodyBytes } = candidate;
@@ -58,6 +70,8 @@ export class TailReader {
         };
       return { kind: "void" };
     }
+    const frame = readFrameHeader(bytes, offset);
+    if (frame?.bodyBytes !== bodyBytes || !isWhole({ ordinal, offset }, bytes, offset, frame)) return { kind: "void" };
     const record = recordAt(geometry, bytes, offset, bodyBytes);
     const body = record.subarray(0, bodyBytes);
     const parts = readBody(body);
@@ -97,32 +111,46 @@ export class TailReader {
   }
 
   /**
-   * The record that the header of the newest sector names, from the sectors before: undefined where it names none.
-   * JOURNAL_TAIL_DAMAGED where no sector of the ring holds it.
+   * What the sectors before the newest end with: the record that its header names, undefined where it names none, and the
+   * one behind that which nothing has decided about. JOURNAL_TAIL_DAMAGED where no sector of the ring holds the named one.
    */
-  before(newest: number, header: SectorHeader | undefined): Result<Tail | undefined> {
-    if (header?.tailId.every((byte) => byte === 0)) return ok(undefined);
+  before(newest: number, header: SectorHeader | undefined): Result<EarlierEnd> {
     const { geometry } = this.#ring;
+    const first = header?.tailId.every((byte) => byte === 0) ?? false;
     const oldest = Math.max(geometry.sectors, newest + 1 - geometry.sectors);
+    let open: OpenTail | undefined;
+    let tail: Tail | undefined;
+    let decided = false;
+    // Back to the newest sector in which something was decided: up to there a record may still be open, under torn tries
+    // to give it fresh cells.
     for (let ordinal = newest - 1; ordinal >= oldest; ordinal--) {
       const bytes = this.#ring.sector(ordinal);
       const view = { geometry, sha256: this.#sha256, ordinal, header: this.#ring.header(ordinal), bytes };
       let found: Candidate | undefined;
-      let records = 0;
-      scanSector(view, (record) => {
-        records++;
-        if (record.whole && (header === undefined || this.#isNamed(ordinal, record, header))) found = record;
+      let named = false;
+      const scan = scanSector(view, (record, isNamed) => {
+        if (!record.whole || (header !== undefined && !this.#isNamed(ordinal, record, header))) return false;
+        found = record;
+        named = isNamed && !record.copy;
         return false;
       });
-      if (found !== undefined) {
-        const tail = this.standing(ordinal, found);
-        if (!tail.ok) return tail;
-        // The header was perhaps the last thing that the start before wrote: a copy goes ahead of the next record.
-        return ok({ ...tail.value, id: this.#idOf(ordinal, found, header), settled: false });
+      const last = scan.tail;
+      if (!decided && last !== undefined && last !== found && !last.afterDamage && (open === undefined || last.whole))
+        open = { ordinal, candidate: last };
+      if (found !== undefined && tail === undefined) {
+        const standing = this.standing(ordinal, found);
+        if (!standing.ok) return standing;
+        tail = { ...standing.value, id: this.#idOf(ordinal, found, header), settled: named };
       }
-      if (records > 0) break;
+      decided ||= scan.decided;
+      if (decided && (first || tail !== undefined)) break;
     }
-    return fail("JOURNAL_TAIL_DAMAGED", "the record that the newest sector names cannot be read");
+    // A record that follows it names it, whole or torn. Otherwise the opening of the newest sector was perhaps the last
+    // thing that was written, and the tail before it is perhaps not driven to the end.
+    if (tail !== undefined) return ok({ tail: { ...tail, settled: tail.settled || open !== undefined }, open });
+    return first
+      ? ok({ tail: undefined, open })
+      : fail("JOURNAL_TAIL_DAMAGED", "the record that the newest sector names cannot be read");
   }
 
   #isNamed(ordinal: number, record: Candidate, header: SectorHeader): boolean {
