@@ -20,7 +20,7 @@ import attic from "./attic.js";
 import { rig } from "./rig.js";
 
 const MINUTE = 60_000;
-/** What every ESP32 target but the C3 has. */
+/** What every ESP32 target but the C3 has; with the C3's 384 a mount after some cuts overflows. */
 const STACK_SLOTS = 512;
 
 /** A device on JavaScript cryptography and Node must be, call for call, the device on C and XS. */
