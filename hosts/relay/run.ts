@@ -50,7 +50,10 @@ function refuse(failure: Failure): number {
   return 1;
 }
 
-/** Resolves at the first request to stop; at the second the process ends as if killed, which loses nothing. */
+/**
+ * Resolves at the first request to stop, and when a parent that holds a channel to this process is gone; at the second
+ * request the process ends as if killed, which loses nothing.
+ */
 function signalled(): Promise<void> {
   return new Promise((resolve) => {
     let asked = 0;
@@ -61,5 +64,6 @@ function signalled(): Promise<void> {
     };
     process.on("SIGINT", onSignal);
     process.on("SIGTERM", onSignal);
+    process.on("disconnect", onSignal);
   });
 }

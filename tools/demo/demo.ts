@@ -59,6 +59,8 @@ class Demo {
   readonly #stop = new AbortController();
   #relay: RelayProcess | undefined;
   #interrupts = 0;
+  #closing = false;
+  #relayGone = false;
 
   constructor(options: DemoOptions) {
     this.#options = options;
@@ -74,7 +76,9 @@ class Demo {
     this.#screen.say(`engine: XS, ${engine.hash.slice(0, 16)}`);
     this.#relay = await startRelay(join(this.#dataDir, "relay"), this.#options.port);
     void this.#relay.ended.then((why) => {
-      if (!this.#stop.signal.aborted) this.#screen.say(why);
+      if (this.#closing) return;
+      this.#screen.say(why);
+      this.#relayGone = true;
       this.#stop.abort();
     });
     const relay = new RelayView(this.#relay.url);
@@ -87,6 +91,7 @@ class Demo {
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
     await Promise.all(this.#boards.map((board) => board.cutPower()));
     await this.#relay?.stop();
     process.off("SIGINT", this.#onSignal);
@@ -134,7 +139,7 @@ class Demo {
     if (this.#interrupts > 0)
       this.#screen.say("stopping: waiting until a reading of each board is final (Ctrl-C again ends at once)");
     const finalMs = Date.now() + FINAL_MAX_MS;
-    while (Date.now() < finalMs && this.#interrupts < 2 && this.#relay) {
+    while (Date.now() < finalMs && this.#interrupts < 2 && !this.#relayGone) {
       const statuses = await this.#look(relay);
       if ((await Promise.all(statuses.map((status) => status && newestFinalReading(relay, status)))).every(Boolean))
         return;
@@ -159,6 +164,7 @@ class Demo {
   }
 
   async #finish(relay: RelayView, description: RelayDescription): Promise<number> {
+    if (this.#relayGone) return 1;
     const statuses = await this.#look(relay);
     this.#screen.end();
     const proofs: Proof[] = [];

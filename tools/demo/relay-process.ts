@@ -23,7 +23,8 @@ export async function startRelay(dataDir: string, port: number): Promise<RelayPr
     process.execPath,
     [TALLYSTICK, "relay", "--data", dataDir, "--port", String(port), "--ledger", "dev", "--json"],
     {
-      stdio: ["ignore", "pipe", "pipe"],
+      // The channel tells the relay when this process is gone, however it went.
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
       // An interrupt from the terminal reaches the whole group: the demo stops the relay itself, in its order.
       detached: true,
     },
@@ -37,8 +38,13 @@ export async function startRelay(dataDir: string, port: number): Promise<RelayPr
     const last = complaints.length > 0 ? `: ${complaints.join("\n")}` : "";
     return `the relay ended with ${signal ?? `status ${code}`}${last}`;
   });
-  const url = await Promise.race([listening(child), ended.then((why) => Promise.reject(new Error(why))), late(child)]);
-  return { url, ended, stop: () => stop(child, ended) };
+  const late = setTimeout(() => child.kill("SIGKILL"), START_MAX_MS);
+  try {
+    const url = await Promise.race([listening(child), ended.then((why) => Promise.reject(new Error(why)))]);
+    return { url, ended, stop: () => stop(child, ended) };
+  } finally {
+    clearTimeout(late);
+  }
 }
 
 /** The relay's first line of output says where it listens. */
@@ -61,16 +67,6 @@ function parse(line: string): { url?: unknown } | undefined {
   } catch {
     return undefined;
   }
-}
-
-function late(child: ChildProcess): Promise<never> {
-  return new Promise((_, reject) => {
-    const timer = setTimeout(() => {
-      child.kill("SIGKILL");
-      reject(new Error(`the relay did not start within ${START_MAX_MS / 1000} s`));
-    }, START_MAX_MS);
-    timer.unref();
-  });
 }
 
 async function stop(child: ChildProcess, ended: Promise<string>): Promise<void> {
