@@ -72,7 +72,15 @@ export interface BoardEnd {
   readonly module?: string;
   readonly source?: string;
   readonly line?: number;
+  /** What fills the JavaScript stack where it overflowed, innermost first. */
+  readonly calls?: readonly StackCall[];
   readonly stats: BoardStats;
+}
+
+/** One call on the JavaScript stack. `place` is `native` for the engine's own functions. */
+export interface StackCall {
+  readonly place: string;
+  readonly slots: number;
 }
 
 export interface BoardStats {
@@ -315,13 +323,39 @@ export class EngineInstance {
     };
     const origin = this.lines[module];
     const sourceLine = origin?.lines[line - 1] ?? line;
-    const place = module === "" ? "" : ` at ${origin?.source ?? module}:${sourceLine}`;
+    const place = module === "" ? "" : ` at ${this.#place(module, line)}`;
+    if (reason === "stack")
+      return {
+        reason,
+        message: `${message}${place}`,
+        calls: this.#calls(detail),
+        module,
+        line: sourceLine,
+        ...(origin ? { source: origin.source } : {}),
+      };
     return {
       reason,
       message: `${detail === "" ? message : `${message}: ${detail}`}${place}`,
       ...(module === "" ? {} : { module, line: sourceLine }),
       ...(origin ? { source: origin.source } : {}),
     };
+  }
+
+  /** The place in TypeScript of a line of a module. */
+  #place(module: string, line: number): string {
+    const origin = this.lines[module];
+    return `${origin?.source ?? module}:${origin?.lines[line - 1] ?? line}`;
+  }
+
+  /** Lines of `module line slots`, as end.c lists them. */
+  #calls(list: string): StackCall[] {
+    const calls: StackCall[] = [];
+    for (const call of list.split("\n")) {
+      const [module, line, slots] = call.split(" ");
+      if (slots === undefined) continue;
+      calls.push({ place: module ? this.#place(module, Number(line)) : "native", slots: Number(slots) });
+    }
+    return calls;
   }
 }
 

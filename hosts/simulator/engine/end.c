@@ -56,6 +56,21 @@ static Place errorPlace(txMachine* the, txSlot* exception)
 }
 
 #define MESSAGE_MAX_BYTES 256
+#define CALLS_MAX_BYTES 1536
+
+/* The calls that fill the stack, innermost first, a line each: module, line, slots. */
+static char gxCalls[CALLS_MAX_BYTES];
+
+static void listCalls(txMachine* the)
+{
+	size_t length = 0;
+	for (txSlot* frame = the->frame; frame && frame->next && length < CALLS_MAX_BYTES - 128; frame = frame->next) {
+		txSlot* environment = mxFrameToEnvironment(frame);
+		const char* module = environment < the->stack || environment->ID == XS_NO_ID ? "" : fxGetKeyName(the, environment->ID);
+		int line = *module ? environment->value.environment.line : 0;
+		length += snprintf(gxCalls + length, CALLS_MAX_BYTES - length, "%.80s %d %d\n", module, line, (int)(frame->next - frame));
+	}
+}
 
 /* What was thrown, as one line. Making it runs the board's code (toString), which may throw again. */
 static void describe(txMachine* the, txSlot* exception, char* message)
@@ -76,11 +91,16 @@ void fxAbort(txMachine* the, int status)
 	char message[MESSAGE_MAX_BYTES] = "";
 	Place place;
 	char here;
+	int overflow = 0;
 	if (the->stackPeak > the->stack)
 		the->stackPeak = the->stack;
 	/* XS tells both stacks' overflows by one number. */
 	if (status == XS_STACK_OVERFLOW_EXIT && (&here <= the->stackLimit + sizeof(message) + 256))
 		boardEnd(END_C_STACK, message, NULL, 0);
+	if (status == XS_STACK_OVERFLOW_EXIT) {
+		listCalls(the);
+		overflow = 1;
+	}
 	if (status == XS_UNHANDLED_EXCEPTION_EXIT || status == XS_UNHANDLED_REJECTION_EXIT) {
 		txSlot exception = mxException;
 		place = errorPlace(the, &exception);
@@ -88,5 +108,5 @@ void fxAbort(txMachine* the, int status)
 	}
 	else
 		place = runningPlace(the);
-	boardEnd(status, message, place.module, place.line);
+	boardEnd(status, overflow ? gxCalls : message, place.module, place.line);
 }
