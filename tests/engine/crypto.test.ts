@@ -125,7 +125,7 @@ describe("the engine's C for SHA-256 and Ed25519", () => {
           assert.deepEqual(ask(3, signature, changed, publicKey), Uint8Array.of(0));
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 
