@@ -50,6 +50,8 @@ export interface CommittedRecord {
 const MARK_INTERVAL_S = 3600;
 /** ESP_RST_DEEPSLEEP: the board woke, it did not start. */
 const RESET_DEEP_SLEEP = 8;
+/** In the key store while the journal is being formatted. */
+const FORMAT_NAME = "format";
 const CLOCK_EVENTS_MAX = 16;
 /** Records that wait to be committed. Each waits for one job only: more means that something is wrong. */
 const COMMITS_MAX = 8;
@@ -145,13 +147,18 @@ export class Device {
     };
     const options = { flash, sha256: crypto.sha256, signers: [signer] };
     let mounted = Journal.mount(options);
-    if (!mounted.ok && mounted.failure.code === "JOURNAL_BLANK") {
+    const begun = keys.read(FORMAT_NAME) !== undefined;
+    if (begun || (!mounted.ok && mounted.failure.code === "JOURNAL_BLANK")) {
       const sent = readSentMark(keys);
       if (!sent.ok) return sent;
-      // A blank partition is formatted for a device that has never sent anything, and for no other reason.
-      if (readToken(keys) === undefined || sent.value !== undefined) return mounted;
+      // A partition is formatted where it is blank, or a formatting of ours was cut, for a device that has never sent
+      // anything, and for no other reason. The mark goes before the first record is written.
+      if (readToken(keys) === undefined || sent.value !== undefined)
+        return fail("DEVICE_NOT_PROVISIONED", "the journal is blank, and there is no leave to begin one");
+      keys.write(FORMAT_NAME, Uint8Array.of(1));
       const formatted = Journal.format(flash);
       if (!formatted.ok) return formatted;
+      keys.delete(FORMAT_NAME);
       mounted = Journal.mount(options);
     }
     if (!mounted.ok) return mounted;
