@@ -148,6 +148,17 @@ describe("firmware check", () => {
         1,
         /tallystick\/esp32\/board: the name is taken already, by line 7 of esp32\/manifest\.json/,
       ));
+    it("names a module whose name is the SDK's", () =>
+      expectProblem(
+        replaced(
+          "hosts/esp32/application/manifest.json",
+          `"application": "./application"`,
+          `"application": "./application", "timer": "./application"`,
+        ),
+        "hosts/esp32/application/manifest.json",
+        1,
+        /timer: the SDK has a module of this name/,
+      ));
     it("names a script of which mcconfig would take either", () =>
       expectProblem(
         { "modules/chain/chain.js": "export const length = 1;" },

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { lineAt, lineOf, type Problems, type Sources } from "./problem.js";
-import { SDK_INCLUDES } from "./sdk.js";
+import { includeOf, SDK_INCLUDES } from "./sdk.js";
 
 /** Manifests as mcconfig merges them for one target: what is included, which names stand for which files. */
 
@@ -172,6 +172,8 @@ class Reader {
       return "name each module, with one path";
     if (!value.startsWith("./") && !value.startsWith("../"))
       return `expected a path relative to the manifest, received ${value}`;
+    const include = includeOf(name);
+    if (include !== undefined) return `the SDK has a module of this name, from ${include}`;
     const files = filesOf(resolve(dirname(path), value));
     const scripts = files.filter((file) => SCRIPTS.some((ending) => file.endsWith(ending)));
     const native = files.filter((file) => NATIVES.some((ending) => file.endsWith(ending)));
