@@ -66,7 +66,7 @@ const url = "http://x"; import l from "l";
     ["modules/record/record.ts", `import { sha256 } from "@noble/hashes/sha2.js";`, /in its one place only/],
     ["modules/record/record.ts", `import { leafHash } from "../merkle/merkle";`, /ends in "\.js"/],
     ["modules/record/record.ts", `import { start } from "../../hosts/board/start.js";`, /modules import modules only/],
-    ["modules/helpers/helpers.ts", `import { ok } from "../codes/codes.js";`, /no place in the layers/],
+    ["modules/misc/misc.ts", `import { ok } from "../codes/codes.js";`, /no place in the layers/],
     ["hosts/relay/server.ts", `import { Board } from "../board/board.js";`, /no other host/],
     ["hosts/board/board.ts", `import { World } from "../simulator/world/world.js";`, /no other host/],
     ["hosts/relay/log/log.ts", `import { leafHash } from "../../../modules/merkle/merkle.js";`, /by package name/],
