@@ -41,6 +41,8 @@ export interface AppendState {
   readonly usable: boolean;
   readonly durable: Released;
   readonly tail: Tail | undefined;
+  /** Nothing in the sector stands, and nothing is said in it: torn copies, torn records. It may be opened again. */
+  readonly disposable: boolean;
 }
 
 /**
@@ -58,6 +60,7 @@ export class Appender {
   released: Released;
   #end: number;
   #usable: boolean;
+  #disposable: boolean;
   /** This start opened the sector, or spent the slot where an earlier one may have begun to write. */
   #fresh = false;
   #spare: number | undefined;
@@ -77,6 +80,7 @@ export class Appender {
     this.released = state.durable;
     this.#end = state.end;
     this.#usable = state.usable;
+    this.#disposable = state.disposable;
   }
 
   /** Sectors after the head whose former content is released, counted up to one more than the reserve. */
@@ -135,6 +139,7 @@ export class Appender {
       const bytes = encodeFrame(geometry, place, type, link, body);
       if (this.#program(at, bytes)) {
         this.#end += size;
+        if (type !== FrameType.position) this.#disposable = false;
         return ok(place);
       }
       this.#usable = false;
@@ -227,12 +232,13 @@ export class Appender {
   /** Erases the next sector and writes its header and position frame; passes over at most BAD_SECTORS_MAX that fail. */
   #open(start: ChainStart | undefined, forCopy: boolean): Result<void> {
     const { geometry } = this.#ring;
-    const former = this.head;
-    for (let ordinal = this.head + 1; ordinal <= this.head + 1 + BAD_SECTORS_MAX; ordinal++) {
+    // A loop of cuts must not eat the ring: what holds nothing is erased again, instead of the next sector.
+    const first = this.#disposable ? this.head : this.head + 1;
+    for (let ordinal = first; ordinal <= this.head + 1 + BAD_SECTORS_MAX; ordinal++) {
       if (ordinal > ORDINAL_MAX) return fail("JOURNAL_FULL", `sector ordinals end at ${ORDINAL_MAX}`);
       // What is erased must be released by what the flash holds, and the sector after it by what is known: one sector
       // always stays from which a later release can be made durable.
-      if (!this.#isFree(ordinal, this.durable) || !this.#isFree(ordinal + 1, this.released))
+      if (ordinal > this.head && !(this.#isFree(ordinal, this.durable) && this.#isFree(ordinal + 1, this.released)))
         return fail(
           "JOURNAL_FULL",
           `sector ${ordinal - geometry.sectors} of the ring holds records that are not released`,
@@ -247,6 +253,7 @@ export class Appender {
       if (!this.#ring.erase(ordinal) || !this.#ring.program(at, header) || !this.#program(at + header.length, position))
         continue;
       this.head = ordinal;
+      this.#disposable = false;
       this.chain = chain;
       this.durable = this.released;
       this.#end = RECORDS_OFFSET;
@@ -254,7 +261,7 @@ export class Appender {
       this.#fresh = true;
       this.#spare = undefined;
       // The tail stays within the two newest sectors, or sectors that hold nothing but voids could never be released.
-      if (!forCopy && start === undefined && this.tail !== undefined && this.tail.ordinal < former)
+      if (!forCopy && start === undefined && this.tail !== undefined && this.tail.ordinal < ordinal - 1)
         return this.#copyTail();
       return ok(undefined);
     }

@@ -27,7 +27,7 @@ import { RecordReader } from "./reader.js";
 import { guard, Ring } from "./ring.js";
 import { type Candidate, isErased, type SectorScan, scanSector } from "./scan.js";
 import { encodeSectorHeader, type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
-import { type EarlierEnd, type OpenTail, type RecordSigner, TailReader, type TailVerdict } from "./tail.js";
+import { type EarlierEnd, type OpenTail, openTails, type RecordSigner, TailReader, type TailVerdict } from "./tail.js";
 
 /**
  * The journal: the chain of one device in NOR flash, as a ring log. A record is committed when its body was made durable,
@@ -97,8 +97,8 @@ export class Journal {
   readonly #tails: TailReader;
   #appender!: Appender;
   #reader!: RecordReader;
-  /** The last record of the newest sector, while nothing is decided about it. */
-  #undecided: OpenTail | undefined;
+  /** What the journal ends with, while there is no room to decide about it. */
+  #undecided: readonly OpenTail[] | undefined;
   #stopped: { readonly code: "JOURNAL_TAIL_DAMAGED" | "JOURNAL_FLASH_FAILED"; readonly detail: string } | undefined;
 
   private constructor(ring: Ring, options: JournalOptions) {
@@ -272,7 +272,7 @@ export class Journal {
         return fail("JOURNAL_RELEASE_FALSE", `seq ${seq}: expected ${toHex(held.value)}, received ${toHex(id)}`);
       this.#appender.release({ chain, count: seq + 1, id: id.slice(0, TAIL_ID_BYTES) });
       const open = this.#undecided;
-      return open === undefined ? ok(undefined) : this.#decide(open, this.#tails.judge(open));
+      return open === undefined ? ok(undefined) : this.#decide(open, this.#tails.judge(open)!);
     });
   }
 
@@ -316,8 +316,9 @@ export class Journal {
       (geometry.unitBytes !== 1 || this.#isErasedFrom(newest, scan.end + geometry.slotBytes));
     // Where nothing in the newest sector tells, what the sectors before end with is still open.
     const earlier = started && !scan!.decided ? this.#tails.before(newest, header) : undefined;
-    const open = (earlier?.ok && earlier.value.open) || (scan?.tail && { ordinal: newest, candidate: scan.tail });
-    const judged = open && this.#tails.judge(open);
+    const open = scan === undefined ? [] : openTails(newest, scan);
+    if (earlier?.ok) open.push(...earlier.value.open);
+    const judged = this.#tails.judge(open);
     if (judged?.kind === "foreign") return fail("JOURNAL_FOREIGN", judged.detail);
     const before =
       judged?.kind === "stands" ? ok(judged.tail) : this.#standingTail(newest, header, scan?.settled, earlier);
@@ -338,6 +339,7 @@ export class Journal {
         usable,
         durable: scan?.released ?? this.#releasedBefore(newest),
         tail: before.ok ? before.value : undefined,
+        disposable: isLast && scan !== undefined && !scan.decided && scan.settled === undefined && !scan.tail?.whole,
       },
       () => this.#tails.bytesOf(this.#appender.tail!),
     );
@@ -345,7 +347,7 @@ export class Journal {
     const voidBytes = scan?.voidBytes ?? 0;
     if (stopped !== undefined) return ok({ tail: "damaged", voidBytes });
     if (judged?.kind === "unsigned" || judged?.kind === "void") {
-      const decided = this.#decide(open!, judged);
+      const decided = this.#decide(open, judged);
       if (!decided.ok && decided.failure.code !== "JOURNAL_FULL") return decided;
       const tail = !decided.ok ? "undecided" : judged.kind === "void" ? "voided" : "signed";
       return ok({ tail, voidBytes });
@@ -367,7 +369,7 @@ export class Journal {
   }
 
   /** Decides about the record that the newest sector ends with. Nothing is told of the decision before it is durable. */
-  #decide(open: OpenTail, judged: TailVerdict): Result<void> {
+  #decide(open: readonly OpenTail[], judged: TailVerdict): Result<void> {
     const appender = this.#appender;
     this.#undecided = open;
     if (judged.kind === "void") {

@@ -6,9 +6,6 @@ import { type Candidate, type Resume, recordAt, scanSector } from "./scan.js";
 import { readSectorHeader } from "./sector.js";
 import type { TailReader } from "./tail.js";
 
-/** Sectors that are looked through for one record: its own, and those behind it, for a copy in fresh cells. */
-const SECTORS_TRIED = 3;
-
 /** Sectors of one chain by ordinal, both ends included. */
 export interface SectorRange {
   readonly oldest: number;
@@ -50,7 +47,10 @@ export class RecordReader {
       if (next !== undefined) return ok(next);
     }
     const first = this.#sectorOf(seq, range);
-    for (let ordinal = first; ordinal <= Math.min(head, first + SECTORS_TRIED - 1); ordinal++) {
+    for (let ordinal = first; ordinal <= head; ordinal++) {
+      // Fresh cells for a newest record lie in sectors opened before the next one: they begin right behind it.
+      const header = ordinal === first ? undefined : this.#ring.header(ordinal);
+      if (header !== undefined && header.firstSeq > seq + 1) break;
       const bytes = this.#inSector(ordinal, seq);
       if (bytes !== undefined) return ok(bytes);
     }

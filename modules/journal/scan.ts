@@ -43,6 +43,8 @@ export interface Candidate {
   readonly id: Uint8Array | undefined;
   /** Position by counting from the header; undefined behind damage. */
   readonly seq: number | undefined;
+  /** What the frame links to: the record before, or, of a copy, itself. */
+  readonly link: number;
   readonly copy: boolean;
   /** The frame does not link to what was read before it: something there is damaged. */
   readonly afterDamage: boolean;
@@ -60,7 +62,9 @@ export interface SectorScan {
   readonly settled: Candidate | undefined;
   /** The record after it that nothing names yet, whole or torn. */
   readonly tail: Candidate | undefined;
-  /** Something here was written after all that sectors before left open had been decided: a verdict, or a whole record. */
+  /** Whole records at the tail's position before it, oldest first: the same record, which a recovery gave fresh cells. */
+  readonly tries: readonly Candidate[];
+  /** Something here was written after all that sectors before left open had been decided: a verdict, or a named record. */
   readonly decided: boolean;
   /** Whole frames of any type. */
   readonly frames: number;
@@ -83,6 +87,7 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
   let settled: Candidate | undefined;
   let tail: Candidate | undefined;
   let resume: Resume = { offset, link, seq };
+  let tries: Candidate[] = [];
   let decided = false;
   let frames = 0;
   let voidBytes = 0;
@@ -94,7 +99,9 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
   const pass = (named: boolean): void => {
     if (tail === undefined) return;
     if (visit?.(tail, named, resume)) stopped = true;
+    tries = [];
     if (named) {
+      decided = true;
       settled = tail;
       link = linkOf(tail.id);
       seq = tail.seq;
@@ -131,8 +138,8 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
       // A torn try to give the tail fresh cells: what may have been signed is not void because of it.
       voidBytes += size;
     } else if (frame.type === FrameType.record && (whole || linked)) {
-      decided ||= whole;
       if (follows) pass(true);
+      else if (passes && tail?.whole) tries.push(tail);
       else if (passes) drop();
       else if (tail !== undefined) pass(false);
       const known = linked && seq !== undefined;
@@ -144,11 +151,12 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
         whole,
         id,
         seq: known ? seq! + 1 : undefined,
+        link: frame.link,
         copy: false,
         afterDamage: !linked,
       };
     } else if (ownCopy) {
-      const place = { offset, bodyBytes: frame.bodyBytes, whole: true, id, copy: true };
+      const place = { offset, bodyBytes: frame.bodyBytes, whole: true, id, link: frame.link, copy: true };
       if (follows) {
         tail = { ...place, seq: tail!.seq, afterDamage: tail!.afterDamage };
       } else if (passes) {
@@ -160,14 +168,18 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
         resume = { offset, link: undefined, seq: undefined };
         tail = { ...place, seq: undefined, afterDamage: true };
       }
-    } else if (!whole && linked && (frame.type === FrameType.copy || frame.type === FrameType.position)) {
+    } else if (
+      (frame.type === FrameType.copy && (linked || whole)) ||
+      (frame.type === FrameType.position && linked && !whole)
+    ) {
       voidBytes += size;
     } else if (whole && (frame.type === FrameType.void || frame.type === FrameType.position)) {
       // A position tells nothing about the records around it: it may be written before the tail is settled.
       if (frame.type === FrameType.void && linked) {
-        decided = true;
         if (follows) pass(true);
         else drop();
+        decided = true;
+        tries = [];
       }
       if (frame.type === FrameType.position && linked) released = readReleased(bytes, offset + FRAME_HEADER_BYTES);
     } else {
@@ -179,7 +191,7 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     end = offset;
   }
   if (!stopped && tail !== undefined && visit !== undefined) visit(tail, false, resume);
-  return { settled, tail, decided, frames, voidBytes, released, end };
+  return { settled, tail, tries, decided, frames, voidBytes, released, end };
 }
 
 /** Id of the record in the frame at `offset`, from the bytes as they stand there. */

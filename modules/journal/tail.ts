@@ -3,10 +3,10 @@ import { fail, ok, type Result } from "../codes/codes.js";
 import type { Sha256 } from "../identity/crypto.js";
 import { type RecordHeader, readBody, recordId, SIGNATURE_BYTES, toBeSigned } from "../record/record.js";
 import type { Tail } from "./append.js";
-import { isWhole, readFrameHeader, signatureOffset } from "./frame.js";
+import { isWhole, linkOf, readFrameHeader, signatureOffset } from "./frame.js";
 import { FRAME_HEADER_BYTES, TAIL_READS } from "./layout.js";
 import type { Ring } from "./ring.js";
-import { type Candidate, isErased, recordAt, scanSector } from "./scan.js";
+import { type Candidate, isErased, recordAt, type SectorScan, scanSector } from "./scan.js";
 import type { SectorHeader } from "./sector.js";
 
 /** Who signs the records of one key. Messages are COSE Sig_structures; Ed25519 signs each of them in one way only. */
@@ -37,7 +37,8 @@ export interface OpenTail {
 /** How the sectors before the newest end. */
 export interface EarlierEnd {
   readonly tail: Tail | undefined;
-  readonly open: OpenTail | undefined;
+  /** The newest first. */
+  readonly open: readonly OpenTail[];
 }
 
 export class TailReader {
@@ -55,8 +56,21 @@ export class TailReader {
     return this.#signers.find(({ kid }) => equalBytes(kid, header.kid));
   }
 
-  /** Judges the record that the journal ends with. */
-  judge({ ordinal, candidate }: OpenTail): TailVerdict {
+  /**
+   * Judges what the journal ends with. All that is open is one record in several tries: where one of them stands or may
+   * have been signed, that decides; void is only what is void in each.
+   */
+  judge(open: readonly OpenTail[]): TailVerdict | undefined {
+    let verdict: TailVerdict | undefined;
+    for (const one of open) {
+      const judged = this.#judgeOne(one);
+      if (judged.kind !== "void" && judged.kind !== "damaged") return judged;
+      if (verdict === undefined || judged.kind === "damaged") verdict = judged;
+    }
+    return verdict;
+  }
+
+  #judgeOne({ ordinal, candidate }: OpenTail): TailVerdict {
     const { geometry } = this.#ring;
     const bytes = this.#ring.sector(ordinal);
     const { offset, bodyBytes } = candidate;
@@ -118,7 +132,7 @@ export class TailReader {
     const { geometry } = this.#ring;
     const first = header?.tailId.every((byte) => byte === 0) ?? false;
     const oldest = Math.max(geometry.sectors, newest + 1 - geometry.sectors);
-    let open: OpenTail | undefined;
+    const open: OpenTail[] = [];
     let tail: Tail | undefined;
     let decided = false;
     // Back to the newest sector in which something was decided: up to there a record may still be open, under torn tries
@@ -134,20 +148,20 @@ export class TailReader {
         named = isNamed && !record.copy;
         return false;
       });
-      const last = scan.tail;
-      if (!decided && last !== undefined && last !== found && !last.afterDamage && (open === undefined || last.whole))
-        open = { ordinal, candidate: last };
+      // Only what comes after the named record is open; where its own bytes end a sector, it is that record.
+      if (!decided && header !== undefined && scan.tail !== found)
+        open.push(...openTails(ordinal, scan).filter(({ candidate }) => candidate.link === linkOf(header.tailId)));
       if (found !== undefined && tail === undefined) {
         const standing = this.standing(ordinal, found);
         if (!standing.ok) return standing;
         tail = { ...standing.value, id: this.#idOf(ordinal, found, header), settled: named };
       }
-      decided ||= scan.decided;
+      decided ||= scan.decided || (found !== undefined && !found.copy);
       if (decided && (first || tail !== undefined)) break;
     }
     // A record that follows it names it, whole or torn. Otherwise the opening of the newest sector was perhaps the last
     // thing that was written, and the tail before it is perhaps not driven to the end.
-    if (tail !== undefined) return ok({ tail: { ...tail, settled: tail.settled || open !== undefined }, open });
+    if (tail !== undefined) return ok({ tail: { ...tail, settled: tail.settled || open.length > 0 }, open });
     return first
       ? ok({ tail: undefined, open })
       : fail("JOURNAL_TAIL_DAMAGED", "the record that the newest sector names cannot be read");
@@ -204,6 +218,12 @@ export class TailReader {
     this.#ring.read(at + signatureOffset(this.#ring.geometry, bodyBytes), record.subarray(bodyBytes));
     return record;
   }
+}
+
+/** What a sector ends with that nothing names, the newest first. */
+export function openTails(ordinal: number, { tail, tries }: SectorScan): OpenTail[] {
+  if (tail === undefined) return [];
+  return [tail, ...tries.slice().reverse()].map((candidate) => ({ ordinal, candidate }));
 }
 
 function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {

@@ -20,6 +20,8 @@ export interface CutCase {
   readonly seed: number;
   /** One a session: the power goes at this program or erase of it. */
   readonly cuts: readonly FlashCut[];
+  /** How often the list of cuts is gone through; once where it is not given. */
+  readonly rounds?: number;
 }
 
 /** Mounts after the last cut, with nothing but reading between them. */
@@ -166,7 +168,8 @@ export function tryCase(cutCase: CutCase): string | undefined {
   oracle.released = from.released;
   const random = new SeededRandom(seed ^ 0x5eed);
   try {
-    for (const cut of cuts) {
+    for (let n = 0; n < cuts.length * (cutCase.rounds ?? 1); n++) {
+      const cut = cuts[n % cuts.length]!;
       flash.cutAt(cut);
       try {
         session(flash, oracle, random, 2 + random.below(COMMITS_MOST));

@@ -58,7 +58,10 @@ export interface FlashCounters {
 /** Cut the power at the `operation`-th program or erase from now on, counting from 1. */
 export interface FlashCut {
   readonly operation: number;
-  readonly tear: Tear;
+  /** What is left where that is a program; nothing driven where it is not given. */
+  readonly program?: Tear;
+  /** What is left where that is an erase. */
+  readonly erase?: Tear;
 }
 
 export class NorFlash implements Flash, TearableCells {
@@ -169,7 +172,7 @@ export class NorFlash implements Flash, TearableCells {
     if (offset % unit !== 0 || plain.length % unit !== 0)
       throw new RangeError(`program: expected whole units of ${unit}, got ${plain.length} bytes at ${offset}`);
     this.onOperation?.("program", offset, plain.length);
-    const tear = given ?? this.#tearNow();
+    const tear = given ?? this.#tearNow("program");
     this.counters.programs++;
     this.counters.bytesProgrammed += plain.length;
     if (tear?.kind === "before") throw new PowerCut(`before the program at ${offset}`);
@@ -202,7 +205,7 @@ export class NorFlash implements Flash, TearableCells {
     const offset = sector * this.sectorBytes;
     this.#inside("erase", offset, this.sectorBytes);
     this.onOperation?.("erase", offset, this.sectorBytes);
-    const tear = given ?? this.#tearNow();
+    const tear = given ?? this.#tearNow("erase");
     this.counters.erases++;
     if (tear?.kind === "before") throw new PowerCut(`before the erase of sector ${sector}`);
     this.#erases[sector]!++;
@@ -223,10 +226,10 @@ export class NorFlash implements Flash, TearableCells {
   }
 
   /** The tear of this operation, where the power goes in it. */
-  #tearNow(): Tear | undefined {
+  #tearNow(kind: "program" | "erase"): Tear | undefined {
     this.#operations++;
     if (this.#cut?.operation !== this.#operations) return undefined;
-    const { tear } = this.#cut;
+    const tear = this.#cut[kind] ?? { kind: "before" };
     this.#cut = undefined;
     return tear;
   }

@@ -29,9 +29,9 @@ export type Tear =
 export function programTear(random: SeededRandom): Tear {
   switch (random.below(6)) {
     case 0:
-      return { kind: "prefix", bits: random.below(2048), edge: random.oneIn(2) };
+      return { kind: "prefix", bits: someBits(random), edge: random.oneIn(2) };
     case 1:
-      return { kind: "suffix", bits: random.below(2048), edge: random.oneIn(2) };
+      return { kind: "suffix", bits: someBits(random), edge: random.oneIn(2) };
     case 2:
       return { kind: "subset", share: random.next() / 0x100000000, seed: random.next() };
     case 3:
@@ -41,6 +41,11 @@ export function programTear(random: SeededRandom): Tear {
     default:
       return { kind: random.oneIn(2) ? "after" : "before" };
   }
+}
+
+/** Few as often as many: a frame's header has some forty bits to clear, a page up to 2,048. */
+function someBits(random: SeededRandom): number {
+  return random.below(2 ** random.below(12));
 }
 
 /** An erase's tear of any kind. */
