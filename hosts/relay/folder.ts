@@ -12,7 +12,7 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 
@@ -41,9 +41,11 @@ export function pathsOf(folder: string): FolderPaths {
     logKey: join(folder, "log", "key"),
     logPublic: join(folder, "log", "public"),
     ledger: join(folder, "ledger"),
-    beginning: join(folder, "beginning"),
+    beginning: join(folder, BEGINNING),
   };
 }
+
+const BEGINNING = "beginning";
 
 /** Which relay the folder is of. Written last at initialisation, so that its presence means: all the rest was made. */
 export interface RelayIdentity {
@@ -62,8 +64,11 @@ export function readIdentity(folder: string): Result<RelayIdentity> {
   const { identity } = pathsOf(folder);
   if (!existsSync(identity)) {
     const found = existsSync(folder) ? readdirSync(folder).filter((name) => !isLockFile(name)) : [];
-    return found.length === 0
-      ? fail("DATA_FOLDER_BLANK", `expected a relay's data in ${folder}, found nothing`)
+    return found.length === 0 || found.includes(BEGINNING)
+      ? fail(
+          "DATA_FOLDER_BLANK",
+          `expected a relay's data in ${folder}, found ${found.length === 0 ? "nothing" : "a beginning"}`,
+        )
       : fail("DATA_FOLDER_INCOMPLETE", `expected relay.json in ${folder}, found ${found.join(", ")}`);
   }
   let value: unknown;
@@ -93,7 +98,15 @@ export function beginFolder(folder: string): void {
 export function finishFolder(folder: string, identity: RelayIdentity): void {
   const paths = pathsOf(folder);
   writeDurably(paths.identity, `${JSON.stringify(identity, null, 2)}\n`, 0o644);
-  rmSync(paths.beginning, { force: true });
+  endBeginning(folder);
+}
+
+/** Takes the mark away. A stale one beside a lost relay.json would else pass for an interrupted start. */
+export function endBeginning(folder: string): void {
+  const { beginning } = pathsOf(folder);
+  if (!existsSync(beginning)) return;
+  rmSync(beginning);
+  syncFolder(folder);
 }
 
 /** Clears away what an interrupted start began; true where the folder is blank afterwards. */
@@ -101,9 +114,11 @@ export function isBlank(folder: string): boolean {
   const paths = pathsOf(folder);
   if (existsSync(paths.beginning) && !existsSync(paths.identity)) {
     const made = [paths.deviceFacingKey, paths.store, `${paths.store}-wal`, `${paths.store}-shm`, paths.log];
-    for (const path of made) rmSync(path, { recursive: true, force: true });
-    rmSync(paths.beginning);
+    for (const path of [...made, `${paths.deviceFacingKey}.new`, `${paths.identity}.new`])
+      rmSync(path, { recursive: true, force: true });
+    endBeginning(folder);
   }
+  if (!existsSync(paths.identity)) rmSync(`${paths.beginning}.new`, { force: true });
   return readdirSync(folder).every(isLockFile);
 }
 
@@ -119,11 +134,17 @@ export function writeDurably(path: string, content: string | Uint8Array, mode: n
     closeSync(file);
   }
   renameSync(temporary, path);
-  const folder = openSync(join(path, ".."), "r");
+  syncFolder(dirname(path));
+}
+
+function syncFolder(folder: string): void {
+  // Windows opens no folder for this; NTFS orders its own metadata.
+  if (process.platform === "win32") return;
+  const handle = openSync(folder, "r");
   try {
-    fsyncSync(folder);
+    fsyncSync(handle);
   } finally {
-    closeSync(folder);
+    closeSync(handle);
   }
 }
 

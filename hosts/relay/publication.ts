@@ -16,8 +16,8 @@ export interface PublicationOptions {
   /** Wall time in milliseconds since 1970. */
   readonly nowMs: () => number;
   readonly onFailure: (failure: Failure) => void;
-  /** What no retry helps against: damage, or a fault of our own. */
-  readonly onFault: (error: unknown) => void;
+  /** Something was thrown: answers what it shows of damage, against which no retry helps. */
+  readonly onFault: (error: unknown) => Failure | undefined;
 }
 
 export class Publication {
@@ -51,15 +51,24 @@ export class Publication {
 
   async #round(): Promise<void> {
     if (this.#closed) return;
+    const result = await this.#sequence();
+    if (!result.ok && this.failure === undefined) this.#failingSinceMs = this.#options.nowMs();
+    this.failure = result.ok ? undefined : result.failure;
+    if (!result.ok && result.passes) this.wake();
+  }
+
+  /** `passes`: trying again may help. */
+  async #sequence(): Promise<{ ok: true } | { ok: false; failure: Failure; passes: boolean }> {
+    const { log, onFailure, onFault } = this.#options;
     try {
-      const result = await this.#options.log.sequence();
-      if (!result.ok && this.failure === undefined) this.#failingSinceMs = this.#options.nowMs();
-      this.failure = result.ok ? undefined : result.failure;
-      if (result.ok) return;
-      this.#options.onFailure(result.failure);
-      this.wake();
+      const result = await log.sequence();
+      if (result.ok) return { ok: true };
+      onFailure(result.failure);
+      return { ok: false, failure: result.failure, passes: true };
     } catch (error) {
-      this.#options.onFault(error);
+      // A full disk is thrown by the database; it passes, a damaged record does not.
+      const damage = onFault(error);
+      return { ok: false, failure: damage ?? fail("RELAY_FAULT", "see the relay's log").failure, passes: !damage };
     }
   }
 

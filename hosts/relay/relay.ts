@@ -12,6 +12,7 @@ import { Challenges } from "./challenge.js";
 import { relayCrypto as crypto } from "./crypto.js";
 import {
   beginFolder,
+  endBeginning,
   type FolderLock,
   finishFolder,
   isBlank,
@@ -200,6 +201,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const lock = lockFolder(dataDir);
   if (!lock.ok) return lock;
   undo.push(() => lock.value.release());
+  endBeginning(dataDir);
 
   const identity = openDeviceFacingKey(paths.deviceFacingKey, crypto);
   if (!identity.ok) return identity;

@@ -227,6 +227,25 @@ describe("relay: records", () => {
     assert.equal(started.relay.store.deviceByKid(other.identity.kid)?.state, "closed");
   });
 
+  it("acknowledges nothing while the disk is full, and goes on when it is not", async () => {
+    const { database } = started.relay.store;
+    const pages = database.pragma("page_count", { simple: true });
+    const before = database.pragma("max_page_count", { simple: true });
+    database.pragma(`max_page_count = ${pages}`);
+    try {
+      const { length } = device.chain;
+      device.appendReadings(300);
+      const answer = await device.send(started.url, length);
+      assert.equal(answer.problem?.code, "STORE_FAILED");
+      assert.equal(answer.status, 503);
+      assert.ok(Number(answer.headers.get("retry-after")) > 0);
+      assert.equal(heldCount(), length, "nothing entered the chain");
+    } finally {
+      database.pragma(`max_page_count = ${before}`);
+    }
+    device.read(await device.send(started.url, 4), started.key);
+  });
+
   it("refuses a record with any one bit flipped", () => {
     const record = device.make(Kind.readings, readingPayload(20.5));
     const { store } = started.relay;

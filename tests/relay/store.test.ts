@@ -93,9 +93,19 @@ describe("relay: data folder", () => {
     rmSync(interrupted.identity);
     writeFileSync(interrupted.beginning, "");
     rmSync(interrupted.store);
+    writeFileSync(`${interrupted.beginning}.new`, "");
+    assert.equal(failureOf(await Relay.open({ dataDir: half.path })).code, "DATA_FOLDER_BLANK");
     must(await Relay.initialise(half.path, { origin: ORIGIN }));
     await must(await Relay.open({ dataDir: half.path })).close();
     half.remove();
+  });
+
+  it("never takes an old relay for an interrupted beginning", async () => {
+    writeFileSync(paths().beginning, "");
+    await starts();
+    assert.equal(existsSync(paths().beginning), false);
+    rmSync(paths().identity);
+    assert.equal(failureOf(await Relay.initialise(folder.path, { origin: ORIGIN })).code, "DATA_FOLDER_TAKEN");
   });
 
   it("refuses a folder whose relay.json is gone, and makes no new relay in it", async () => {
