@@ -22,7 +22,7 @@ export interface VectorFiles {
     readonly kid: string;
     readonly records: readonly { readonly record: string; readonly id: string; readonly payload: string }[];
   };
-  readonly receipt: {
+  readonly log: {
     readonly logPublicKey: string;
     readonly vkey: string;
     readonly size: number;
@@ -45,7 +45,7 @@ export interface VectorFiles {
 export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
   return [
     ...consumeRecords(crypto, files.record),
-    ...consumeReceipts(crypto, files.receipt),
+    ...consumeReceipts(crypto, files.log),
     ...consumeAcknowledgement(crypto, files.acknowledgement, files.record),
     ...consumeEvidence(crypto, files.evidence),
   ];
@@ -86,7 +86,7 @@ function consumeRecords(crypto: Crypto, vectors: VectorFiles["record"]): string[
   return lines;
 }
 
-function consumeReceipts(crypto: Crypto, vectors: VectorFiles["receipt"]): string[] {
+function consumeReceipts(crypto: Crypto, vectors: VectorFiles["log"]): string[] {
   const lines: string[] = [];
   const key = parseVerifierKey(crypto.sha256, vectors.vkey);
   if (!key.ok) return [`vkey ${key.failure.code}`];

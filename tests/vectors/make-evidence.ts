@@ -1,5 +1,5 @@
 /**
- * Writes tests/vectors/{acknowledgement,receipt,evidence}.json anew, over the records of record.json and keys of fixed
+ * Writes tests/vectors/{acknowledgement,log,evidence}.json anew, over the records of record.json and keys of fixed
  * seeds. Run it only when a format changes.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ const log = memoryLog("tallystick.example/log", logSeed, records);
 const size = records.length;
 const write = (name: string, value: unknown) => writeFileSync(here(name), `${JSON.stringify(value, null, 2)}\n`);
 
-write("receipt.json", {
+write("log.json", {
   logPublicKey: toHex(log.key.publicKey),
   vkey: log.vkey,
   size,
