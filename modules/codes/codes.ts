@@ -11,10 +11,11 @@ export interface CodeEntry {
 }
 
 function entry(status: number, means: string, todo: string): CodeEntry {
-  return { status, means, todo };
+  // Frozen objects of a preloaded module cost a board's memory nothing.
+  return Object.freeze({ status, means, todo });
 }
 
-export const CODES = {
+export const CODES = Object.freeze({
   CBOR_INVALID: entry(
     400,
     "the bytes are not strict deterministic CBOR",
@@ -68,6 +69,11 @@ export const CODES = {
     409,
     "the journal was written with another device's key",
     "check that flash and key store belong to one device; nothing was changed",
+  ),
+  JOURNAL_FORMAT_CUT: entry(
+    500,
+    "the power went while the partition was being formatted",
+    "format it again: nothing was in it yet",
   ),
   JOURNAL_FULL: entry(
     507,
@@ -424,7 +430,7 @@ export const CODES = {
     "the relay failed at something that it should not",
     "its log has the cause; nothing was acknowledged",
   ),
-} as const satisfies Record<string, CodeEntry>;
+} as const satisfies Record<string, CodeEntry>);
 
 export type Code = keyof typeof CODES;
 
