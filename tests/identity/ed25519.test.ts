@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createPublicKey, verify as nodeVerify, randomBytes } from "node:crypto";
+import { createHash, createPublicKey, verify as nodeVerify, randomBytes } from "node:crypto";
 import fc from "fast-check";
 import sodium from "sodium-native";
 import { concatBytes, toHex } from "tallystick/bytes/bytes";
