@@ -250,6 +250,11 @@ export const CODES = Object.freeze({
     "the device holds neither a key nor leave to make one",
     "provision it: write an enrolment token into its key store",
   ),
+  DEVICE_BEHIND: entry(
+    409,
+    "the relay acknowledges records that the device does not know of",
+    "its flash and key store were set back together, or a copy of it runs: nothing is recorded until they are fetched back",
+  ),
   DEVICE_BUSY: entry(
     503,
     "the device has more to commit than it can hold",

@@ -47,13 +47,21 @@ export interface CommittedRecord {
   readonly id: Uint8Array;
 }
 
+/** A record that is not committed yet. */
+interface WaitingRecord {
+  readonly kind: Kind;
+  readonly payload: Uint8Array;
+  readonly uptimeMs: number;
+  readonly clock: ClockState;
+}
+
 const MARK_INTERVAL_S = 3600;
 /** ESP_RST_DEEPSLEEP: the board woke, it did not start. */
 const RESET_DEEP_SLEEP = 8;
 /** In the key store while the journal is being formatted. */
 const FORMAT_NAME = "format";
 const CLOCK_EVENTS_MAX = 16;
-/** Records that wait to be committed. Each waits for one job only: more means that something is wrong. */
+/** Records that wait to be committed: each for one job, or until it is known what the relay holds of this chain. */
 const COMMITS_MAX = 8;
 
 export class Device {
@@ -72,8 +80,12 @@ export class Device {
   #clockEvents: [uptimeMs: number, before: number, after: number][] = [];
   #markTimer: Timer | undefined;
   #usageLevel: JournalUsage["level"] = "normal";
+  /** Sync has said that nothing later than the head can have been sent. */
+  #mayAppend = false;
+  /** The first answer of this start is not in a record yet. */
+  #markDue = false;
   #committing: Promise<void> = Promise.resolve();
-  #commits = 0;
+  readonly #waiting: WaitingRecord[] = [];
 
   constructor(platform: Platform, options: DeviceOptions) {
     this.#platform = platform;
@@ -231,6 +243,7 @@ export class Device {
       ...(releaseAt && { releaseAt }),
       ...(pollMs !== undefined && { pollMs }),
       onReady: () => this.#onReady(),
+      onHold: () => this.#onHold(),
       onAcknowledged: (acknowledgement, bytes) => this.#onAcknowledged(acknowledgement, bytes),
       onProblem: (failure) => this.#problem(failure),
     });
@@ -240,8 +253,16 @@ export class Device {
   #onReady(): void {
     // Records may have been fetched back from the relay meanwhile.
     this.#head = this.#journal.head;
+    this.#mayAppend = true;
+    for (let i = 0; i < this.#waiting.length; i++) this.#commitNext();
     this.#sampler.start();
     this.#planMark();
+    this.#markAnswer();
+  }
+
+  /** Sampling goes on; what becomes of the chain is known before what waits is too much. */
+  #onHold(): void {
+    this.#mayAppend = false;
   }
 
   #onPack(pack: Pack): void {
@@ -253,12 +274,12 @@ export class Device {
     const { received, logged, final } = acknowledgement;
     const seqs = [received, logged, final].map((position) => position?.seq ?? "-");
     this.#log(`event=acknowledged received=${seqs[0]} logged=${seqs[1]} final=${seqs[2]}`);
-    const first = this.#beacon === undefined;
     const sha256 = crypto.sha256(bytes);
     this.#handshake ??= sha256;
     const checkpoint = openCheckpoint(crypto, utf8(acknowledgement.checkpoint), this.#relay.logKey);
     if (checkpoint.ok) {
       const { size, root } = checkpoint.value;
+      this.#markDue ||= this.#beacon === undefined;
       const timeS = Math.floor(acknowledgement.timeMs / 1000);
       this.#beacon = { sha256, logSize: size, logRoot: root, timeS };
     }
@@ -268,11 +289,19 @@ export class Device {
         this.#clockEvents.push([clock.uptimeMs(), this.#clockState, clock.state]);
       this.#clockState = clock.state;
     }
-    if (first && this.#head) this.#mark();
+    this.#markAnswer();
     this.#options.onAcknowledged?.(acknowledgement);
   }
 
+  /** As soon as it may: the first answer of a start proves that what follows is not older. */
+  #markAnswer(): void {
+    if (!this.#markDue || !this.#mayAppend) return;
+    this.#markDue = false;
+    this.#mark();
+  }
+
   #planMark(): void {
+    this.#markTimer?.cancel();
     const intervalMs = (this.#options.markIntervalS ?? MARK_INTERVAL_S) * 1000;
     this.#markTimer = this.#platform.timers.after(intervalMs, () => {
       this.#mark();
@@ -299,13 +328,19 @@ export class Device {
     uptimeMs = this.#platform.clock.uptimeMs(),
     clock = this.#platform.clock.state,
   ): void {
-    if (this.#commits >= COMMITS_MAX) {
-      this.#problem(fail("DEVICE_BUSY", `${this.#commits} records wait to be committed`).failure);
+    if (this.#waiting.length >= COMMITS_MAX) {
+      this.#problem(fail("DEVICE_BUSY", `${this.#waiting.length} records wait to be committed`).failure);
       return;
     }
-    this.#commits++;
+    this.#waiting.push({ kind, payload, uptimeMs, clock });
+    this.#commitNext();
+  }
+
+  #commitNext(): void {
     this.#committing = this.#committing.then(() => {
-      this.#commits--;
+      const next = this.#mayAppend ? this.#waiting.shift() : undefined;
+      if (!next) return;
+      const { kind, payload, uptimeMs, clock } = next;
       if (this.#bootPending) this.#appendBoot(uptimeMs, clock);
       if (!this.#bootPending) this.#append(kind, payload, uptimeMs, clock);
     });

@@ -6,6 +6,7 @@ import { kidOf } from "../identity/key.js";
 import { follow, openCheckpoint, type TreeHead } from "../log/checkpoint.js";
 import { decodeCbor, encodeCbor } from "../record/cbor.js";
 import { ID_BYTES, isUint } from "../record/record.js";
+import { ABSOLUTE_TIME_END_S, ABSOLUTE_TIME_MIN_S } from "../record/senml.js";
 import { type Acknowledgement, type Position, type Request, readAcknowledgement } from "./messages.js";
 import type { RelayPins } from "./relay-pins.js";
 
@@ -31,9 +32,14 @@ export interface AcceptanceOptions {
   readonly keys: KeyStore;
   /** The id of the device's own record at a position that it still holds; undefined for one that it does not. */
   readonly ownId: (seq: number) => Uint8Array | undefined;
+  /** The highest position that the device knows of: its head, or what it may have sent. */
+  readonly lastSeq: number;
 }
 
-/** Checks an answer to `request`; on success the checkpoint is pinned. ACKNOWLEDGEMENT_FALSE and the log's own codes say why not. */
+/**
+ * Checks an answer to `request`; on success the checkpoint is pinned. ACKNOWLEDGEMENT_FALSE and the log's own codes say
+ * why not. DEVICE_BEHIND: it is the relay's word, but about records that this device knows nothing of.
+ */
 export function accept(options: AcceptanceOptions, request: Request, answer: Uint8Array): Result<Acknowledgement> {
   const { crypto, relay, keys } = options;
   const read = readAcknowledgement(answer);
@@ -47,6 +53,10 @@ export function accept(options: AcceptanceOptions, request: Request, answer: Uin
   if (!equalBytes(acknowledgement.nonce, request.nonce)) return refused("the nonce just sent", "another");
   if (acknowledgement.pinnedSize !== request.pinnedSize)
     return refused(`a path from size ${request.pinnedSize}`, `one from ${acknowledgement.pinnedSize}`);
+  const timeS = acknowledgement.timeMs / 1000;
+  // The device's clock follows it into its records, which know no such times: a relay that says so has no clock.
+  if (timeS < ABSOLUTE_TIME_MIN_S || timeS >= ABSOLUTE_TIME_END_S)
+    return refused("an absolute time (RFC 8428 §4.5.3)", `${acknowledgement.timeMs} ms since 1970`);
   for (const [word, position] of levels(acknowledgement)) {
     const own = position && options.ownId(position.seq);
     if (position && own && !equalBytes(own, position.id))
@@ -54,6 +64,8 @@ export function accept(options: AcceptanceOptions, request: Request, answer: Uin
   }
   const { received, logged, final } = acknowledgement;
   if (isAbove(logged, received) || isAbove(final, logged)) return refused("received ≥ logged ≥ final", "another order");
+  if (received && received.seq > options.lastSeq)
+    return fail("DEVICE_BEHIND", `expected a position up to ${options.lastSeq}, received ${received.seq}`);
   const pinned = readPin(keys);
   if (!pinned.ok) return pinned;
   const checkpoint = openCheckpoint(crypto, utf8(acknowledgement.checkpoint), relay.logKey);

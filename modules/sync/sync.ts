@@ -4,11 +4,11 @@ import { CODES, type Code, type Failure, fail, ok, type Result } from "../codes/
 import type { Crypto, Entropy, KeyStore } from "../identity/crypto.js";
 import type { Identity } from "../identity/identity.js";
 import { decodeCbor, encodeCbor } from "../record/cbor.js";
-import { isUint, RECORD_MAX_BYTES, recordId } from "../record/record.js";
+import { isUint, parseRecord, RECORD_MAX_BYTES, recordId } from "../record/record.js";
+import { STATEMENT_MAX_BYTES } from "../record/statement.js";
 import { accept, readPin } from "./acceptance.js";
 import {
   type Acknowledgement,
-  ANSWER_MAX_BYTES,
   encodeEnrolment,
   encodeRequest,
   makePossession,
@@ -27,6 +27,8 @@ import type { Transport, TransportResponse } from "./transport.js";
 
 /** Records of one batch take at most this much of the device's heap; the relay takes 64 KiB. */
 const BATCH_BYTES = 8192;
+/** Records that are fetched back at once: with the longest of them an answer still is no larger than an acknowledgement. */
+const FETCH_RECORDS = Math.floor(STATEMENT_MAX_BYTES / RECORD_MAX_BYTES);
 const RETRY_FIRST_MS = 1000;
 const RETRY_MAX_MS = 300_000;
 const RETRY_AFTER_MAX_S = 3600;
@@ -62,8 +64,10 @@ export interface SyncOptions {
   readonly releaseAt?: Level;
   /** Milliseconds between two looks at the relay while there is nothing to send; 60,000 by default. */
   readonly pollMs?: number;
-  /** The device may append: its head is not behind what it may have sent. Called once. */
+  /** The device may append: its head is not behind what it may have sent. Called at the start, and after each `onHold`. */
   readonly onReady: () => void;
+  /** The relay says that it holds records which this device knows nothing of: nothing may be appended until `onReady`. */
+  readonly onHold: () => void;
   readonly onAcknowledged: (acknowledgement: Acknowledgement, bytes: Uint8Array) => void;
   readonly onProblem: (failure: Failure) => void;
 }
@@ -138,6 +142,12 @@ export class Sync {
     this.#options.onReady();
   }
 
+  #hold(): void {
+    if (!this.#ready) return;
+    this.#ready = false;
+    this.#options.onHold();
+  }
+
   #schedule(delayMs: number): void {
     if (this.#closed) return;
     this.#timer?.cancel();
@@ -155,6 +165,8 @@ export class Sync {
       this.#schedule(step.value === "more" ? 0 : (this.#options.pollMs ?? POLL_DEFAULT_MS));
       return;
     }
+    // Whatever went wrong, where the relay stands is asked anew: it may have been set back, or moved on.
+    this.#greeted = false;
     this.#options.onProblem(step.failure);
     // Jitter keeps a fleet that lost its relay from coming back in one moment.
     const jitter = 0.75 + this.#options.entropy.bytes(1)[0]! / 512;
@@ -163,11 +175,12 @@ export class Sync {
   }
 
   #step(): Promise<Step> {
-    if (readToken(this.#options.keys) !== undefined) return this.#enrol();
+    // Where nothing was ever sent no relay can know the device; later an enrolment may stand whose answer was lost.
+    if (this.#sent < 0 && readToken(this.#options.keys) !== undefined) return this.#enrol();
     if (!this.#greeted) return this.#greet();
     if (!this.#ready) return this.#recover();
-    const received = this.acknowledged.received;
-    return received !== undefined && received.seq < this.#headSeq() ? this.#send(received.seq + 1) : this.#greet();
+    const next = (this.acknowledged.received?.seq ?? -1) + 1;
+    return next <= this.#headSeq() ? this.#send(next) : this.#greet();
   }
 
   async #enrol(): Promise<Step> {
@@ -198,11 +211,7 @@ export class Sync {
     const body = encodeEnrolment({ request: request.value, genesis: genesis.value, token, possession });
     const answer = await this.#call("POST", "/v1/devices", body);
     if (!answer.ok) return answer;
-    const accepted = this.#accept(request.value, answer.value.body);
-    if (!accepted.ok) return accepted;
-    keys.delete(TOKEN_NAME);
-    this.#greeted = true;
-    return MORE;
+    return this.#welcome(request.value, answer.value.body);
   }
 
   /** Asks where the relay stands; the answer also tells time and carries the levels. */
@@ -210,13 +219,23 @@ export class Sync {
     const request = this.#request();
     if (!request.ok) return request;
     const answer = await this.#call("POST", `${this.#path}/head`, encodeRequest(request.value));
-    if (!answer.ok) return answer;
-    const accepted = this.#accept(request.value, answer.value.body);
-    if (!accepted.ok) return accepted;
-    this.#greeted = true;
+    if (answer.ok) return this.#welcome(request.value, answer.value.body);
+    const unknown = answer.failure.code === "DEVICE_UNKNOWN" && readToken(this.#options.keys) !== undefined;
+    return unknown ? this.#enrol() : answer;
+  }
+
+  /** What follows from the answer to a greeting or an enrolment. */
+  #welcome(request: Request, answer: Uint8Array): Step | Promise<Step> {
+    const { keys, chain } = this.#options;
+    const accepted = this.#accept(request, answer);
+    if (!accepted.ok) return accepted.failure.code === "DEVICE_BEHIND" ? this.#catchUp(accepted) : accepted;
+    // Only a relay that knows the device signs for it.
+    if (readToken(keys) !== undefined) keys.delete(TOKEN_NAME);
     const received = accepted.value.received?.seq ?? -1;
-    if (received < this.#options.chain.firstSeq - 1)
-      return fail("RELAY_BEHIND", `expected at least seq ${this.#options.chain.firstSeq - 1}, received ${received}`);
+    if (received < chain.firstSeq - 1)
+      return fail("RELAY_BEHIND", `expected at least seq ${chain.firstSeq - 1}, received ${received}`);
+    this.#greeted = true;
+    if (this.#headSeq() >= this.#sent) this.#becomeReady();
     return !this.#ready || received < this.#headSeq() ? MORE : IDLE;
   }
 
@@ -229,18 +248,15 @@ export class Sync {
     let last = from - 1;
     for (let seq = from; seq <= this.#headSeq(); seq++) {
       const record = chain.record(seq);
-      if (!record.ok) return record;
-      if (record.value.length > room) break;
+      if (!record.ok && last < from) return record;
+      if (!record.ok || record.value.length > room) break;
       room -= record.value.length;
       parts.push(record.value);
       last = seq;
     }
     this.#markSent(last);
     const answer = await this.#call("POST", `${this.#path}/records`, concatBytes(...parts));
-    if (!answer.ok) {
-      this.#greeted = false;
-      return answer;
-    }
+    if (!answer.ok) return answer;
     const accepted = this.#accept(request.value, answer.value.body);
     if (!accepted.ok) return accepted;
     const received = accepted.value.received?.seq ?? -1;
@@ -250,26 +266,53 @@ export class Sync {
 
   /** The device may have sent records that its flash has lost: fetches them back before anything new is signed. */
   async #recover(): Promise<Step> {
-    const { chain, identity } = this.#options;
-    const received = this.acknowledged.received;
-    if (received === undefined || received.seq < this.#sent)
-      return fail("SUCCESSION_NEEDED", `sent up to seq ${this.#sent}, the relay stands at ${received?.seq ?? "none"}`);
+    const received = this.acknowledged.received?.seq;
+    if (received === undefined || received < this.#sent)
+      return fail("SUCCESSION_NEEDED", `sent up to seq ${this.#sent}, the relay stands at ${received ?? "none"}`);
+    const fetched = await this.#fetchBack(received);
+    if (!fetched.ok) return fetched;
+    if (fetched.value === 0) return fail("RELAY_BEHIND", `it gives no record after seq ${this.#headSeq()}`);
+    // The relay's next answer is about the restored head: only that lets the device append.
+    if (this.#headSeq() >= received) this.#greeted = false;
+    return MORE;
+  }
+
+  /**
+   * The relay signs for records that this device knows nothing of. Either flash and key store were set back together,
+   * or the relay lies: only records under the device's own signature tell which. Nothing is appended until it is known.
+   */
+  async #catchUp(claim: { readonly ok: false; readonly failure: Failure }): Promise<Step> {
+    this.#hold();
+    const fetched = await this.#fetchBack(this.#headSeq() + FETCH_RECORDS);
+    if (fetched.ok && fetched.value > 0) return MORE;
+    // What could not be fetched may still be there; what was given and is none of this device's was never there.
+    const unproved = fetched.ok || !UNFETCHED.includes(fetched.failure.code);
+    if (unproved && this.#headSeq() >= this.#sent) this.#becomeReady();
+    return unproved ? claim : (fetched as Step);
+  }
+
+  /** Restores the records after the head, at most up to `to`; how many. SUCCESSION_NEEDED where they are another branch. */
+  async #fetchBack(to: number): Promise<Step<number>> {
+    const { chain } = this.#options;
     const from = this.#headSeq() + 1;
-    const answer = await this.#call("GET", `${this.#path}/records?from=${from}&to=${received.seq}`);
+    const last = Math.min(to, from + FETCH_RECORDS - 1);
+    const answer = await this.#call("GET", `${this.#path}/records?from=${from}&to=${last}`);
     if (!answer.ok) return answer;
     const records = splitRecords(answer.value.body);
     if (!records.ok) return records;
-    for (const record of records.value) {
-      const restored = chain.restore(record);
-      if (!restored.ok) return restored;
+    for (const bytes of records.value) {
+      const record = parseRecord(bytes);
+      if (!record.ok) return record;
+      const { seq } = record.value.header;
+      if (seq !== this.#headSeq() + 1) return fail("CHAIN_GAP", `expected seq ${this.#headSeq() + 1}, received ${seq}`);
+      const restored = chain.restore(bytes);
+      if (restored.ok) continue;
+      if (restored.failure.code !== "CHAIN_BROKEN") return restored;
+      // The device's own signature: so much was sent once, by a start that this flash knows nothing of.
+      this.#markSent(seq);
+      return fail("SUCCESSION_NEEDED", `the record that was sent at seq ${seq} does not follow the one held before it`);
     }
-    if (records.value.length === 0) return fail("RELAY_BEHIND", `expected the records from seq ${from}, received none`);
-    if (this.#headSeq() < received.seq) return MORE;
-    const head = chain.head!;
-    if (toHex(head.id) !== toHex(received.id))
-      return fail("ACKNOWLEDGEMENT_FALSE", `kid ${toHex(identity.kid)}: the restored head is not the acknowledged one`);
-    this.#becomeReady();
-    return MORE;
+    return ok(records.value.length);
   }
 
   #request(): Result<Request> {
@@ -292,7 +335,8 @@ export class Sync {
       const record = chain.record(seq);
       return record.ok ? recordId(crypto.sha256, record.value) : undefined;
     };
-    const accepted = accept({ crypto, kid: identity.kid, relay, keys, ownId }, request, answer);
+    const lastSeq = Math.max(this.#headSeq(), this.#sent);
+    const accepted = accept({ crypto, kid: identity.kid, relay, keys, ownId, lastSeq }, request, answer);
     if (!accepted.ok) return accepted;
     const { received, logged, final, timeMs } = accepted.value;
     this.acknowledged = {
@@ -303,8 +347,9 @@ export class Sync {
     if (clock.state < ClockState.network) clock.set(timeMs, ClockState.relay);
     const releasable = accepted.value[this.#options.releaseAt ?? "logged"];
     if (releasable && releasable.seq >= chain.firstSeq && releasable.seq <= this.#headSeq()) {
+      // A record that the flash has damaged keeps its sector until a later one is released; it must not end the talk.
       const released = chain.release(releasable);
-      if (!released.ok) return released;
+      if (!released.ok) this.#options.onProblem(released.failure);
     }
     this.#options.onAcknowledged(accepted.value, answer);
     return accepted;
@@ -321,7 +366,7 @@ export class Sync {
     const response = await this.#options.transport.request({
       method,
       path,
-      maxResponseBytes: Math.max(ANSWER_MAX_BYTES, RECORD_MAX_BYTES),
+      maxResponseBytes: STATEMENT_MAX_BYTES,
       ...(body && { body }),
     });
     if (!response.ok || response.value.status === 200) return response;
@@ -339,6 +384,8 @@ export class Sync {
 type Step<T = "more" | "idle"> = Result<T> & { readonly retryAfterS?: number };
 const MORE: Step = { ok: true, value: "more" };
 const IDLE: Step = { ok: true, value: "idle" };
+/** Why records could not be fetched back, where that says nothing about whether the relay has them. */
+const UNFETCHED: readonly Code[] = ["TRANSPORT_FAILED", "SUCCESSION_NEEDED", "JOURNAL_FULL", "JOURNAL_FLASH_FAILED"];
 
 /** The code and detail of an RFC 9457 problem document, where the answer is one that this device knows. */
 function problemOf(response: TransportResponse): Failure | undefined {

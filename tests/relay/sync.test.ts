@@ -53,6 +53,7 @@ describe("relay: with a device's own sync", () => {
       chain,
       pollMs: 20,
       onReady: () => undefined,
+      onHold: () => assert.fail("the relay claims what it cannot have"),
       onAcknowledged: () => heard?.(),
       onProblem: (failure) => problems.push(failure),
     });

@@ -125,6 +125,7 @@ function consumeAcknowledgement(
       delete: (name: string) => void stored.delete(name),
     },
     ownId: (seq: number) => fromHex(records[seq]!.id)!,
+    lastSeq: records.length - 1,
   };
   const request = { nonce: fromHex(vector.nonce)!, pinnedSize: vector.pinned.size };
   const bytes = fromHex(vector.acknowledgement)!;
