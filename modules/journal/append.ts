@@ -18,6 +18,8 @@ export interface Tail {
    * in its last program: it is copied into fresh cells before anything follows it or reads it out.
    */
   readonly settled: boolean;
+  /** Where else the same record may stand, in other tries to write it. */
+  readonly others?: readonly Placed[];
 }
 
 /** How a record that does not follow the tail begins: always in a sector of its own. */
@@ -178,7 +180,13 @@ export class Appender {
       const placed = this.append(FrameType.copy, this.#link(), body);
       if (!placed.ok) return placed;
       if (!this.sign(placed.value, body.length, bytes.value.subarray(body.length))) continue;
-      this.tail = { ...this.tail!, ...placed.value, id: recordId(this.#sha256, bytes.value), settled: true };
+      this.tail = {
+        ...placed.value,
+        bodyBytes: body.length,
+        id: recordId(this.#sha256, bytes.value),
+        header: this.tail!.header,
+        settled: true,
+      };
       return ok(undefined);
     }
     return fail("JOURNAL_FLASH_FAILED", "the newest record could not be copied into fresh cells");

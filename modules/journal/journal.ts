@@ -22,11 +22,11 @@ import {
   SECTOR_HEADER_BYTES,
   SEQ_MAX,
 } from "./layout.js";
-import { findNewest, type NewestSector } from "./mount.js";
+import { findNewest, formatRing, type NewestSector } from "./mount.js";
 import { RecordReader } from "./reader.js";
 import { guard, Ring } from "./ring.js";
 import { type Candidate, isErased, type SectorScan, scanSector } from "./scan.js";
-import { encodeSectorHeader, type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
+import { type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
 import { type EarlierEnd, type OpenTail, openTails, type RecordSigner, TailReader, type TailVerdict } from "./tail.js";
 
 /**
@@ -80,7 +80,7 @@ export interface JournalUsage {
   readonly sectors: number;
   /** Of them, those that hold what is not released, the newest included. */
   readonly used: number;
-  /** `warning` from 75 %, `critical` from 90 %, `full` where an ordinary record is refused. */
+  /** `warning` from 75 %, `critical` from 90 %, `full` where another record like the newest is refused. */
   readonly level: "normal" | "warning" | "critical" | "full";
 }
 
@@ -109,31 +109,19 @@ export class Journal {
   }
 
   /**
-   * Makes an empty journal and ends whatever the partition held. For provisioning only. The header of slot 0 goes last: a
-   * formatting that was cut is recognised.
+   * Makes an empty journal and ends whatever the partition held. For provisioning only. A formatting that is cut is
+   * recognised: JOURNAL_FORMAT_CUT, or JOURNAL_BLANK as before.
    */
   static format(flash: Flash): Result<void> {
     return guard(() => {
       const geometry = geometryOf(flash);
-      if (!geometry.ok) return geometry;
-      const ring = new Ring(flash, geometry.value);
-      const { sectors } = geometry.value;
-      // First all is erased: no header of a journal before may outlive a formatting that is cut.
-      for (let ordinal = 0; ordinal < sectors; ordinal++)
-        if (!ring.erase(ordinal)) return fail("JOURNAL_FLASH_FAILED", `sector ${ordinal} could not be erased`);
-      const tailId = new Uint8Array(TAIL_ID_BYTES);
-      for (let ordinal = sectors - 1; ordinal >= 0; ordinal--) {
-        const header = encodeSectorHeader(geometry.value, { ordinal, chain: 0, firstSeq: 0, tailId });
-        if (!ring.program(ring.at(ordinal), header))
-          return fail("JOURNAL_FLASH_FAILED", `the header of sector ${ordinal} could not be written`);
-      }
-      return ok(undefined);
+      return geometry.ok ? formatRing(new Ring(flash, geometry.value)) : geometry;
     });
   }
 
   /**
-   * Opens the journal and finishes what a cut left open. JOURNAL_BLANK, JOURNAL_UNREADABLE, JOURNAL_GEOMETRY,
-   * JOURNAL_NEWER, JOURNAL_FOREIGN: nothing was written. JOURNAL_FLASH_FAILED: the flash reported a fault.
+   * Opens the journal and finishes what a cut left open. JOURNAL_BLANK, JOURNAL_FORMAT_CUT, JOURNAL_UNREADABLE,
+   * JOURNAL_GEOMETRY,   * JOURNAL_NEWER, JOURNAL_FOREIGN: nothing was written. JOURNAL_FLASH_FAILED: the flash reported a fault.
    */
   static mount(options: JournalOptions): Result<Journal> {
     return guard(() => {
@@ -171,17 +159,16 @@ export class Journal {
   }
 
   get usage(): JournalUsage {
-    const { head, spare } = this.#appender;
+    const { head } = this.#appender;
     const sectors = this.#ring.geometry.sectors - RESERVED_SECTORS;
     const used = head + 1 - this.#oldestHeld();
-    const level =
-      spare < RESERVED_SECTORS
-        ? "full"
-        : used >= CRITICAL_FRACTION * sectors
-          ? "critical"
-          : used >= WARNING_FRACTION * sectors
-            ? "warning"
-            : "normal";
+    const level = !this.#appender.hasRoomFor(this.#appender.tail?.bodyBytes ?? 0)
+      ? "full"
+      : used >= CRITICAL_FRACTION * sectors
+        ? "critical"
+        : used >= WARNING_FRACTION * sectors
+          ? "warning"
+          : "normal";
     return { sectors, used, level };
   }
 

@@ -25,7 +25,9 @@ export const BAD_SECTORS_MAX = 2;
 /** Highest position that a sector header can name. */
 export const SEQ_MAX = 2 ** 48 - 1;
 /** Highest sector ordinal. */
-export const ORDINAL_MAX = 2 ** 32 - 1;
+export const ORDINAL_MAX = 2 ** 32 - 2;
+/** Stands in a sector header while the partition is being formatted. */
+export const FORMATTING_ORDINAL = 2 ** 32 - 1;
 /** Times the tail is read at mount. */
 export const TAIL_READS = 3;
 

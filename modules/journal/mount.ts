@@ -1,12 +1,13 @@
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Sha256 } from "../identity/crypto.js";
+import { FORMATTING_ORDINAL, SECTOR_HEADER_BYTES } from "./layout.js";
 import type { Ring } from "./ring.js";
-import { scanSector } from "./scan.js";
-import type { SectorHeader, SectorReading } from "./sector.js";
+import { isErased, scanSector } from "./scan.js";
+import { encodeSectorHeader, type SectorHeader, type SectorReading, TAIL_ID_BYTES } from "./sector.js";
 
 /**
  * Finds the newest sector. Ordinals rise around the ring and fall once, so a binary search finds where; the first header
- * that does not fit, and every one is read. Nothing is written here.
+ * that does not fit, and every one is read. Finding writes nothing.
  */
 export interface NewestSector {
   /** Below the number of sectors where the journal was formatted and nothing was ever appended. */
@@ -17,7 +18,7 @@ export interface NewestSector {
   readonly linear: boolean;
 }
 
-/** JOURNAL_BLANK, JOURNAL_UNREADABLE, JOURNAL_GEOMETRY or JOURNAL_NEWER where there is no journal that this code may touch. */
+/** JOURNAL_BLANK, _FORMAT_CUT, _UNREADABLE, _GEOMETRY or _NEWER where there is no journal that this code may touch. */
 export function findNewest(ring: Ring, sha256: Sha256): Result<NewestSector> {
   const found = bySearch(ring) ?? byReadingAll(ring);
   if ("ok" in found) return found;
@@ -54,7 +55,10 @@ function bySearch(ring: Ring): Found | undefined {
     } else if (candidate.ordinal === first.ordinal + middle - sectors) high = middle - 1;
     else return undefined;
   }
-  const nextFits = low === sectors - 1 || sound(ring.headerInSlot(low + 1))?.ordinal === header.ordinal + 1 - sectors;
+  if (low === sectors - 1) return { header, nextFits: true, linear: false };
+  const next = ring.headerInSlot(low + 1);
+  if (next.kind === "header" && next.header.ordinal === FORMATTING_ORDINAL) return undefined;
+  const nextFits = sound(next)?.ordinal === header.ordinal + 1 - sectors;
   return { header, nextFits, linear: false };
 }
 
@@ -63,13 +67,13 @@ function byReadingAll(ring: Ring): Found | Result<NewestSector> {
   let newest: SectorHeader | undefined;
   let strange: SectorReading | undefined;
   let formatted = 0;
-  let firstIsSound = false;
   for (let slot = 0; slot < sectors; slot++) {
     const reading = ring.headerInSlot(slot);
+    if (reading.kind === "header" && reading.header.ordinal === FORMATTING_ORDINAL)
+      return fail("JOURNAL_FORMAT_CUT", `slot ${slot} says that the partition is being formatted`);
     if (reading.kind === "newer" || (reading.kind === "other" && strange === undefined)) strange = reading;
     if (reading.kind !== "header" || reading.header.ordinal % sectors !== slot) continue;
     if (reading.header.ordinal < sectors) formatted++;
-    if (slot === 0) firstIsSound = true;
     if (newest === undefined || reading.header.ordinal > newest.ordinal) newest = reading.header;
   }
   if (strange?.kind === "newer")
@@ -83,20 +87,18 @@ function byReadingAll(ring: Ring): Found | Result<NewestSector> {
     return isBlank(ring)
       ? fail("JOURNAL_BLANK", `${sectors} erased sectors`)
       : fail("JOURNAL_UNREADABLE", `none of ${sectors} sectors has a sound header`);
-  // Formatting writes the header of slot 0 last.
-  if (newest.ordinal < sectors && !firstIsSound && formatted < sectors - 1)
-    return fail(
-      "JOURNAL_UNREADABLE",
-      `${formatted} of ${sectors} sectors are formatted: the formatting did not finish`,
-    );
-  if (newest.ordinal < sectors && newest.ordinal !== sectors - 1)
-    return fail("JOURNAL_UNREADABLE", `the last of ${sectors} formatted sectors has no sound header`);
+  if (newest.ordinal < sectors) {
+    // The last step of formatting, or the first opening, may have been cut: one header may be missing, not more.
+    if (formatted < sectors - 1)
+      return fail("JOURNAL_UNREADABLE", `${formatted} of ${sectors} sectors are formatted, and none was opened`);
+    newest = { ...newest, ordinal: sectors - 1 };
+  }
   const next = sound(ring.headerInSlot((newest.ordinal + 1) % sectors));
   return { header: newest, nextFits: next?.ordinal === newest.ordinal + 1 - sectors, linear: true };
 }
 
 function sound(reading: SectorReading): SectorHeader | undefined {
-  return reading.kind === "header" ? reading.header : undefined;
+  return reading.kind === "header" && reading.header.ordinal !== FORMATTING_ORDINAL ? reading.header : undefined;
 }
 
 function hasFramesOf(ring: Ring, sha256: Sha256, ordinal: number): boolean {
@@ -104,11 +106,42 @@ function hasFramesOf(ring: Ring, sha256: Sha256, ordinal: number): boolean {
   return scanSector({ geometry: ring.geometry, sha256, ordinal, header: undefined, bytes }).frames > 0;
 }
 
-/** All ones everywhere. An encrypted partition never reads like that, so there it is JOURNAL_UNREADABLE. */
+/**
+ * All ones everywhere, but for the header in slot 0, which a formatting may have begun with. An encrypted partition never
+ * reads like that, so there it is JOURNAL_UNREADABLE.
+ */
 function isBlank(ring: Ring): boolean {
   for (let slot = 0; slot < ring.geometry.sectors; slot++) {
     const bytes = ring.sector(slot);
-    for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0xff) return false;
+    if (!isErased(bytes, slot === 0 ? SECTOR_HEADER_BYTES : 0, bytes.length)) return false;
   }
   return true;
+}
+
+/**
+ * Makes an empty journal and ends whatever was there. First a mark goes into the slot behind the newest sector, where a
+ * mount always looks; then the sectors are erased, the newest last. So a formatting that is cut is never taken for the
+ * journal before, with some of its sectors gone. The mark's slot gets its header last.
+ */
+export function formatRing(ring: Ring): Result<void> {
+  const { geometry } = ring;
+  const { sectors } = geometry;
+  const found = bySearch(ring) ?? byReadingAll(ring);
+  const marked = "header" in found ? (found.header.ordinal + 1) % sectors : 0;
+  const tailId = new Uint8Array(TAIL_ID_BYTES);
+  const write = (slot: number, ordinal: number): boolean =>
+    ring.program(ring.at(slot), encodeSectorHeader(geometry, { ordinal, chain: 0, firstSeq: 0, tailId }));
+  const isBlankNow = "ok" in found && !found.ok && found.failure.code === "JOURNAL_BLANK";
+  if (!(isBlankNow && write(marked, FORMATTING_ORDINAL)) && !(ring.erase(marked) && write(marked, FORMATTING_ORDINAL)))
+    return fail("JOURNAL_FLASH_FAILED", `sector ${marked} could not be marked`);
+  for (let n = 1; n < sectors; n++)
+    if (!ring.erase((marked + n) % sectors))
+      return fail("JOURNAL_FLASH_FAILED", `sector ${(marked + n) % sectors} could not be erased`);
+  for (let n = 1; n < sectors; n++) {
+    const slot = (marked + n) % sectors;
+    if (!write(slot, slot)) return fail("JOURNAL_FLASH_FAILED", `the header of sector ${slot} could not be written`);
+  }
+  if (!ring.erase(marked) || !write(marked, marked))
+    return fail("JOURNAL_FLASH_FAILED", `the header of sector ${marked} could not be written`);
+  return ok(undefined);
 }

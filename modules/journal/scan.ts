@@ -190,7 +190,8 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     offset += size;
     end = offset;
   }
-  if (!stopped && tail !== undefined && visit !== undefined) visit(tail, false, resume);
+  if (!stopped && tail !== undefined && visit !== undefined)
+    for (const open of [...tries, tail]) visit(open, false, resume);
   return { settled, tail, tries, decided, frames, voidBytes, released, end };
 }
 

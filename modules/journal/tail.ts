@@ -2,11 +2,11 @@ import { equalBytes } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Sha256 } from "../identity/crypto.js";
 import { type RecordHeader, readBody, recordId, SIGNATURE_BYTES, toBeSigned } from "../record/record.js";
-import type { Tail } from "./append.js";
+import type { Placed, Tail } from "./append.js";
 import { isWhole, linkOf, readFrameHeader, signatureOffset } from "./frame.js";
 import { FRAME_HEADER_BYTES, TAIL_READS } from "./layout.js";
 import type { Ring } from "./ring.js";
-import { type Candidate, isErased, recordAt, type SectorScan, scanSector } from "./scan.js";
+import { type Candidate, recordAt, type SectorScan, scanSector } from "./scan.js";
 import type { SectorHeader } from "./sector.js";
 
 /** Who signs the records of one key. Messages are COSE Sig_structures; Ed25519 signs each of them in one way only. */
@@ -64,6 +64,7 @@ export class TailReader {
     let verdict: TailVerdict | undefined;
     for (const one of open) {
       const judged = this.#judgeOne(one);
+      if (judged.kind === "stands") return { kind: "stands", tail: { ...judged.tail, others: placesOf(open, one) } };
       if (judged.kind !== "void" && judged.kind !== "damaged") return judged;
       if (verdict === undefined || judged.kind === "damaged") verdict = judged;
     }
@@ -75,9 +76,11 @@ export class TailReader {
     const bytes = this.#ring.sector(ordinal);
     const { offset, bodyBytes } = candidate;
     if (!candidate.whole) {
-      // On plain flash a programmed bit where the signature goes says that the body was once durable.
+      // On plain flash, bytes of a signature say that the body was once durable. Ones are none, and neither are the zeros
+      // that an erase of this sector left which was cut.
       const signature = offset + signatureOffset(geometry, bodyBytes);
-      if (geometry.unitBytes === 1 && !isErased(bytes, signature, signature + SIGNATURE_BYTES))
+      const left = bytes.subarray(signature, signature + SIGNATURE_BYTES);
+      if (geometry.unitBytes === 1 && left.some((byte) => byte !== 0 && byte !== 0xff))
         return {
           kind: "damaged",
           detail: `the record at sector ${ordinal}, byte ${offset} has changed since it was signed`,
@@ -97,7 +100,7 @@ export class TailReader {
     let stable = true;
     let signed = signer.verify(message, record.subarray(bodyBytes)) ? record : undefined;
     for (let reading = 1; reading < TAIL_READS && signed === undefined; reading++) {
-      const again = this.read(ordinal, offset, bodyBytes);
+      const again = this.#readFrame(ordinal, offset, bodyBytes).bytes;
       if (!equalBytes(again.subarray(0, bodyBytes), body)) stable = false;
       else if (signer.verify(message, again.subarray(bodyBytes))) signed = again;
     }
@@ -108,7 +111,8 @@ export class TailReader {
         tail: { ordinal, offset, bodyBytes, id, header: keep(parts.value.header), settled: false },
       };
     }
-    if (candidate.afterDamage) return { kind: "damaged", detail: "the newest record has no valid signature" };
+    if (candidate.afterDamage && !candidate.copy)
+      return { kind: "damaged", detail: "the newest record has no valid signature" };
     return stable ? { kind: "unsigned", body: body.slice(), header: keep(parts.value.header) } : { kind: "void" };
   }
 
@@ -140,23 +144,25 @@ export class TailReader {
     for (let ordinal = newest - 1; ordinal >= oldest; ordinal--) {
       const bytes = this.#ring.sector(ordinal);
       const view = { geometry, sha256: this.#sha256, ordinal, header: this.#ring.header(ordinal), bytes };
-      let found: Candidate | undefined;
+      const matches: Candidate[] = [];
       let named = false;
       const scan = scanSector(view, (record, isNamed) => {
         if (!record.whole || (header !== undefined && !this.#isNamed(ordinal, record, header))) return false;
-        found = record;
+        matches.push(record);
         named = isNamed && !record.copy;
         return false;
       });
       // Only what comes after the named record is open; where its own bytes end a sector, it is that record.
-      if (!decided && header !== undefined && scan.tail !== found)
+      if (!decided && header !== undefined && (scan.tail === undefined || !matches.includes(scan.tail)))
         open.push(...openTails(ordinal, scan).filter(({ candidate }) => candidate.link === linkOf(header.tailId)));
+      const found = matches.at(-1);
       if (found !== undefined && tail === undefined) {
         const standing = this.standing(ordinal, found);
         if (!standing.ok) return standing;
-        tail = { ...standing.value, id: this.#idOf(ordinal, found, header), settled: named };
+        const others = matches.slice(0, -1).map(({ offset }) => ({ ordinal, offset }));
+        tail = { ...standing.value, id: this.#idOf(ordinal, found, header), settled: named, others };
       }
-      decided ||= scan.decided || (found !== undefined && !found.copy);
+      decided ||= scan.decided || matches.some(({ copy }) => !copy);
       if (decided && (first || tail !== undefined)) break;
     }
     // A record that follows it names it, whole or torn. Otherwise the opening of the newest sector was perhaps the last
@@ -184,14 +190,15 @@ export class TailReader {
   /** The tail's bytes, checked against its id; its signature is made again where the cells do not hold it. */
   bytesOf(tail: Tail): Result<Uint8Array> {
     const matches = (bytes: Uint8Array | undefined): bytes is Uint8Array =>
-      bytes !== undefined && startsWith(recordId(this.#sha256, bytes), tail.id);
-    let bytes: Uint8Array | undefined;
-    for (let reading = 0; reading < TAIL_READS; reading++) {
-      bytes = this.read(tail.ordinal, tail.offset, tail.bodyBytes);
-      if (matches(bytes)) return ok(bytes);
-    }
-    const signed = bytes && this.signAgain(bytes);
-    if (matches(signed)) return ok(signed);
+      bytes !== undefined && equalBytes(recordId(this.#sha256, bytes), tail.id);
+    for (const { ordinal, offset } of [tail, ...(tail.others ?? [])])
+      for (let reading = 0; reading < TAIL_READS; reading++) {
+        const { bytes, whole } = this.#readFrame(ordinal, offset, tail.bodyBytes);
+        if (matches(bytes)) return ok(bytes);
+        // Only a whole body is signed: its signature was made before, and is the same.
+        const signed = whole ? this.signAgain(bytes) : undefined;
+        if (matches(signed)) return ok(signed);
+      }
     return fail(
       "JOURNAL_RECORD_DAMAGED",
       `seq ${tail.header.seq}: the newest record does not read as it was committed`,
@@ -210,13 +217,17 @@ export class TailReader {
     return signed;
   }
 
-  /** A record's bytes from the cells, past the buffer. */
-  read(ordinal: number, offset: number, bodyBytes: number): Uint8Array {
-    const record = new Uint8Array(bodyBytes + SIGNATURE_BYTES);
-    const at = this.#ring.at(ordinal) + offset;
-    this.#ring.read(at + FRAME_HEADER_BYTES, record.subarray(0, bodyBytes));
-    this.#ring.read(at + signatureOffset(this.#ring.geometry, bodyBytes), record.subarray(bodyBytes));
-    return record;
+  /** A record from the cells, past the buffer, and whether its header and body are as they were written. */
+  #readFrame(
+    ordinal: number,
+    offset: number,
+    bodyBytes: number,
+  ): { readonly bytes: Uint8Array; readonly whole: boolean } {
+    const frame = new Uint8Array(signatureOffset(this.#ring.geometry, bodyBytes) + SIGNATURE_BYTES);
+    this.#ring.read(this.#ring.at(ordinal) + offset, frame);
+    const header = readFrameHeader(frame, 0);
+    const whole = header?.bodyBytes === bodyBytes && isWhole({ ordinal, offset }, frame, 0, header);
+    return { bytes: recordAt(this.#ring.geometry, frame, 0, bodyBytes), whole };
   }
 }
 
@@ -224,6 +235,12 @@ export class TailReader {
 export function openTails(ordinal: number, { tail, tries }: SectorScan): OpenTail[] {
   if (tail === undefined) return [];
   return [tail, ...tries.slice().reverse()].map((candidate) => ({ ordinal, candidate }));
+}
+
+/** The other tries, as far as they are whole: equal bodies have equal lengths. */
+function placesOf(open: readonly OpenTail[], one: OpenTail): Placed[] {
+  const others = open.filter((other) => other !== one && other.candidate.bodyBytes === one.candidate.bodyBytes);
+  return others.map(({ ordinal, candidate }) => ({ ordinal, offset: candidate.offset }));
 }
 
 function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {
