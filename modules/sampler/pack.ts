@@ -1,8 +1,8 @@
-import { type Cbor, encodeCbor } from "../record/cbor.js";
-import { PACK_MAX_ENTRIES, SenmlLabel } from "../record/senml.js";
+import { type Cbor, encodeCbor, encodeHead } from "../record/cbor.js";
+import { PACK_MAX_ENTRIES, SenmlLabel, TIME_STEPS_PER_SECOND } from "../record/senml.js";
 import type { Fault } from "../sensors/sensor.js";
 
-/** SenML-CBOR packs (RFC 8428) out of readings, by the profile in SPEC.md. */
+/** SenML-CBOR packs (RFC 8428) out of readings, in the one form that record/SPEC.md gives them. */
 
 /** One value or one fault, as a sensor gave it. */
 export interface Reading {
@@ -17,8 +17,6 @@ export interface Reading {
 /** A record of 4,000 bytes less the most that its header, heads and signature take. */
 export const PACK_MAX_BYTES = 3800;
 
-/** Times are recorded to 1/64 s: an exact binary fraction, finer than the timers of a board. */
-const STEPS_PER_SECOND = 64;
 /** The array's head, and the base time in the first entry. */
 const FIXED_BYTES = 2 + 10;
 /** A time offset with its label, at most. */
@@ -39,6 +37,7 @@ export class PackBuilder {
       throw new RangeError(`maxBytes: expected 256 to ${PACK_MAX_BYTES}, received ${maxBytes}`);
   }
 
+  /** In the order in which they were added. */
   get readings(): readonly Reading[] {
     return this.#readings;
   }
@@ -47,9 +46,14 @@ export class PackBuilder {
     return this.#readings.length >= this.maxReadings;
   }
 
-  /** False where the pack has no room for the reading, which then is not in it. */
+  /**
+   * False where the reading, which then is not in it, needs another pack: this one has no room, or has a later reading
+   * of the same quantity, or one in another unit.
+   */
   add(reading: Reading): boolean {
-    const bytes = encodeCbor(entryOf(reading)).length + TIME_BYTES;
+    const before = this.#last(reading.name);
+    if (before && (before.uptimeMs > reading.uptimeMs || before.unit !== reading.unit)) return false;
+    const bytes = encodeCbor(entryOf(reading, before === undefined, undefined)).length + TIME_BYTES;
     if (this.full || this.#bytes + bytes > this.maxBytes) return false;
     this.#readings.push(reading);
     this.#bytes += bytes;
@@ -61,33 +65,55 @@ export class PackBuilder {
    * it offsets count back from `uptimeMs`, the uptime of the record.
    */
   encode(uptimeMs: number, wallOffsetMs: number | undefined): Uint8Array {
-    const first = this.#readings[0]!;
+    const readings = this.#readings;
     // Each time is rounded once: with its base it is within half a step of the true time.
-    const offsetOf =
-      wallOffsetMs === undefined
-        ? (ms: number) => steps(ms - uptimeMs)
-        : (ms: number) => steps(ms + wallOffsetMs) - steps(first.uptimeMs + wallOffsetMs);
-    const entries = this.#readings.map((reading) => {
-      const entry = entryOf(reading);
-      const offset = offsetOf(reading.uptimeMs) / STEPS_PER_SECOND;
-      if (offset !== 0) entry.set(SenmlLabel.time, offset);
-      return entry;
-    });
-    if (wallOffsetMs !== undefined)
-      entries[0]!.set(SenmlLabel.baseTime, steps(first.uptimeMs + wallOffsetMs) / STEPS_PER_SECOND);
-    return encodeCbor(entries);
+    const shiftMs = wallOffsetMs ?? -uptimeMs;
+    const base = wallOffsetMs === undefined ? 0 : steps(readings[0]!.uptimeMs + wallOffsetMs);
+    // One entry at a time into the bytes that add() has counted: a board has no room for all of them as maps.
+    const bytes = new Uint8Array(this.#bytes);
+    let length = 0;
+    const append = (part: Uint8Array) => {
+      bytes.set(part, length);
+      length += part.length;
+    };
+    append(encodeHead(4, readings.length));
+    let unit: string | undefined;
+    for (let first = 0; first < readings.length; first++) {
+      const { name } = readings[first]!;
+      if (readings.findIndex((reading) => reading.name === name) < first) continue;
+      for (let i = first; i < readings.length; i++) {
+        const reading = readings[i]!;
+        if (reading.name !== name) continue;
+        const entry = entryOf(reading, i === first, unit);
+        const offset = steps(reading.uptimeMs + shiftMs) - base;
+        if (offset !== 0) entry.set(SenmlLabel.time, offset / TIME_STEPS_PER_SECOND);
+        if (i === 0 && wallOffsetMs !== undefined) entry.set(SenmlLabel.baseTime, base / TIME_STEPS_PER_SECOND);
+        append(encodeCbor(entry));
+        unit = reading.unit;
+      }
+    }
+    return bytes.slice(0, length);
+  }
+
+  /** The newest reading of a quantity. */
+  #last(name: string): Reading | undefined {
+    for (let i = this.#readings.length - 1; i >= 0; i--) if (this.#readings[i]!.name === name) return this.#readings[i];
+    return undefined;
   }
 }
 
 function steps(ms: number): number {
-  return Math.round((ms * STEPS_PER_SECOND) / 1000);
+  return Math.round((ms * TIME_STEPS_PER_SECOND) / 1000);
 }
 
-function entryOf({ name, unit, value }: Reading): Map<number, Cbor> {
-  const entry = new Map<number, Cbor>([[SenmlLabel.name, name]]);
-  if (typeof value === "number") {
-    entry.set(SenmlLabel.unit, unit);
-    entry.set(SenmlLabel.value, value);
-  } else entry.set(SenmlLabel.textValue, value.fault);
+/** An entry without its time; `first` of its quantity, it has the name, and the unit where `unit` is not the one in force. */
+function entryOf(reading: Reading, first: boolean, unit: string | undefined): Map<number, Cbor> {
+  const entry = new Map<number, Cbor>();
+  if (typeof reading.value === "number") entry.set(SenmlLabel.value, reading.value);
+  else entry.set(SenmlLabel.textValue, reading.value.fault);
+  if (first) {
+    entry.set(SenmlLabel.baseName, reading.name);
+    if (reading.unit !== unit) entry.set(SenmlLabel.baseUnit, reading.unit);
+  }
   return entry;
 }

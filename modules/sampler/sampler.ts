@@ -1,4 +1,5 @@
 import { type Clock, ClockState, type Timer, type Timers } from "../clock/clock.js";
+import { isSenmlName, PACK_NAME_MAX } from "../record/senml.js";
 import { FAULTS, type Fault, type Sample, type Sensor } from "../sensors/sensor.js";
 import { PACK_MAX_BYTES, PackBuilder, type Reading } from "./pack.js";
 import { type Quantity, quantitiesOf } from "./quantities.js";
@@ -47,12 +48,14 @@ export const MAX_AGE_MS = 86_400_000;
 export const MAX_LOOKS = 8;
 /** Between looks at a sensor that does not say how long it takes. */
 const LOOK_MS = 10;
-/** Characters of a name, the sensor's own included. */
-export const PACK_NAME_MAX = 64;
 /** Wall time that moves by more against uptime was set anew: the pack before has its own base. */
 export const CLOCK_STEP_MS = 1000;
-/** RFC 8428 §4.5.3: an earlier time is not absolute. A clock that says so is not set. */
-const FIRST_WALL_MS = 2 ** 28 * 1000;
+/**
+ * 1980 and 5138: a clock that says an earlier or later time is not set. A record takes 1978 to 6325, so that a time
+ * which a later correction moves, as the whole pack moves, still has a place.
+ */
+const WALL_MIN_MS = 315_532_800_000;
+const WALL_MAX_MS = 100_000_000_000_000;
 
 /** What has happened since the start. */
 export interface SamplerStatistics {
@@ -119,8 +122,8 @@ export class Sampler {
     });
     const names = new Set<string>();
     for (const { name } of this.quantities) {
-      if (!NAME.test(name) || name.length > PACK_NAME_MAX)
-        throw new RangeError(`${name}: expected a SenML name (RFC 8428 §4.5.1)`);
+      if (!isSenmlName(name))
+        throw new RangeError(`${name}: expected a SenML name (RFC 8428 §4.5.1) of at most ${PACK_NAME_MAX} characters`);
       if (names.has(name)) throw new RangeError(`${name}: two sensors have this name; give one a name of its own`);
       names.add(name);
     }
@@ -257,9 +260,10 @@ export class Sampler {
     const { clock } = this.#options;
     const uptimeMs = clock.uptimeMs();
     const wallMs = clock.state === ClockState.unset ? undefined : clock.wallMs();
-    const set = wallMs !== undefined && wallMs >= FIRST_WALL_MS;
+    const takenWallMs = wallMs === undefined ? 0 : wallMs - uptimeMs + takenMs;
+    const set = takenWallMs >= WALL_MIN_MS && takenWallMs <= WALL_MAX_MS;
     const state = set ? clock.state : ClockState.unset;
-    const wallOffsetMs = set ? wallMs - uptimeMs : undefined;
+    const wallOffsetMs = set ? takenWallMs - takenMs : undefined;
     const stepped = Math.abs((wallOffsetMs ?? 0) - (this.#wallOffsetMs ?? 0)) > CLOCK_STEP_MS;
     if (state !== this.#clockState || stepped) this.flush();
     if (!this.#builder.add(reading)) {
@@ -272,9 +276,6 @@ export class Sampler {
     else this.#ageTimer ??= this.#options.timers.after(this.#maxAgeMs, () => this.flush());
   }
 }
-
-/** RFC 8428 §4.5.1. */
-const NAME = /^[A-Za-z0-9][A-Za-z0-9\-:./_]*$/;
 
 function checkMs(name: string, ms: number, most: number): void {
   if (!Number.isInteger(ms) || ms < 1 || ms > most)

@@ -19,8 +19,9 @@ export function makeRecords(count: number, seedByte = 9): Uint8Array[] {
         ? encodeCbor(new Map([[1, "model"]]))
         : encodeCbor([
             new Map<number, string | number>([
-              [0, "temperature"],
               [2, 20 + seq / 8],
+              [-2, "temperature"],
+              [-4, "Cel"],
             ]),
           ]);
     const body = encodeBody({ kid, kind, boot: 0, seq, prev, uptimeMs: seq * 1000, clock: 0 }, payload);

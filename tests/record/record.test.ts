@@ -10,7 +10,6 @@ import { kidOf } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
 import { checkPayload } from "tallystick/record/payload";
 import { encodeBody, parseRecord, readBody, recordId, toBeSigned } from "tallystick/record/record";
-import { readPack } from "tallystick/record/senml";
 
 interface Vectors {
   publicKey: string;
@@ -158,20 +157,6 @@ describe("record/record", () => {
       assert(body.ok && record.ok);
       assert.deepEqual(body.value.header, record.value.header);
     }
-  });
-});
-
-describe("record/senml", () => {
-  it("gives readings with times and faults", () => {
-    const parsed = parseRecord(records[1]!);
-    assert(parsed.ok);
-    const readings = readPack(parsed.value.payload, 0);
-    assert(readings.ok);
-    assert.deepEqual(readings.value, [
-      { name: "temperature", unit: "Cel", value: 21.37, timeS: -1.5 },
-      { name: "humidity", value: { fault: "crc" }, timeS: 0 },
-    ]);
-    assert(!readPack(parsed.value.payload, 3).ok, "a set clock without a base time");
   });
 });
 

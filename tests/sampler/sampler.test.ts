@@ -12,6 +12,7 @@ import { SHT4x } from "tallystick/sensors/sht4x/sht4x";
 import { BME280Chip } from "../../hosts/simulator/world/chips/bme280.js";
 import { SHT4xChip } from "../../hosts/simulator/world/chips/sht4x.js";
 import { Bench } from "../sensors/bench.js";
+import { resolve } from "./resolver.js";
 import { SlowThermometer, Thermometer, VirtualBoard } from "./virtual.js";
 
 const WALL_MS = 1_700_000_000_000;
@@ -43,10 +44,9 @@ function foreign(pack: Pack): Map<number, unknown>[] {
   return decode(pack.payload, { useMaps: true, strict: true, rejectDuplicateMapKeys: true });
 }
 
+/** Where the clock is unset, relative to the record's uptime. */
 function times(pack: Pack): number[] {
-  const entries = foreign(pack);
-  const base = (entries[0]!.get(-3) ?? 0) as number;
-  return entries.map((entry) => base + ((entry.get(6) ?? 0) as number));
+  return resolve(pack.payload, 0).map(({ timeS }) => timeS);
 }
 
 describe("sampler: when", () => {
@@ -238,7 +238,7 @@ describe("sampler: what", () => {
     sampler.stop();
     const [pack] = packs;
     assert.deepEqual(
-      foreign(pack!).map((entry) => entry.get(3)),
+      resolve(pack!.payload, 0).map(({ text }) => text),
       ["no-ack", "no-ack", "no-ack", "no-ack", undefined, undefined],
     );
     assert.equal(sampler.statistics.faults, 4);
@@ -341,21 +341,19 @@ describe("sampler: packs", () => {
           assert.ok(packs.length > 0);
           for (const pack of packs) {
             const entries = foreign(pack);
+            const resolved = resolve(pack.payload, 0);
             const read = readPack(pack.payload, pack.clock);
             assert.ok(read.ok);
             assert.equal(entries.length, pack.readings.length);
             for (const [i, reading] of pack.readings.entries()) {
-              const entry = entries[i]!;
-              assert.equal(entry.get(0), reading.name);
-              assert.equal(entry.get(2), typeof reading.value === "number" ? reading.value : undefined);
-              assert.equal(entry.get(3), typeof reading.value === "number" ? undefined : reading.value.fault);
-              assert.equal(entry.get(1), typeof reading.value === "number" ? "Cel" : undefined);
-              assert.equal(entry.has(-3), clockSet && i === 0);
+              const { name, unit, value, text, timeS } = resolved[i]!;
+              assert.deepEqual([name, unit], [reading.name, "Cel"]);
+              assert.deepEqual(value ?? { fault: text }, reading.value);
+              assert.equal(entries[i]!.has(-3), clockSet && i === 0);
               const exactS =
                 (clockSet ? WALL_MS + 123 - 777 + reading.uptimeMs : reading.uptimeMs - pack.uptimeMs) / 1000;
-              assert.ok(Math.abs(times(pack)[i]! - exactS) <= 1 / 128);
-              assert.equal(read.value[i]!.timeS, times(pack)[i]);
-              assert.deepEqual(read.value[i]!.value, reading.value);
+              assert.ok(Math.abs(timeS - exactS) <= 1 / 128);
+              assert.deepEqual(read.value[i], { name, unit, value: reading.value, timeS });
             }
           }
         },
@@ -404,14 +402,17 @@ describe("sampler: packs", () => {
     assert.deepEqual(times(packs[2]!), [1_700_000_005 - 86_400]);
   });
 
-  it("takes a clock that says 1970 for one that is not set", () => {
-    const { board, sampler, packs } = single();
-    board.set(5000, ClockState.retained);
-    sampler.start();
-    board.run(100);
-    sampler.stop();
-    assert.equal(packs[0]!.clock, ClockState.unset);
-    assert.ok(!foreign(packs[0]!)[0]!.has(-3));
+  it("takes a clock that says 1970, 1979 or 6000 for one that is not set", () => {
+    for (const wallMs of [5000, Date.UTC(1979, 11, 31), Date.UTC(6000, 0)]) {
+      const { board, sampler, packs } = single();
+      board.set(wallMs, ClockState.retained);
+      sampler.start();
+      board.run(100);
+      sampler.stop();
+      assert.equal(packs[0]!.clock, ClockState.unset);
+      assert.ok(!foreign(packs[0]!)[0]!.has(-3));
+      assert.ok(readPack(packs[0]!.payload, ClockState.unset).ok);
+    }
   });
 
   it("closes the pack at maxReadings and at maxAgeMs", () => {

@@ -34,6 +34,21 @@ const vectors: readonly PackVector[] = [
     wallOffsetMs: 1_767_225_600_123,
   },
   {
+    why: "entries stand by quantity, in the order in which each first came; a unit that holds on is not repeated",
+    readings: [
+      { name: "attic/temperature", unit: "Cel", value: 21.5, uptimeMs: 10_000 },
+      { name: "attic/humidity", unit: "%RH", value: 45.25, uptimeMs: 10_000 },
+      { name: "cellar/temperature", unit: "Cel", value: 9.5, uptimeMs: 9_900 },
+      { name: "attic/temperature", unit: "Cel", value: { fault: "missed" }, uptimeMs: 15_000 },
+      { name: "attic/humidity", unit: "%RH", value: { fault: "missed" }, uptimeMs: 15_000 },
+      { name: "roof/temperature", unit: "Cel", value: -3, uptimeMs: 16_000 },
+      { name: "attic/temperature", unit: "Cel", value: 21.625, uptimeMs: 20_000 },
+      { name: "attic/humidity", unit: "%RH", value: 45.5, uptimeMs: 20_000 },
+    ],
+    uptimeMs: 20_000,
+    wallOffsetMs: 1_767_225_600_000,
+  },
+  {
     why: "times are rounded to 1/64 s once, base and offset together",
     readings: [
       { name: "illuminance", unit: "lx", value: 65535.875, uptimeMs: 1_004 },

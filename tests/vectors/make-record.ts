@@ -33,14 +33,17 @@ const contents: [Kind, Uint8Array, number, 0 | 1 | 2 | 3][] = [
     Kind.readings,
     encodeCbor([
       new Map<number, Cbor>([
-        [0, "temperature"],
-        [1, "Cel"],
         [2, 21.37],
         [6, -1.5],
+        [-2, "temperature"],
+        [-4, "Cel"],
       ]),
+      new Map<number, Cbor>([[2, 21]]),
       new Map<number, Cbor>([
-        [0, "humidity"],
         [3, "crc"],
+        [6, -0.984375],
+        [-2, "humidity"],
+        [-4, "%RH"],
       ]),
     ]),
     2000,
@@ -50,10 +53,24 @@ const contents: [Kind, Uint8Array, number, 0 | 1 | 2 | 3][] = [
     Kind.readings,
     encodeCbor([
       new Map<number, Cbor>([
-        [-3, 1790000000],
-        [0, "pressure"],
-        [1, "Pa"],
         [2, 101325],
+        [-2, "pressure"],
+        [-3, 1790000000.25],
+        [-4, "Pa"],
+      ]),
+      new Map<number, Cbor>([
+        [2, 101324.75],
+        [6, 5],
+      ]),
+      new Map<number, Cbor>([
+        [2, 21.5],
+        [6, -0.25],
+        [-2, "attic/temperature"],
+        [-4, "Cel"],
+      ]),
+      new Map<number, Cbor>([
+        [2, -7.0078125],
+        [-2, "cellar/temperature"],
       ]),
     ]),
     3000,

@@ -7,6 +7,7 @@ import { loadEngine } from "../../hosts/simulator/board.js";
 import type { Simulation } from "../../hosts/simulator/simulation.js";
 import { ensureEngine } from "../engine/build.js";
 import { enrol } from "../enrol/enrol.js";
+import { measuredText } from "../reading.js";
 import { BOARDS, startBoard } from "./boards.js";
 import { type BoardView, emptyLadder, Screen, type STEPS } from "./ladder.js";
 import { type Proof, prove } from "./proof.js";
@@ -157,7 +158,7 @@ class Demo {
       // What the relay holds, the board held; its own lines may come a moment later.
       view.ladder.held = Math.max(view.ladder.held, view.ladder.received);
       const { readings } = await relay.record(status.received.id);
-      if (readings) view.newest = readings.slice(-3).map(readingText).join(", ");
+      if (readings) view.newest = newestText(readings);
     }
     this.#screen.draw();
     return statuses;
@@ -215,8 +216,12 @@ class Demo {
   }
 }
 
-function readingText({ name, value, fault, unit }: ReadingStatus): string {
-  return `${name} ${value ?? fault}${value !== undefined && unit ? ` ${unit}` : ""}`;
+/** The last reading of each quantity; they come in the order of time. */
+function newestText(readings: readonly ReadingStatus[]): string {
+  const newest = new Map(readings.map((reading) => [reading.name, reading]));
+  return [...newest.values()]
+    .map(({ name, unit, value, fault }) => `${name} ${measuredText({ unit, value: value ?? { fault: fault ?? "" } })}`)
+    .join(", ");
 }
 
 /** A board's own log, as modules/device prints it: `label: event=… key=value …`. */

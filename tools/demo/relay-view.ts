@@ -36,7 +36,7 @@ export interface RecordStatus {
 
 export interface ReadingStatus {
   readonly name: string;
-  readonly unit?: string;
+  readonly unit: string;
   readonly value?: number;
   readonly fault?: string;
 }

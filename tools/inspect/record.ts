@@ -6,6 +6,7 @@ import { type Cbor, CborReader, decodeCbor, Tagged } from "tallystick/record/cbo
 import { readGenesis } from "tallystick/record/payload";
 import { KIND_WORDS, Kind, parseRecord, type Record, recordId } from "tallystick/record/record";
 import { readPack } from "tallystick/record/senml";
+import { measuredText, timeText } from "../reading.js";
 import type { Inspection } from "./command.js";
 
 const CLOCK_WORDS = ["unset", "retained", "network", "relay"];
@@ -53,10 +54,9 @@ function payloadLines({ header, payload }: Record): string[] {
   if (header.kind === Kind.readings) {
     const readings = readPack(payload, header.clock);
     if (!readings.ok) return [explain(readings.failure)];
-    return readings.value.map(({ name, unit, value, timeS }) => {
-      const when = header.clock > 0 ? new Date(timeS * 1000).toISOString() : `${timeS} s`;
-      return `${when}  ${name}  ${typeof value === "number" ? `${value} ${unit ?? ""}` : `fault ${value.fault}`}`;
-    });
+    return readings.value.map(
+      (reading) => `${timeText(reading.timeS, header.clock)}  ${reading.name}  ${measuredText(reading)}`,
+    );
   }
   const genesis = header.kind === Kind.genesis ? readGenesis(payload) : undefined;
   const decoded = decodeCbor(payload);

@@ -7,6 +7,7 @@ import { readPolicy } from "tallystick/evidence/policy";
 import { portableCrypto } from "tallystick/identity/portable";
 import { KIND_WORDS, Kind } from "tallystick/record/record";
 import { readPack } from "tallystick/record/senml";
+import { measuredText, readingJson, timeText } from "../reading.js";
 
 /** Exit codes of `tallystick verify`, for scripts. */
 export const VERIFY_EXIT = { proved: 0, false: 1, unreadable: 2, incomplete: 3 } as const;
@@ -71,10 +72,12 @@ function readingsOf(record: Report["records"][number]["record"]): string[] {
   if (kind !== Kind.readings) return [`${KIND_WORDS[kind]}, seq ${seq}`];
   const readings = readPack(record.payload, clock);
   if (!readings.ok) return [explain(readings.failure)];
-  return readings.value.map(({ name, unit, value, timeS }) => {
-    const when = clock > 0 ? new Date(timeS * 1000).toISOString() : `${timeS} s before the record, clock unset`;
-    return `${name} ${typeof value === "number" ? `${value} ${unit ?? ""}` : `fault: ${value.fault}`}  ${when}`;
-  });
+  return readings.value.map((reading) => `${reading.name} ${measuredText(reading)}  ${timeText(reading.timeS, clock)}`);
+}
+
+function exactReadings({ header, payload }: Report["records"][number]["record"]) {
+  const readings = header.kind === Kind.readings ? readPack(payload, header.clock) : undefined;
+  return readings?.ok ? { readings: readings.value.map(readingJson) } : {};
 }
 
 function toJson(report: Report) {
@@ -85,7 +88,7 @@ function toJson(report: Report) {
       kid: toHex(record.header.kid),
       kind: KIND_WORDS[record.header.kind],
       seq: record.header.seq,
-      text: readingsOf(record),
+      ...exactReadings(record),
     })),
     steps: report.steps,
     notProved: report.notProved,

@@ -21,11 +21,12 @@ export const RecordShape = Type.Object({
     Type.Array(
       Type.Object({
         name: Type.String(),
-        unit: Type.Optional(Type.String()),
+        unit: Type.String(),
         value: Type.Optional(Type.Number()),
         fault: Type.Optional(Type.String()),
         time_s: Type.Number({ description: "since 1970; relative to the record's uptime while the clock is unset" }),
       }),
+      { description: "in the order of time" },
     ),
   ),
   payload: Type.Optional(
@@ -57,7 +58,7 @@ export function viewRecord(id: Uint8Array, record: Record): Omit<RecordView, "re
     ...(pack?.ok && {
       readings: pack.value.map(({ name, unit, value, timeS }) => ({
         name,
-        ...(unit !== undefined && { unit }),
+        unit,
         ...(typeof value === "number" ? { value } : { fault: value.fault }),
         time_s: timeS,
       })),
