@@ -27,9 +27,13 @@ export function openDeviceFacingKey(path: string, crypto: Crypto): Result<Identi
   const mode = statSync(path).mode & 0o777;
   if (process.platform !== "win32" && (mode & 0o077) !== 0)
     return fail("RELAY_KEY_UNSAFE", `expected mode 600 of ${path}, found ${mode.toString(8)}`);
-  const identity = Identity.open({ keys: new KeyFile(path), crypto });
-  if (!identity.ok) return identity;
-  return identity.value ? ok(identity.value) : fail("RELAY_KEY_MISSING", `expected the device-facing key ${path}`);
+  try {
+    const identity = Identity.open({ keys: new KeyFile(path), crypto });
+    if (!identity.ok) return identity;
+    return identity.value ? ok(identity.value) : fail("RELAY_KEY_MISSING", `expected the device-facing key ${path}`);
+  } catch (error) {
+    return fail("KEY_UNREADABLE", `${path}: ${(error as NodeJS.ErrnoException).code}`);
+  }
 }
 
 class KeyFile implements KeyStore {

@@ -191,13 +191,14 @@ async function make(dataDir: string, options: InitialiseOptions): Promise<Result
 async function openParts(options: RelayOptions, undo: (() => void | Promise<void>)[]): Promise<Result<Parts>> {
   const { dataDir, nowMs = Date.now, logger = pino({ level: "silent" }) } = options;
   const paths = pathsOf(dataDir);
+  // What may not be looked into would else pass for blank; what is not there is not made here.
+  const prepared = existsSync(dataDir) ? prepareFolder(dataDir) : ok(undefined);
+  if (!prepared.ok) return prepared;
   const relayIdentity = readIdentity(dataDir);
   if (!relayIdentity.ok) return relayIdentity;
   const { origin, logWithinS } = relayIdentity.value;
   if (options.origin !== undefined && options.origin !== origin)
     return fail("RELAY_FOREIGN", `expected the relay ${options.origin} in ${dataDir}, found ${origin}`);
-  const prepared = prepareFolder(dataDir);
-  if (!prepared.ok) return prepared;
   const lock = lockFolder(dataDir);
   if (!lock.ok) return lock;
   undo.push(() => lock.value.release());
