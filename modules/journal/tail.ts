@@ -155,7 +155,7 @@ export class TailReader {
       // Only what comes after the named record is open; where its own bytes end a sector, it is that record.
       if (!decided && header !== undefined && (scan.tail === undefined || !matches.includes(scan.tail)))
         open.push(...openTails(ordinal, scan).filter(({ candidate }) => candidate.link === linkOf(header.tailId)));
-      const found = matches.at(-1);
+      const found = matches[matches.length - 1];
       if (found !== undefined && tail === undefined) {
         const standing = this.standing(ordinal, found);
         if (!standing.ok) return standing;
