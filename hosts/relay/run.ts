@@ -60,6 +60,8 @@ function signalled(): Promise<void> {
     const onSignal = (): void => {
       asked++;
       if (asked > 1) process.exit(130);
+      // Who listens for a channel's end keeps the process alive; from here on nobody needs to.
+      process.off("disconnect", onSignal);
       resolve();
     };
     process.on("SIGINT", onSignal);
