@@ -13,8 +13,10 @@ export const SenmlLabel = { baseName: -2, baseTime: -3, baseUnit: -4, value: 2, 
 export const PACK_MAX_ENTRIES = 200;
 /** Characters of a name. */
 export const PACK_NAME_MAX = 64;
-/** Times are whole counts of 1/64 s: exact in binary, and a minute of them fits the shortest floats. */
-export const TIME_STEPS_PER_SECOND = 64;
+/** Offsets are whole counts of 1/64 s: exact in binary, and half a minute of them fits the shortest floats. */
+export const OFFSET_STEPS_PER_SECOND = 64;
+/** The base time is a long float anyway: it is a whole count of 1/1024 s. */
+export const BASE_STEPS_PER_SECOND = 1024;
 /** RFC 8428 §4.5.3: an earlier time (July 1978) is relative to now, not absolute. */
 export const ABSOLUTE_TIME_MIN_S = 2 ** 28;
 /** No later time (year 6325): calendars have it, and it is exact with its fraction. */
@@ -111,10 +113,12 @@ class Bases {
     if ((base !== undefined) !== (set && index === 0))
       return "a base time if it is the first and the clock is set, and only then";
     if (base !== undefined) {
-      if (!isSteps(base) || offset !== undefined) return "a base time in 1/64 s, which is its own time";
+      if (!isCount(base, BASE_STEPS_PER_SECOND) || offset !== undefined)
+        return "a base time in 1/1024 s, which is its own time";
       this.#baseTimeS = base;
     }
-    if (offset !== undefined && (!isSteps(offset) || offset === 0)) return "an offset in 1/64 s other than 0";
+    if (offset !== undefined && (!isCount(offset, OFFSET_STEPS_PER_SECOND) || offset === 0))
+      return "an offset in 1/64 s other than 0";
     const timeS = this.#baseTimeS + ((offset as number | undefined) ?? 0);
     if (set ? timeS < ABSOLUTE_TIME_MIN_S || timeS >= ABSOLUTE_TIME_END_S : timeS > 0 || timeS <= -ABSOLUTE_TIME_END_S)
       return set ? "an absolute time" : "an offset of at most 0";
@@ -128,8 +132,9 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9\-:./_]*$/;
 const WORD = /^[!-~]{1,64}$/;
 const LABELS: readonly number[] = Object.values(SenmlLabel);
 
-function isSteps(value: Cbor): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value * TIME_STEPS_PER_SECOND);
+/** Whether a value is a whole count of steps. */
+function isCount(value: Cbor, stepsPerSecond: number): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value * stepsPerSecond);
 }
 
 /** Units and faults are shown on terminals: nothing but visible ASCII. */

@@ -1,5 +1,5 @@
 import { type Cbor, encodeCbor, encodeHead } from "../record/cbor.js";
-import { PACK_MAX_ENTRIES, SenmlLabel, TIME_STEPS_PER_SECOND } from "../record/senml.js";
+import { BASE_STEPS_PER_SECOND, OFFSET_STEPS_PER_SECOND, PACK_MAX_ENTRIES, SenmlLabel } from "../record/senml.js";
 import type { Fault } from "../sensors/sensor.js";
 
 /** SenML-CBOR packs (RFC 8428) out of readings, in the one form that record/SPEC.md gives them. */
@@ -66,9 +66,8 @@ export class PackBuilder {
    */
   encode(uptimeMs: number, wallOffsetMs: number | undefined): Uint8Array {
     const readings = this.#readings;
-    // Each time is rounded once: with its base it is within half a step of the true time.
-    const shiftMs = wallOffsetMs ?? -uptimeMs;
-    const base = wallOffsetMs === undefined ? 0 : steps(readings[0]!.uptimeMs + wallOffsetMs);
+    const firstMs = readings[0]!.uptimeMs;
+    const originMs = wallOffsetMs === undefined ? uptimeMs : firstMs;
     // One entry at a time into the bytes that add() has counted: a board has no room for all of them as maps.
     const bytes = new Uint8Array(this.#bytes);
     let length = 0;
@@ -85,9 +84,10 @@ export class PackBuilder {
         const reading = readings[i]!;
         if (reading.name !== name) continue;
         const entry = entryOf(reading, i === first, unit);
-        const offset = steps(reading.uptimeMs + shiftMs) - base;
-        if (offset !== 0) entry.set(SenmlLabel.time, offset / TIME_STEPS_PER_SECOND);
-        if (i === 0 && wallOffsetMs !== undefined) entry.set(SenmlLabel.baseTime, base / TIME_STEPS_PER_SECOND);
+        const offsetS = toSeconds(reading.uptimeMs - originMs, OFFSET_STEPS_PER_SECOND);
+        if (offsetS !== 0) entry.set(SenmlLabel.time, offsetS);
+        if (i === 0 && wallOffsetMs !== undefined)
+          entry.set(SenmlLabel.baseTime, toSeconds(firstMs + wallOffsetMs, BASE_STEPS_PER_SECOND));
         append(encodeCbor(entry));
         unit = reading.unit;
       }
@@ -102,8 +102,9 @@ export class PackBuilder {
   }
 }
 
-function steps(ms: number): number {
-  return Math.round((ms * TIME_STEPS_PER_SECOND) / 1000);
+/** The multiple of a step that is nearest. */
+function toSeconds(ms: number, stepsPerSecond: number): number {
+  return Math.round((ms * stepsPerSecond) / 1000) / stepsPerSecond;
 }
 
 /** An entry without its time; `first` of its quantity, it has the name, and the unit where `unit` is not the one in force. */

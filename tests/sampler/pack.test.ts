@@ -25,16 +25,17 @@ const spec = readFileSync(new URL("../../modules/sampler/SPEC.md", import.meta.u
 /** What a pack must say of readings: in the order of time, those of one time by quantity. */
 function expected(readings: readonly Reading[], uptimeMs: number, wallOffsetMs: number | null) {
   const names = readings.map(({ name }) => name);
+  const firstMs = readings[0]!.uptimeMs;
+  const baseS = wallOffsetMs === null ? 0 : Math.round(((firstMs + wallOffsetMs) * 1024) / 1000) / 1024;
   return readings
-    .map(({ name, unit, value, uptimeMs: takenMs }) => ({
-      name,
-      unit,
-      value,
-      steps: Math.round(((takenMs + (wallOffsetMs ?? -uptimeMs)) * 64) / 1000),
-      quantity: names.indexOf(name),
-    }))
-    .sort((a, b) => a.steps - b.steps || a.quantity - b.quantity)
-    .map(({ name, unit, value, steps }) => ({ name, unit, value, timeS: steps / 64 + 0 }));
+    .map(({ name, unit, value, uptimeMs: takenMs }) => {
+      const timeS = baseS + Math.round(((takenMs - (wallOffsetMs === null ? uptimeMs : firstMs)) * 64) / 1000) / 64;
+      const exactS = (takenMs + (wallOffsetMs ?? -uptimeMs)) / 1000;
+      assert.ok(Math.abs(timeS - exactS) <= 1 / 128 + 1 / 2048, `${timeS} for ${exactS}`);
+      return { quantity: names.indexOf(name), reading: { name, unit, value, timeS } };
+    })
+    .sort((a, b) => a.reading.timeS - b.reading.timeS || a.quantity - b.quantity)
+    .map(({ reading }) => reading);
 }
 
 function assertSays(payload: Uint8Array, readings: readonly Reading[], uptimeMs: number, wallOffsetMs: number | null) {

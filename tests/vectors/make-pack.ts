@@ -49,7 +49,7 @@ const vectors: readonly PackVector[] = [
     wallOffsetMs: 1_767_225_600_000,
   },
   {
-    why: "times are rounded to 1/64 s once, base and offset together",
+    why: "the base time is rounded to 1/1024 s, offsets to 1/64 s",
     readings: [
       { name: "illuminance", unit: "lx", value: 65535.875, uptimeMs: 1_004 },
       { name: "illuminance", unit: "lx", value: 0, uptimeMs: 1_111 },
