@@ -117,8 +117,15 @@ export class Appender {
     this.released = released;
     this.#spare = undefined;
     if (this.#isFree(this.head + 1, this.durable) && this.#isFree(this.head + 2, this.durable)) return;
+    this.#keepRelease();
+  }
+
+  /** Makes the released position durable, where the open sector has room for it. */
+  #keepRelease(): void {
     const size = frameBytes(this.#ring.geometry, FrameType.position, POSITION_BODY_BYTES);
-    if (this.#fits(size)) this.append(FrameType.position, this.#link(), encodeReleased(released));
+    if (!this.#fits(size)) return;
+    const kept = this.append(FrameType.position, this.#link(), encodeReleased(this.released));
+    if (kept.ok) this.durable = this.released;
   }
 
   /**
@@ -242,11 +249,15 @@ export class Appender {
     const { geometry } = this.#ring;
     // A loop of cuts must not eat the ring: what holds nothing is erased again, instead of the next sector.
     const first = this.#disposable ? this.head : this.head + 1;
+    // What is erased shall be released by what the flash holds. Where the open sector takes no frame any more, the relay's
+    // acknowledgement of this start does: what an erase that is cut takes away then, the relay has.
+    if (first > this.head && !this.#isFree(first, this.durable) && this.#isFree(first, this.released))
+      this.#keepRelease();
     for (let ordinal = first; ordinal <= this.head + 1 + BAD_SECTORS_MAX; ordinal++) {
       if (ordinal > ORDINAL_MAX) return fail("JOURNAL_FULL", `sector ordinals end at ${ORDINAL_MAX}`);
-      // What is erased must be released by what the flash holds, and the sector after it by what is known: one sector
-      // always stays from which a later release can be made durable.
-      if (ordinal > this.head && !(this.#isFree(ordinal, this.durable) && this.#isFree(ordinal + 1, this.released)))
+      // The sector after the next must be released too: one sector always stays from which a later release can be made
+      // durable.
+      if (ordinal > this.head && !(this.#isFree(ordinal, this.released) && this.#isFree(ordinal + 1, this.released)))
         return fail(
           "JOURNAL_FULL",
           `sector ${ordinal - geometry.sectors} of the ring holds records that are not released`,

@@ -18,6 +18,7 @@ import {
   FRAME_HEADER_BYTES,
   geometryOf,
   POSITION_BODY_BYTES,
+  RECORDS_OFFSET,
   RESERVED_SECTORS,
   SECTOR_HEADER_BYTES,
   SEQ_MAX,
@@ -269,15 +270,15 @@ export class Journal {
   }
 
   /**
-   * The newest sector that was opened to the end: its header and a whole frame. A header alone may be the last that was
-   * written, and its cells, or those of the frame behind it, perhaps not driven to the end. Nothing depends on it yet; the
-   * sector is opened again, and nothing is appended to the one before, lest the header be believed later.
+   * The newest sector that was opened to the end: something legible stands behind its position frame. Without that,
+   * header or position may be the last that was written, and their cells not driven to the end. Nothing depends on them
+   * yet; the sector is opened again, and nothing is appended to the one before, lest they be believed later.
    */
   #newestOpen(newest: NewestSector): NewestSector {
     let open = newest;
     const { sectors } = this.#ring.geometry;
     for (let n = 0; n <= BAD_SECTORS_MAX && open.ordinal >= sectors; n++) {
-      if (this.#scan(open.ordinal, open.header).frames > 0) return open;
+      if (this.#scan(open.ordinal, open.header).end > RECORDS_OFFSET) return open;
       open = { ...open, ordinal: open.ordinal - 1, header: this.#ring.header(open.ordinal - 1) };
     }
     return open;

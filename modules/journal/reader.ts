@@ -12,6 +12,13 @@ export interface SectorRange {
   readonly head: number;
 }
 
+/** A record that a walk passed, and where the walk can go on behind it. A sector holds 4000 / 100 of them at the most. */
+interface Met {
+  readonly record: Candidate;
+  readonly named: boolean;
+  readonly resume: Resume;
+}
+
 /**
  * Reads committed records back. A record is given out only where its body passes its CRC and its whole bytes the link of
  * what follows, or else its signature verifies. Records read one after the other cost no search.
@@ -65,19 +72,27 @@ export class RecordReader {
     const bytes = this.#ring.sector(ordinal);
     const reading = readSectorHeader(geometry, bytes);
     const header = reading.kind === "header" && reading.header.ordinal === ordinal ? reading.header : undefined;
-    let found: Uint8Array | undefined;
+    // Taking records apart within the walk would need more of a board's JavaScript stack than there is.
+    const met: Met[] = [];
     scanSector(
       { geometry, sha256: this.#sha256, ordinal, header, bytes },
       (record, named, resume) => {
-        if (!record.whole || this.#seqOf(bytes, record) !== seq) return false;
-        const candidate = recordAt(geometry, bytes, record.offset, record.bodyBytes);
-        if (!named && !this.#isSigned(candidate)) return false;
-        found = candidate;
-        this.#cursor = { ordinal, seq, resume };
-        return named;
+        if (!record.whole || (record.seq ?? seq) !== seq) return false;
+        met.push({ record, named, resume });
+        return named && record.seq === seq;
       },
       from,
     );
+    let found: Uint8Array | undefined;
+    for (let i = 0; i < met.length; i++) {
+      const { record, named, resume } = met[i]!;
+      if (this.#seqOf(bytes, record) !== seq) continue;
+      const candidate = recordAt(geometry, bytes, record.offset, record.bodyBytes);
+      if (!named && !this.#isSigned(candidate)) continue;
+      found = candidate;
+      this.#cursor = { ordinal, seq, resume };
+      if (named) break;
+    }
     return found;
   }
 

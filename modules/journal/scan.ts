@@ -66,8 +66,6 @@ export interface SectorScan {
   readonly tries: readonly Candidate[];
   /** Something here was written after all that sectors before left open had been decided: a verdict, or a named record. */
   readonly decided: boolean;
-  /** Whole frames of any type. */
-  readonly frames: number;
   /** Bytes of frames that do not stand. */
   readonly voidBytes: number;
   /** The newest position frame. */
@@ -89,7 +87,6 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
   let resume: Resume = { offset, link, seq };
   let tries: Candidate[] = [];
   let decided = false;
-  let frames = 0;
   let voidBytes = 0;
   let released: Released | undefined;
   let end = offset;
@@ -186,13 +183,12 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
       offset += geometry.alignBytes;
       continue;
     }
-    if (whole) frames++;
     offset += size;
     end = offset;
   }
   if (!stopped && tail !== undefined && visit !== undefined)
     for (const open of [...tries, tail]) visit(open, false, resume);
-  return { settled, tail, tries, decided, frames, voidBytes, released, end };
+  return { settled, tail, tries, decided, voidBytes, released, end };
 }
 
 /** Id of the record in the frame at `offset`, from the bytes as they stand there. */

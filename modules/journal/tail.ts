@@ -175,7 +175,11 @@ export class TailReader {
 
   #isNamed(ordinal: number, record: Candidate, header: SectorHeader): boolean {
     if (startsWith(record.id!, header.tailId)) return true;
-    return record.seq === header.firstSeq - 1 && startsWith(this.#idOf(ordinal, record, header), header.tailId);
+    const start = record.offset + FRAME_HEADER_BYTES;
+    const parts = readBody(this.#ring.sector(ordinal).subarray(start, start + record.bodyBytes));
+    // Only the record right before what the newest sector begins with can be the named one; no other is signed again.
+    if (!parts.ok || parts.value.header.seq !== header.firstSeq - 1) return false;
+    return startsWith(this.#idOf(ordinal, record, header), header.tailId);
   }
 
   /** The id; where the signature's cells have changed, that of the record signed again, if it is the one that is named. */

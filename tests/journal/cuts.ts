@@ -183,10 +183,11 @@ export function tryCase(cutCase: CutCase): string | undefined {
       flash.resetCounters();
       const journal = mounted(flash, oracle.signer);
       if (flash.counters.reads > 4 * sectors + 80) throw new Error(`mount took ${flash.counters.reads} reads`);
-      heads.push(journal.head ? toHex(journal.head.id) : "none");
+      // Where there is no room to decide, the head is told as not decided, and nothing is read out or signed behind it.
+      if (journal.report.tail !== "undecided") heads.push(journal.head ? toHex(journal.head.id) : "none");
       if (remount >= 2) oracle.observe(journal, remount === 2 || remount === REMOUNTS - 1);
     }
-    if (new Set(heads).size !== 1) throw new Error(`the head changed between mounts: ${heads.join(" ")}`);
+    if (new Set(heads).size > 1) throw new Error(`the head changed between mounts: ${heads.join(" ")}`);
     session(flash, oracle, random, 3);
     oracle.observe(mounted(flash, oracle.signer), true);
     return undefined;

@@ -29,7 +29,7 @@ for (const unit of UNITS)
     it("gives no flipped bit out as good, and the records around it all the same", () => {
       const { flash, committed, snapshot } = written(unit);
       const random = new SeededRandom(unit);
-      for (let n = 0; n < 600; n++) {
+      for (let n = 0; n < 250; n++) {
         flash.restore(snapshot);
         const flips = 1 + random.below(2);
         const where: string[] = [];
