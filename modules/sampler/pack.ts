@@ -53,7 +53,7 @@ export class PackBuilder {
   add(reading: Reading): boolean {
     const before = this.#last(reading.name);
     if (before && (before.uptimeMs > reading.uptimeMs || before.unit !== reading.unit)) return false;
-    const bytes = encodeCbor(entryOf(reading, before === undefined, undefined)).length + TIME_BYTES;
+    const bytes = encodeCbor(entryOf(reading, before)).length + TIME_BYTES;
     if (this.full || this.#bytes + bytes > this.maxBytes) return false;
     this.#readings.push(reading);
     this.#bytes += bytes;
@@ -65,34 +65,29 @@ export class PackBuilder {
    * it offsets count back from `uptimeMs`, the uptime of the record.
    */
   encode(uptimeMs: number, wallOffsetMs: number | undefined): Uint8Array {
-    const readings = this.#readings;
-    const firstMs = readings[0]!.uptimeMs;
-    const originMs = wallOffsetMs === undefined ? uptimeMs : firstMs;
+    const readings = this.#byQuantity();
+    const originMs = wallOffsetMs === undefined ? uptimeMs : readings[0]!.uptimeMs;
     // One entry at a time into the bytes that add() has counted: a board has no room for all of them as maps.
     const bytes = new Uint8Array(this.#bytes);
-    let length = 0;
-    const append = (part: Uint8Array) => {
+    let part = encodeHead(4, readings.length);
+    bytes.set(part);
+    let length = part.length;
+    for (let i = 0; i < readings.length; i++) {
+      part = encodeCbor(entryAt(readings, i, originMs, wallOffsetMs));
       bytes.set(part, length);
       length += part.length;
-    };
-    append(encodeHead(4, readings.length));
-    let unit: string | undefined;
-    for (let first = 0; first < readings.length; first++) {
-      const { name } = readings[first]!;
-      if (readings.findIndex((reading) => reading.name === name) < first) continue;
-      for (let i = first; i < readings.length; i++) {
-        const reading = readings[i]!;
-        if (reading.name !== name) continue;
-        const entry = entryOf(reading, i === first, unit);
-        const offsetS = toSeconds(reading.uptimeMs - originMs, OFFSET_STEPS_PER_SECOND);
-        if (offsetS !== 0) entry.set(SenmlLabel.time, offsetS);
-        if (i === 0 && wallOffsetMs !== undefined)
-          entry.set(SenmlLabel.baseTime, toSeconds(firstMs + wallOffsetMs, BASE_STEPS_PER_SECOND));
-        append(encodeCbor(entry));
-        unit = reading.unit;
-      }
     }
     return bytes.slice(0, length);
+  }
+
+  /** All of one quantity together, the quantities in the order in which they first came. */
+  #byQuantity(): Reading[] {
+    const ordered: Reading[] = [];
+    for (const { name } of this.#readings) {
+      if (ordered.some((reading) => reading.name === name)) continue;
+      for (const reading of this.#readings) if (reading.name === name) ordered.push(reading);
+    }
+    return ordered;
   }
 
   /** The newest reading of a quantity. */
@@ -107,14 +102,28 @@ function toSeconds(ms: number, stepsPerSecond: number): number {
   return Math.round((ms * stepsPerSecond) / 1000) / stepsPerSecond;
 }
 
-/** An entry without its time; `first` of its quantity, it has the name, and the unit where `unit` is not the one in force. */
-function entryOf(reading: Reading, first: boolean, unit: string | undefined): Map<number, Cbor> {
+/** The entry of `readings[i]`, with the base fields that hold from it on. */
+function entryAt(
+  readings: readonly Reading[],
+  i: number,
+  originMs: number,
+  wallOffsetMs: number | undefined,
+): Map<number, Cbor> {
+  const reading = readings[i]!;
+  const entry = entryOf(reading, i > 0 ? readings[i - 1] : undefined);
+  const offsetS = toSeconds(reading.uptimeMs - originMs, OFFSET_STEPS_PER_SECOND);
+  if (offsetS !== 0) entry.set(SenmlLabel.time, offsetS);
+  if (i === 0 && wallOffsetMs !== undefined)
+    entry.set(SenmlLabel.baseTime, toSeconds(reading.uptimeMs + wallOffsetMs, BASE_STEPS_PER_SECOND));
+  return entry;
+}
+
+/** An entry without its time, after that of `before`. */
+function entryOf({ name, unit, value }: Reading, before: Reading | undefined): Map<number, Cbor> {
   const entry = new Map<number, Cbor>();
-  if (typeof reading.value === "number") entry.set(SenmlLabel.value, reading.value);
-  else entry.set(SenmlLabel.textValue, reading.value.fault);
-  if (first) {
-    entry.set(SenmlLabel.baseName, reading.name);
-    if (reading.unit !== unit) entry.set(SenmlLabel.baseUnit, reading.unit);
-  }
+  if (typeof value === "number") entry.set(SenmlLabel.value, value);
+  else entry.set(SenmlLabel.textValue, value.fault);
+  if (name !== before?.name) entry.set(SenmlLabel.baseName, name);
+  if (unit !== before?.unit) entry.set(SenmlLabel.baseUnit, unit);
   return entry;
 }
