@@ -95,7 +95,8 @@ export class NorFlash implements Flash, TearableCells {
     this.sectorBytes = sectorBytes;
     this.writeUnitBytes = writeUnitBytes;
     this.#random = new SeededRandom(seed);
-    this.#cells = cells?.slice() ?? new Uint8Array(sizeBytes).fill(0xff);
+    // A copy as a plain Uint8Array: a Buffer would slice into views.
+    this.#cells = cells === undefined ? new Uint8Array(sizeBytes).fill(0xff) : new Uint8Array(cells);
     this.#unstable = new Uint8Array(sizeBytes);
     this.#touched = new Uint8Array(sizeBytes / writeUnitBytes);
     this.#erases = new Uint32Array(sizeBytes / sectorBytes);
