@@ -12,7 +12,7 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import Sqlite from "better-sqlite3";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 
@@ -151,12 +151,20 @@ function syncFolder(folder: string): void {
 /** Makes the folder where it is missing, and sees that it can be written. DATA_FOLDER_UNWRITABLE. */
 export function prepareFolder(folder: string): Result<void> {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(resolve(folder));
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
     return ok(undefined);
   } catch (error) {
     return fail("DATA_FOLDER_UNWRITABLE", (error as Error).message);
   }
+}
+
+/** Not by `recursive`, with which Node never returns where the system says that an existing folder is none, as in /proc. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  const above = dirname(folder);
+  if (above !== folder) makeFolder(above);
+  mkdirSync(folder, { mode: 0o700 });
 }
 
 /** Held while a relay runs on a folder. */

@@ -310,6 +310,8 @@ describe("relay: data folder", () => {
     const below = failureOf(await Relay.initialise(join(file, "data"), { origin: ORIGIN }));
     assert.equal(below.code, "DATA_FOLDER_UNWRITABLE");
     assert.match(explain(below), /--data/);
+    const nowhere = process.platform === "linux" ? "/proc/tallystick" : join(file, "below", "data");
+    assert.equal(failureOf(await Relay.initialise(nowhere, { origin: ORIGIN })).code, "DATA_FOLDER_UNWRITABLE");
   });
 
   it("says that its folder cannot be written, where the system forbids it", async function () {
