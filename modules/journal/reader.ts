@@ -1,6 +1,6 @@
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Sha256 } from "../identity/crypto.js";
-import { readBody, SIGNATURE_BYTES, toBeSigned } from "../record/record.js";
+import { readBody, toBeSigned } from "../record/record.js";
 import type { Ring } from "./ring.js";
 import { type Candidate, type Resume, recordAt, scanSector } from "./scan.js";
 import { readSectorHeader } from "./sector.js";
@@ -86,29 +86,20 @@ export class RecordReader {
     let found: Uint8Array | undefined;
     for (let i = 0; i < met.length; i++) {
       const { record, named, resume } = met[i]!;
-      if (this.#seqOf(bytes, record) !== seq) continue;
       const candidate = recordAt(geometry, bytes, record.offset, record.bodyBytes);
-      if (!named && !this.#isSigned(candidate)) continue;
+      if (record.seq === undefined || !named) {
+        // Read here, not in a method of its own, for the same reason.
+        const parts = readBody(candidate.subarray(0, record.bodyBytes));
+        if (!parts.ok || parts.value.header.seq !== seq) continue;
+        const signature = candidate.subarray(record.bodyBytes);
+        const signer = named ? undefined : this.#tails.signerOf(parts.value.header);
+        if (!named && !signer?.verify(toBeSigned(parts.value), signature)) continue;
+      }
       found = candidate;
       this.#cursor = { ordinal, seq, resume };
       if (named) break;
     }
     return found;
-  }
-
-  /** By counting; behind damage by what the record says itself. */
-  #seqOf(bytes: Uint8Array, record: Candidate): number | undefined {
-    if (record.seq !== undefined) return record.seq;
-    const { geometry } = this.#ring;
-    const parts = readBody(recordAt(geometry, bytes, record.offset, record.bodyBytes).subarray(0, record.bodyBytes));
-    return parts.ok ? parts.value.header.seq : undefined;
-  }
-
-  #isSigned(record: Uint8Array): boolean {
-    const parts = readBody(record.subarray(0, record.length - SIGNATURE_BYTES));
-    if (!parts.ok) return false;
-    const signer = this.#tails.signerOf(parts.value.header);
-    return signer?.verify(toBeSigned(parts.value), record.subarray(record.length - SIGNATURE_BYTES)) ?? false;
   }
 
   /** The newest sector that begins at or below `seq`. Positions never fall within a chain, so a search finds it. */
