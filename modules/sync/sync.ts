@@ -161,8 +161,9 @@ export class Sync {
     this.#busy = false;
     if (this.#closed) return;
     if (step.ok) {
-      this.#retryMs = RETRY_FIRST_MS;
-      this.#schedule(step.value === "more" ? 0 : (this.#options.pollMs ?? POLL_DEFAULT_MS));
+      // A greeting alone is no progress: what failed may come after it, again and again.
+      if (step.value !== "greeted") this.#retryMs = RETRY_FIRST_MS;
+      this.#schedule(step.value !== "idle" ? 0 : (this.#options.pollMs ?? POLL_DEFAULT_MS));
       return;
     }
     // Whatever went wrong, where the relay stands is asked anew: it may have been set back, or moved on.
@@ -236,7 +237,7 @@ export class Sync {
       return fail("RELAY_BEHIND", `expected at least seq ${chain.firstSeq - 1}, received ${received}`);
     this.#greeted = true;
     if (this.#headSeq() >= this.#sent) this.#becomeReady();
-    return !this.#ready || received < this.#headSeq() ? MORE : IDLE;
+    return !this.#ready || received < this.#headSeq() ? GREETED : IDLE;
   }
 
   async #send(from: number): Promise<Step> {
@@ -381,8 +382,9 @@ export class Sync {
   }
 }
 
-type Step<T = "more" | "idle"> = Result<T> & { readonly retryAfterS?: number };
+type Step<T = "more" | "greeted" | "idle"> = Result<T> & { readonly retryAfterS?: number };
 const MORE: Step = { ok: true, value: "more" };
+const GREETED: Step = { ok: true, value: "greeted" };
 const IDLE: Step = { ok: true, value: "idle" };
 /** Why records could not be fetched back, where that says nothing about whether the relay has them. */
 const UNFETCHED: readonly Code[] = ["TRANSPORT_FAILED", "SUCCESSION_NEEDED", "JOURNAL_FULL", "JOURNAL_FLASH_FAILED"];

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
-import { toHex } from "tallystick/bytes/bytes";
+import { fromHex, toHex } from "tallystick/bytes/bytes";
 import { Device, type DeviceOptions } from "tallystick/device/device";
 import type { Platform } from "tallystick/device/platform";
-import { kidOf } from "tallystick/identity/key";
 import { parseRecord, type Record, recordId } from "tallystick/record/record";
 import { BME280 } from "tallystick/sensors/bme280/bme280";
 import { readEnrolment, splitBatch } from "tallystick/sync/messages";
@@ -111,6 +110,7 @@ export class Bench {
   readonly held: { readonly seq: number; readonly kind: string; readonly id: string }[] = [];
   /** Codes that the device reported, in order. */
   readonly codes: string[] = [];
+  #kid: string | undefined;
   #levels = { received: -1, logged: -1, final: -1 };
   #http: HttpNetwork | undefined;
 
@@ -226,16 +226,21 @@ export class Bench {
     const levels = /event=acknowledged received=(\S+) logged=(\S+) final=(\S+)/.exec(line);
     const [received, logged, final] = (levels?.slice(1) ?? []).map((text) => (text === "-" ? -1 : Number(text)));
     if (levels) this.#levels = { received: received!, logged: logged!, final: final! };
+    this.#kid = /event=key kid=([0-9a-f]{16})/.exec(line)?.[1] ?? this.#kid;
     const code = /event=problem code=(\w+)/.exec(line)?.[1];
     if (code) this.codes.push(code);
   }
 
-  /** The relay's records of this device; it has exactly one. */
+  /** The device's key, by its first eight bytes of hash. */
+  get kid(): string {
+    return this.#kid!;
+  }
+
+  /** The relay's records of this device, oldest first; that it has seen no fork of it. */
   recordsAt(relay: Relay): Uint8Array[] {
-    const [device] = relay.store.devicesAfter(new Uint8Array(0), 2);
-    assert.ok(device, "the relay knows a device");
+    const device = relay.store.deviceByKid(fromHex(this.kid)!);
+    assert.ok(device, "the relay knows the device");
     assert.deepEqual(relay.store.forks(device.device), [], "the relay has seen a fork");
-    assert.equal(toHex(kidOf(relayCrypto.sha256, device.publicKey)), toHex(device.kid));
     return [...relay.store.recordsBetween(device.device, 0, Number.MAX_SAFE_INTEGER)].map(({ bytes }) => bytes);
   }
 
