@@ -58,8 +58,10 @@ interface WaitingRecord {
 const MARK_INTERVAL_S = 3600;
 /** ESP_RST_DEEPSLEEP: the board woke, it did not start. */
 const RESET_DEEP_SLEEP = 8;
-/** In the key store while the journal is being formatted. */
+/** In the key store from the making of a key on encrypted flash, or from the beginning of a formatting, to its end. */
 const FORMAT_NAME = "format";
+const FORMAT_BEGUN = 1;
+const FORMAT_IF_UNREADABLE = 2;
 const CLOCK_EVENTS_MAX = 16;
 /** Records that wait to be committed: each for one job, or until it is known what the relay holds of this chain. */
 const COMMITS_MAX = 8;
@@ -128,7 +130,7 @@ export class Device {
 
   /** A key is made only where provisioning left a token and nothing was ever sent. */
   #openIdentity(): Result<void> {
-    const { keys, crypto, entropy } = this.#platform;
+    const { keys, crypto, entropy, flash } = this.#platform;
     const relay = readRelayPins(keys, crypto.sha256);
     if (!relay.ok) return relay;
     this.#relay = relay.value;
@@ -142,6 +144,10 @@ export class Device {
     if (!sent.ok) return sent;
     if (readToken(keys) === undefined || sent.value !== undefined)
       return fail("DEVICE_NOT_PROVISIONED", "the key store holds no seed, and no token that lets the device make one");
+    // Erased units of an encrypted partition read as anything: blank cannot be told from damaged. Beside a key that is
+    // only now made, what cannot be read is nobody's.
+    if (flash.writeUnitBytes > 1 && keys.read(FORMAT_NAME) === undefined)
+      keys.write(FORMAT_NAME, Uint8Array.of(FORMAT_IF_UNREADABLE));
     const made = Identity.create({ keys, crypto, entropy });
     if (!made.ok) return made;
     this.#identity = made.value;
@@ -159,21 +165,24 @@ export class Device {
     };
     const options = { flash, sha256: crypto.sha256, signers: [signer] };
     let mounted = Journal.mount(options);
-    const begun = keys.read(FORMAT_NAME) !== undefined;
-    if (begun || (!mounted.ok && mounted.failure.code === "JOURNAL_BLANK")) {
+    const mark = keys.read(FORMAT_NAME)?.[0];
+    const code = mounted.ok ? undefined : mounted.failure.code;
+    const blank = code === "JOURNAL_BLANK" || (code === "JOURNAL_UNREADABLE" && mark === FORMAT_IF_UNREADABLE);
+    if (mark === FORMAT_BEGUN || blank) {
       const sent = readSentMark(keys);
       if (!sent.ok) return sent;
       // A partition is formatted where it is blank, or a formatting of ours was cut, for a device that has never sent
       // anything, and for no other reason. The mark goes before the first record is written.
       if (readToken(keys) === undefined || sent.value !== undefined)
         return fail("DEVICE_NOT_PROVISIONED", "the journal is blank, and there is no leave to begin one");
-      keys.write(FORMAT_NAME, Uint8Array.of(1));
+      keys.write(FORMAT_NAME, Uint8Array.of(FORMAT_BEGUN));
       const formatted = Journal.format(flash);
       if (!formatted.ok) return formatted;
       keys.delete(FORMAT_NAME);
       mounted = Journal.mount(options);
     }
     if (!mounted.ok) return mounted;
+    if (keys.read(FORMAT_NAME) !== undefined) keys.delete(FORMAT_NAME);
     this.#journal = mounted.value;
     return ok(undefined);
   }

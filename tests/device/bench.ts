@@ -88,6 +88,7 @@ export interface BenchOptions {
   /** Default 1: entropy, air and what torn flash holds follow from it. */
   readonly seed?: number;
   readonly sectors?: number;
+  readonly writeUnitBytes?: 1 | 16 | 32;
   readonly device?: Partial<DeviceOptions>;
   /** In place of lane A with `device`. */
   readonly lane?: Lane;
@@ -114,9 +115,9 @@ export class Bench {
   #levels = { received: -1, logged: -1, final: -1 };
   #http: HttpNetwork | undefined;
 
-  constructor({ seed = 1, sectors = 16, device = {}, lane }: BenchOptions = {}) {
+  constructor({ seed = 1, sectors = 16, writeUnitBytes = 1, device = {}, lane }: BenchOptions = {}) {
     const { time } = this;
-    this.flash = new NorFlash({ sizeBytes: sectors * SECTOR_BYTES, seed });
+    this.flash = new NorFlash({ sizeBytes: sectors * SECTOR_BYTES, writeUnitBytes, seed });
     const bus = new I2CBus();
     bus.attach(
       new BME280Chip({
@@ -249,6 +250,7 @@ export class Bench {
    * place, with its bytes; and nothing that was ever handed to the transport contradicts anything else.
    */
   async checkNothingLost(started: StartedRelay, from = 0): Promise<void> {
+    await this.until("a chain", () => this.headSeq >= 0);
     const goal = await this.climb(started);
     const ids = this.recordsAt(started.relay).map((bytes, seq) => {
       assert.equal(parsed(bytes).header.seq, seq);

@@ -289,6 +289,18 @@ describe("a device after a restart", () => {
       assert.equal(bench.network.requests.length, 0);
     });
 
+    it("on encrypted flash that has become unreadable; blank, it reads as anything too, and is begun once", async () => {
+      await bench.close();
+      bench = new Bench({ seed: seed++, writeUnitBytes: 32 });
+      bench.provision(started);
+      await bench.powerOn();
+      await bench.until("records", () => bench.headSeq >= 3);
+      await bench.cutPower();
+      bench.flash.fill(Uint8Array.from({ length: bench.flash.sizeBytes }, (_, i) => (i * 89) & 0xff));
+      bench.codes.length = 0;
+      await refuses("JOURNAL_UNREADABLE");
+    });
+
     for (const settled of [true, false])
       it(`on the flash of another device, its genesis ${settled ? "still there" : "alone"}`, async () => {
         const other = new Bench({ seed: seed++ });
