@@ -146,7 +146,9 @@ export class Appender {
       const place = { ordinal: this.head, offset: this.#end };
       const at = this.#ring.at(this.head) + this.#end;
       const bytes = encodeFrame(geometry, place, type, link, body);
-      if (this.#program(at, bytes)) {
+      // The header stands before anything behind it is touched: a torn header has no body, and a legible one tells how
+      // far the cells may have been driven.
+      if (this.#ring.program(at, bytes, geometry.slotBytes)) {
         this.#end += size;
         if (type !== FrameType.position) this.#disposable = false;
         return ok(place);
@@ -154,6 +156,15 @@ export class Appender {
       this.#usable = false;
     }
     return fail("JOURNAL_FLASH_FAILED", `no frame of ${size} bytes could be written and read back`);
+  }
+
+  /** Says twice that all behind the tail is void: the second frame proves that the cells of the first were driven. */
+  appendVerdict(): Result<void> {
+    for (let n = 0; n < 2; n++) {
+      const written = this.append(FrameType.void, this.#link(), new Uint8Array(0));
+      if (!written.ok) return written;
+    }
+    return ok(undefined);
   }
 
   /** Programs the signature of a record that was appended, and reads it back. */
@@ -197,18 +208,6 @@ export class Appender {
       return ok(undefined);
     }
     return fail("JOURNAL_FLASH_FAILED", "the newest record could not be copied into fresh cells");
-  }
-
-  /**
-   * The header stands before anything behind it is touched: a torn header has no body, and a legible one tells how far
-   * the cells may have been driven.
-   */
-  #program(at: number, frame: Uint8Array): boolean {
-    const { slotBytes } = this.#ring.geometry;
-    return (
-      this.#ring.program(at, frame.subarray(0, slotBytes)) &&
-      (frame.length <= slotBytes || this.#ring.program(at + slotBytes, frame.subarray(slotBytes)))
-    );
   }
 
   #link(): number {
@@ -269,7 +268,11 @@ export class Appender {
       const place = { ordinal, offset: header.length };
       const position = encodeFrame(geometry, place, FrameType.position, this.#link(), encodeReleased(this.released));
       const at = this.#ring.at(ordinal);
-      if (!this.#ring.erase(ordinal) || !this.#ring.program(at, header) || !this.#program(at + header.length, position))
+      if (
+        !this.#ring.erase(ordinal) ||
+        !this.#ring.program(at, header) ||
+        !this.#ring.program(at + header.length, position, geometry.slotBytes)
+      )
         continue;
       this.head = ordinal;
       this.#disposable = false;

@@ -18,14 +18,13 @@ import {
   FRAME_HEADER_BYTES,
   geometryOf,
   POSITION_BODY_BYTES,
-  RECORDS_OFFSET,
   RESERVED_SECTORS,
   SECTOR_HEADER_BYTES,
   SEQ_MAX,
 } from "./layout.js";
 import { findNewest, formatRing, type NewestSector } from "./mount.js";
 import { RecordReader } from "./reader.js";
-import { guard, Ring } from "./ring.js";
+import { flashFault, Ring } from "./ring.js";
 import { type Candidate, isErased, type SectorScan, scanSector } from "./scan.js";
 import { type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
 import { type EarlierEnd, type OpenTail, openTails, type RecordSigner, TailReader, type TailVerdict } from "./tail.js";
@@ -87,6 +86,12 @@ export interface JournalUsage {
 
 /** Sectors before the newest that are asked for a position frame. */
 const POSITION_SECTORS_MAX = 4;
+interface Recovered {
+  readonly tail: MountReport["tail"];
+  readonly voidBytes: number;
+  readonly verdict?: { readonly open: readonly OpenTail[]; readonly judged: TailVerdict };
+}
+
 export const WARNING_FRACTION = 0.75;
 export const CRITICAL_FRACTION = 0.9;
 
@@ -114,18 +119,21 @@ export class Journal {
    * recognised: JOURNAL_FORMAT_CUT, or JOURNAL_BLANK as before.
    */
   static format(flash: Flash): Result<void> {
-    return guard(() => {
+    try {
       const geometry = geometryOf(flash);
       return geometry.ok ? formatRing(new Ring(flash, geometry.value)) : geometry;
-    });
+    } catch (error) {
+      return flashFault(error);
+    }
   }
 
   /**
    * Opens the journal and finishes what a cut left open. JOURNAL_BLANK, JOURNAL_FORMAT_CUT, JOURNAL_UNREADABLE,
-   * JOURNAL_GEOMETRY,   * JOURNAL_NEWER, JOURNAL_FOREIGN: nothing was written. JOURNAL_FLASH_FAILED: the flash reported a fault.
+   * JOURNAL_GEOMETRY, JOURNAL_NEWER, JOURNAL_FOREIGN: nothing was written. JOURNAL_FLASH_FAILED: the flash reported a
+   * fault.
    */
   static mount(options: JournalOptions): Result<Journal> {
-    return guard(() => {
+    try {
       const geometry = geometryOf(options.flash);
       if (!geometry.ok) return geometry;
       const ring = new Ring(options.flash, geometry.value);
@@ -135,10 +143,19 @@ export class Journal {
       const open = journal.#newestOpen(newest.value);
       const recovered = journal.#recover(open, open.ordinal === newest.value.ordinal);
       if (!recovered.ok) return recovered;
-      const { tail, voidBytes } = recovered.value;
+      const { voidBytes, verdict } = recovered.value;
+      let { tail } = recovered.value;
+      // Decided here and not where it was found: a board's stack is short, and this writes.
+      if (verdict) {
+        const decided = journal.#decide(verdict.open, verdict.judged);
+        if (!decided.ok && decided.failure.code !== "JOURNAL_FULL") return decided;
+        if (!decided.ok) tail = "undecided";
+      }
       journal.#report = { tail, voidBytes, linear: newest.value.linear, reads: ring.reads, bytesRead: ring.bytesRead };
       return ok(journal);
-    });
+    } catch (error) {
+      return flashFault(error);
+    }
   }
 
   /** What mount found. */
@@ -179,7 +196,7 @@ export class Journal {
    * JOURNAL_FULL: nothing was written. JOURNAL_FLASH_FAILED: not committed; start again. Also what the signer fails with.
    */
   commit(body: Uint8Array): Result<Position> {
-    return guard(() => {
+    try {
       const parts = readBody(body);
       if (!parts.ok) return parts;
       const { header } = parts.value;
@@ -190,7 +207,9 @@ export class Journal {
       if (!room.ok) return room;
       const signer = this.#signers[0]!;
       return this.#write(body, header, next.value, () => signer.sign(toBeSigned(parts.value)));
-    });
+    } catch (error) {
+      return flashFault(error);
+    }
   }
 
   /**
@@ -198,7 +217,7 @@ export class Journal {
    * after a loss any later one. SIGNATURE_INVALID, KEY_MISMATCH, CHAIN_REPEATED, CHAIN_BROKEN: it is none of ours.
    */
   restore(bytes: Uint8Array): Result<Position> {
-    return guard(() => {
+    try {
       const record = parseRecord(bytes);
       if (!record.ok) return record;
       const { header, body, signature } = record.value;
@@ -218,19 +237,23 @@ export class Journal {
       const written = this.#write(body.slice(), header, start, () => ok(signature));
       if (written.ok && this.#stopped?.code === "JOURNAL_TAIL_DAMAGED") this.#stopped = undefined;
       return written;
-    });
+    } catch (error) {
+      return flashFault(error);
+    }
   }
 
   /** A committed record's bytes. JOURNAL_RECORD_ABSENT, JOURNAL_RECORD_DAMAGED. */
   record(seq: number): Result<Uint8Array> {
-    return guard(() => {
+    try {
       const { tail } = this.#appender;
       if (tail === undefined || seq > tail.header.seq || seq < 0)
         return fail("JOURNAL_RECORD_ABSENT", `seq ${seq}; the head is ${tail?.header.seq ?? "none"}`);
       if (seq < tail.header.seq) return this.#reader.record(seq, this.#appender.range);
       const settled = this.#appender.settle(true);
       return settled.ok ? this.#tails.bytesOf(this.#appender.tail!) : settled;
-    });
+    } catch (error) {
+      return flashFault(error);
+    }
   }
 
   /** Committed records from `fromSeq` on, at most `count` of them, for as long as `visit` returns true. */
@@ -249,7 +272,7 @@ export class Journal {
    * where the journal holds another record there, or none yet. What was released before changes nothing.
    */
   release({ seq, id }: Position): Result<void> {
-    return guard(() => {
+    try {
       const { tail, chain, released } = this.#appender;
       if (tail === undefined || seq > tail.header.seq)
         return fail("JOURNAL_RELEASE_FALSE", `seq ${seq} is above the head ${tail?.header.seq ?? "(none)"}`);
@@ -260,8 +283,10 @@ export class Journal {
         return fail("JOURNAL_RELEASE_FALSE", `seq ${seq}: expected ${toHex(held.value)}, received ${toHex(id)}`);
       this.#appender.release({ chain, count: seq + 1, id: id.slice(0, TAIL_ID_BYTES) });
       const open = this.#undecided;
-      return open === undefined ? ok(undefined) : this.#decide(open, this.#tails.judge(open)!);
-    });
+      return open === undefined ? ok(undefined) : this.#decide(open, this.#tails.judge(open) ?? { kind: "void" });
+    } catch (error) {
+      return flashFault(error);
+    }
   }
 
   #idOf(seq: number): Result<Uint8Array> {
@@ -278,7 +303,7 @@ export class Journal {
     let open = newest;
     const { sectors } = this.#ring.geometry;
     for (let n = 0; n <= BAD_SECTORS_MAX && open.ordinal >= sectors; n++) {
-      if (this.#scan(open.ordinal, open.header).end > RECORDS_OFFSET) return open;
+      if (this.#scan(open.ordinal, open.header).opened) return open;
       open = { ...open, ordinal: open.ordinal - 1, header: this.#ring.header(open.ordinal - 1) };
     }
     return open;
@@ -289,11 +314,8 @@ export class Journal {
     return scanSector({ geometry, sha256: this.#sha256, ordinal, header, bytes: this.#ring.sector(ordinal) });
   }
 
-  /** Reads the newest sector, decides about its end, and makes the decision durable before anything is told of it. */
-  #recover(
-    { ordinal: newest, header }: NewestSector,
-    isLast: boolean,
-  ): Result<{ tail: MountReport["tail"]; voidBytes: number }> {
+  /** Reads the newest sector. Where its end is open, `verdict` says what is to be decided before anything is told. */
+  #recover({ ordinal: newest, header }: NewestSector, isLast: boolean): Result<Recovered> {
     const { geometry } = this.#ring;
     const started = newest >= geometry.sectors;
     const scan = started ? this.#scan(newest, header) : undefined;
@@ -334,14 +356,12 @@ export class Journal {
     this.#reader = new RecordReader(this.#ring, this.#sha256, this.#tails);
     const voidBytes = scan?.voidBytes ?? 0;
     if (stopped !== undefined) return ok({ tail: "damaged", voidBytes });
-    if (judged?.kind === "unsigned" || judged?.kind === "void") {
-      const decided = this.#decide(open, judged);
-      if (!decided.ok && decided.failure.code !== "JOURNAL_FULL") return decided;
-      const tail = !decided.ok ? "undecided" : judged.kind === "void" ? "voided" : "signed";
-      return ok({ tail, voidBytes });
-    }
-    const tail = this.#appender.tail;
-    return ok({ tail: tail === undefined ? "none" : tail.settled ? "settled" : "stands", voidBytes });
+    if (judged?.kind === "unsigned" || judged?.kind === "void")
+      return ok({ tail: judged.kind === "void" ? "voided" : "signed", voidBytes, verdict: { open, judged } });
+    const { tail } = this.#appender;
+    const word = tail === undefined ? "none" : tail.settled ? "settled" : "stands";
+    // A verdict that nothing proves is said again before it is told.
+    return ok({ tail: word, voidBytes, ...(scan?.unproved && { verdict: { open: [], judged: { kind: "void" } } }) });
   }
 
   #standingTail(
@@ -361,7 +381,7 @@ export class Journal {
     const appender = this.#appender;
     this.#undecided = open;
     if (judged.kind === "void") {
-      const written = appender.append(FrameType.void, linkOf(appender.tail?.id), new Uint8Array(0));
+      const written = appender.appendVerdict();
       if (!written.ok) return written;
     } else if (judged.kind === "unsigned") {
       const signer = this.#tails.signerOf(judged.header)!;

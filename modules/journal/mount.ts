@@ -1,6 +1,6 @@
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Sha256 } from "../identity/crypto.js";
-import { FORMATTING_ORDINAL, RECORDS_OFFSET, SECTOR_HEADER_BYTES } from "./layout.js";
+import { FORMATTING_ORDINAL, SECTOR_HEADER_BYTES } from "./layout.js";
 import type { Ring } from "./ring.js";
 import { isErased, scanSector } from "./scan.js";
 import { encodeSectorHeader, type SectorHeader, type SectorReading, TAIL_ID_BYTES } from "./sector.js";
@@ -103,7 +103,7 @@ function sound(reading: SectorReading): SectorHeader | undefined {
 
 function hasFramesOf(ring: Ring, sha256: Sha256, ordinal: number): boolean {
   const bytes = ring.sector(ordinal);
-  return scanSector({ geometry: ring.geometry, sha256, ordinal, header: undefined, bytes }).end > RECORDS_OFFSET;
+  return scanSector({ geometry: ring.geometry, sha256, ordinal, header: undefined, bytes }).opened;
 }
 
 /**

@@ -60,33 +60,40 @@ export class Ring {
   }
 
   /**
-   * Programs `bytes`, page by page, and reads them back. False where the chip reported a fault or the cells hold something
-   * else: what is there then is nothing to build on.
+   * Programs `bytes`, page by page, and reads them back; the first `headBytes` of them stand before anything behind is
+   * touched. False where the chip reported a fault or the cells hold something else: what is there then is nothing to
+   * build on.
    */
-  program(offset: number, bytes: Uint8Array): boolean {
+  program(offset: number, bytes: Uint8Array, headBytes = bytes.length): boolean {
     if (
       this.#buffered !== undefined &&
       Math.floor(offset / this.geometry.sectorBytes) * this.geometry.sectorBytes === this.at(this.#buffered)
     )
       this.#buffered = undefined;
     try {
-      for (let done = 0; done < bytes.length; ) {
-        const length = Math.min(bytes.length - done, PAGE_BYTES - ((offset + done) % PAGE_BYTES));
-        this.#flash.write(offset + done, bytes.subarray(done, done + length));
-        done += length;
+      for (let from = 0, to = Math.min(headBytes, bytes.length); from < bytes.length; from = to, to = bytes.length) {
+        for (let done = from; done < to; ) {
+          const length = Math.min(to - done, PAGE_BYTES - ((offset + done) % PAGE_BYTES));
+          this.#flash.write(offset + done, bytes.subarray(done, done + length));
+          done += length;
+        }
+        if (!this.#holds(offset, bytes, from, to)) return false;
       }
-      return this.holds(offset, bytes);
+      return true;
     } catch (error) {
       if (error instanceof FlashError) return false;
       throw error;
     }
   }
 
-  /** Whether the cells read as `bytes`. */
-  holds(offset: number, bytes: Uint8Array): boolean {
-    for (let done = 0; done < bytes.length; done += PAGE_BYTES) {
-      const part = this.#scratch.subarray(0, Math.min(PAGE_BYTES, bytes.length - done));
-      this.read(offset + done, part);
+  /** Whether the cells from `offset` on read as `bytes`, between `from` and `to`. */
+  #holds(offset: number, bytes: Uint8Array, from: number, to: number): boolean {
+    for (let done = from; done < to; done += PAGE_BYTES) {
+      const part = this.#scratch.subarray(0, Math.min(PAGE_BYTES, to - done));
+      this.reads++;
+      this.bytesRead += part.length;
+      // Not through `read`: the longest chain of calls ends here, and a board's stack is short.
+      this.#flash.read(offset + done, part);
       for (let i = 0; i < part.length; i++) if (part[i] !== bytes[done + i]) return false;
     }
     return true;
@@ -126,12 +133,8 @@ export class Ring {
   }
 }
 
-/** Runs `work`; a fault of the chip on reading becomes JOURNAL_FLASH_FAILED. Anything else thrown goes on. */
-export function guard<T>(work: () => Result<T>): Result<T> {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof FlashError) return fail("JOURNAL_FLASH_FAILED", error.message);
-    throw error;
-  }
+/** The typed failure that a fault of the chip on reading is; anything else is thrown on. */
+export function flashFault(error: unknown): Result<never> {
+  if (error instanceof FlashError) return fail("JOURNAL_FLASH_FAILED", error.message);
+  throw error;
 }

@@ -10,7 +10,7 @@ import {
   readReleased,
   signatureOffset,
 } from "./frame.js";
-import { FRAME_HEADER_BYTES, type Geometry, SECTOR_HEADER_BYTES } from "./layout.js";
+import { FRAME_HEADER_BYTES, type Geometry, RECORDS_OFFSET, SECTOR_HEADER_BYTES } from "./layout.js";
 import type { SectorHeader } from "./sector.js";
 
 /**
@@ -66,6 +66,13 @@ export interface SectorScan {
   readonly tries: readonly Candidate[];
   /** Something here was written after all that sectors before left open had been decided: a verdict, or a named record. */
   readonly decided: boolean;
+  /**
+   * The last word is a verdict with nothing right behind it: the start that wrote it may have been cut in it, and its
+   * cells read as something else tomorrow.
+   */
+  readonly unproved: boolean;
+  /** A legible frame stands behind the position frame that every opening writes. */
+  readonly opened: boolean;
   /** Bytes of frames that do not stand. */
   readonly voidBytes: number;
   /** The newest position frame. */
@@ -87,6 +94,9 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
   let resume: Resume = { offset, link, seq };
   let tries: Candidate[] = [];
   let decided = false;
+  let verdictAt: number | undefined;
+  let copyEnd: number | undefined;
+  let opened = false;
   let voidBytes = 0;
   let released: Released | undefined;
   let end = offset;
@@ -127,6 +137,9 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     const passes = link !== undefined && frame.link === link;
     const linked = follows || passes;
     const whole = isWhole({ ordinal, offset }, bytes, offset, frame);
+    // A start that goes on appending does so right behind; a later one spends a slot first.
+    const proved = verdictAt === offset && (linked || whole);
+    if (proved) verdictAt = undefined;
     const isRecord = frame.type === FrameType.record || frame.type === FrameType.copy;
     const id = isRecord && whole ? idAt(sha256, geometry, bytes, offset, frame.bodyBytes) : undefined;
     const ownCopy = frame.type === FrameType.copy && id !== undefined && linkOf(id) === frame.link;
@@ -153,6 +166,7 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
         afterDamage: !linked,
       };
     } else if (ownCopy) {
+      copyEnd = offset + size;
       const place = { offset, bodyBytes: frame.bodyBytes, whole: true, id, link: frame.link, copy: true };
       if (follows) {
         tail = { ...place, seq: tail!.seq, afterDamage: tail!.afterDamage };
@@ -173,6 +187,8 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     } else if (whole && (frame.type === FrameType.void || frame.type === FrameType.position)) {
       // A position tells nothing about the records around it: it may be written before the tail is settled.
       if (frame.type === FrameType.void && linked) {
+        // Right behind a copy it is no verdict: it seals the copy.
+        verdictAt = follows || proved || offset === copyEnd ? undefined : offset + size;
         if (follows) pass(true);
         else drop();
         decided = true;
@@ -183,12 +199,13 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
       offset += geometry.alignBytes;
       continue;
     }
+    if (offset >= RECORDS_OFFSET) opened = true;
     offset += size;
     end = offset;
   }
   if (!stopped && tail !== undefined && visit !== undefined)
     for (const open of [...tries, tail]) visit(open, false, resume);
-  return { settled, tail, tries, decided, voidBytes, released, end };
+  return { settled, tail, tries, decided, unproved: verdictAt !== undefined, opened, voidBytes, released, end };
 }
 
 /** Id of the record in the frame at `offset`, from the bytes as they stand there. */
