@@ -6,7 +6,7 @@ import { type CutCase, operationsOf, randomCut, tryCase } from "./cuts.js";
 /** A sample of the cut classes. `CUT='{…}'` reruns one case; `CUTS=n` and `SEED=n` try more of them, or others. */
 const UNITS = [1, 32, 16] as const;
 const SEED = Number(process.env["SEED"] ?? 1);
-const SCALE = Number(process.env["CUTS"] ?? 1000) / 1000;
+const SCALE = Number(process.env["CUTS"] ?? 1500) / 1000;
 const SECTORS = 8;
 
 function tryAll(cases: Iterable<CutCase>): number {
