@@ -7,7 +7,10 @@ import { inspectCommand } from "./inspect/command.js";
 import { relayCommand } from "./relay/command.js";
 import { verifyCommand } from "./verify/command.js";
 
-/** The `tallystick` command. Each subcommand is a folder beside this file. */
+/**
+ * The `tallystick` command. Each subcommand is a folder beside this file; its command.ts only names what it takes, and
+ * loads what it needs when it runs: relay and simulator are large, and most commands need neither.
+ */
 const program = new Command("tallystick")
   .description("Sensor readings that stand up as proof: signed, chained, logged, anchored, verified offline.")
   .version(packageJson.version)
@@ -15,5 +18,12 @@ const program = new Command("tallystick")
 
 for (const command of [demoCommand, verifyCommand, inspectCommand, relayCommand, enrolCommand, firmwareCommand])
   program.addCommand(command);
+
+// Whoever reads may stop early, as `head` does: then end as a program does that gets SIGPIPE.
+const SIGPIPE_STATUS = 141;
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(SIGPIPE_STATUS);
+});
 
 await program.parseAsync();

@@ -152,6 +152,7 @@ export const CODES = Object.freeze({
     "a larger tree of this log is known than the lock and the files hold",
     "the log was restored from an old copy: bring back the newer tiles and lock; it signs nothing until then",
   ),
+  FILE_UNREADABLE: entry(400, "the file cannot be read", "name a file that can be read, of the size that is expected"),
   LOG_ENTRY_UNKNOWN: entry(404, "the log holds no such entry or tree", "ask for one below the checkpoint's size"),
   LOG_FORKED: entry(
     500,

@@ -6,7 +6,7 @@ import type { KeyStore } from "tallystick/identity/crypto";
 import { writeRelayPins } from "tallystick/sync/relay-pins";
 import { readSentMark, readToken, writeToken } from "tallystick/sync/sync";
 import { KEY_DOMAIN } from "../../hosts/board/platform.js";
-import type { LoadedEngine } from "../../hosts/simulator/board.js";
+import type { Image, LoadedEngine } from "../../hosts/simulator/board.js";
 import { buildBoardImage, laneB } from "../../hosts/simulator/lane-b.js";
 import { Simulation } from "../../hosts/simulator/simulation.js";
 import { I2CBus } from "../../hosts/simulator/world/bus.js";
@@ -54,16 +54,23 @@ export interface Provision {
 export interface BoardOptions {
   readonly board: DemoBoard;
   readonly engine: LoadedEngine;
+  readonly image: Image;
   readonly dataDir: string;
   readonly relayUrl: string;
   readonly provision: Provision;
   readonly onPrint: (line: string) => void;
-  readonly onEnd: (what: string) => void;
+  /** `forGood` where it crashed too often and stays off. */
+  readonly onCrash: (what: string, forGood: boolean) => void;
+}
+
+/** A booted memory image of the board's application, from the cache where it is there. */
+export function boardImage(engine: LoadedEngine, { label }: DemoBoard): Promise<Image> {
+  return buildBoardImage(engine, fileURLToPath(new URL(`boards/${label}.ts`, import.meta.url)));
 }
 
 /** Makes a board on its own flash and key files, provisions it the first time, and turns it on. */
 export async function startBoard(options: BoardOptions): Promise<Simulation> {
-  const { board, engine, relayUrl } = options;
+  const { board, engine, image, relayUrl } = options;
   const folder = join(options.dataDir, "boards", board.label);
   mkdirSync(folder, { recursive: true });
   const cells = new FileKeys(join(folder, "keys.json"));
@@ -71,8 +78,6 @@ export async function startBoard(options: BoardOptions): Promise<Simulation> {
   const time = new WallTime();
   const seed = BOARDS.indexOf(board) + 1;
   const chip = board.chip({ surroundings: weatherAt(board.site), nowMs: () => time.nowMs(), seed });
-  const application = fileURLToPath(new URL(`boards/${board.label}.ts`, import.meta.url));
-  const image = await buildBoardImage(engine, application);
   const world = new World({
     model: "simulator",
     firmware: { version: packageJson.version, sha256: createHash("sha256").update(image.memory).digest() },
@@ -83,12 +88,14 @@ export async function startBoard(options: BoardOptions): Promise<Simulation> {
     i2c: [new I2CBus([chip])],
     network: new HttpNetwork({ origin: relayUrl }),
   });
-  const simulation = new Simulation({
+  const simulation: Simulation = new Simulation({
     world,
     lane: laneB(engine, image),
     onPrint: options.onPrint,
     onEnd: (end) => {
-      if (end.kind === "crash") options.onEnd(end.error instanceof Error ? end.error.message : String(end.error));
+      if (end.kind !== "crash") return;
+      const what = end.error instanceof Error ? end.error.message : String(end.error);
+      options.onCrash(what, simulation.state === "halted");
     },
   });
   await simulation.powerOn();

@@ -3,12 +3,13 @@ import { join, resolve } from "node:path";
 import { fromHex, toHex } from "tallystick/bytes/bytes";
 import { fromDidKey, kidOf } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
-import { loadEngine } from "../../hosts/simulator/board.js";
+import { type Image, type LoadedEngine, loadEngine } from "../../hosts/simulator/board.js";
 import type { Simulation } from "../../hosts/simulator/simulation.js";
 import { ensureEngine } from "../engine/build.js";
 import { enrol } from "../enrol/enrol.js";
 import { measuredText } from "../reading.js";
-import { BOARDS, startBoard } from "./boards.js";
+import { BOARDS, boardImage, startBoard } from "./boards.js";
+import { type DemoFolder, takeFolder } from "./folder.js";
 import { type BoardView, emptyLadder, Screen, type STEPS } from "./ladder.js";
 import { type Proof, prove } from "./proof.js";
 import { type RelayProcess, startRelay } from "./relay-process.js";
@@ -27,11 +28,23 @@ export interface DemoOptions {
   readonly jsonFile?: string;
 }
 
+/** An interrupt before there was anything to prove. */
+class Stopped extends Error {
+  override name = "Stopped";
+}
+
 const LOOK_MS = 500;
+/** Of a terminal's or a service manager's ways to ask for an end. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+const INTERRUPTED_STATUS = 130;
+const STOPPED_EARLY = "stopped before the boards were on: there is nothing to prove";
 /** After the time is up, the newest readings may still be on their way to a final block. */
 const FINAL_MAX_MS = 90_000;
 
-/** Runs the demo; resolves with the exit status. */
+/**
+ * Runs the demo; resolves with the exit status: 0 where a reading of each board, taken in this run, was proved, and all
+ * boards ran to the end.
+ */
 export async function runDemo(options: DemoOptions): Promise<number> {
   const demo = new Demo(options);
   try {
@@ -54,13 +67,17 @@ class Demo {
     ladder: emptyLadder(),
     newest: "",
     problem: undefined,
+    resumedSeq: -1,
+    crashes: 0,
+    over: undefined,
   }));
   readonly #screen = new Screen(process.stdout, this.#views);
   readonly #boards: Simulation[] = [];
   readonly #stop = new AbortController();
   #relay: RelayProcess | undefined;
+  #folder: DemoFolder | undefined;
   #interrupts = 0;
-  #closing = false;
+  #closing: Promise<void> | undefined;
   #relayGone = false;
 
   constructor(options: DemoOptions) {
@@ -69,51 +86,99 @@ class Demo {
   }
 
   async run(): Promise<number> {
-    process.on("SIGINT", this.#onSignal);
-    process.on("SIGTERM", this.#onSignal);
-    const engine = await ensureEngine({
-      onProgress: ({ message, done, total }) => this.#screen.say(`engine: ${message} (${done} of ${total})`),
-    });
+    for (const signal of SIGNALS) process.on(signal, this.#onSignal);
+    this.#folder = takeFolder(this.#dataDir);
+    const engine = await this.#orStopped(
+      ensureEngine({
+        onProgress: ({ message, done, total }) => this.#screen.say(`engine: ${message} (${done} of ${total})`),
+      }),
+    );
     this.#screen.say(`engine: XS, ${engine.hash.slice(0, 16)}`);
-    this.#relay = await startRelay(join(this.#dataDir, "relay"), this.#options.port);
-    void this.#relay.ended.then((why) => {
-      if (this.#closing) return;
-      this.#screen.say(why);
-      this.#relayGone = true;
-      this.#stop.abort();
-    });
-    const relay = new RelayView(this.#relay.url);
+    const loaded = loadEngine(engine);
+    // Both take seconds where nothing is cached, and neither needs the other.
+    const starting = startRelay(join(this.#dataDir, "relay"), this.#options.port);
+    const [relayProcess, images] = await Promise.all([
+      starting.then((relay) => this.#watchProcess(relay)),
+      Promise.all(BOARDS.map((board) => boardImage(loaded, board))),
+    ]);
+    const relay = new RelayView(relayProcess.url);
     const description = await relay.describe();
     this.#screen.say(`relay: ${relay.url}`);
-    this.#screen.say(`ledger: ${description.ledger?.name ?? "none"} (a development chain on this machine: see README)`);
-    await this.#startBoards(engine, description);
-    await this.#watch(relay);
-    return this.#finish(relay, description);
+    this.#screen.say(
+      `ledger: ${description.ledger?.name ?? "none"} (on this machine alone: README says what it is not)`,
+    );
+    this.#checkStopped();
+    await this.#startBoards(loaded, images, description);
+    const proved = this.#refusal() ? 0 : await this.#watchAndProve(relay, description);
+    this.#writeJson(proved, description);
+    // A board that is over proves nothing more, whatever it proved before.
+    return proved === this.#views.length && this.#views.every(({ over }) => over === undefined) ? 0 : 1;
   }
 
-  async close(): Promise<void> {
-    this.#closing = true;
+  /** Ends boards, then relay and chain, each in its order; a second call waits for the first. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     await Promise.all(this.#boards.map((board) => board.cutPower()));
     await this.#relay?.stop();
-    process.off("SIGINT", this.#onSignal);
-    process.off("SIGTERM", this.#onSignal);
+    this.#folder?.release();
+    for (const signal of SIGNALS) process.off(signal, this.#onSignal);
   }
 
   /** The first asks for an orderly end, a second one for an end at once. */
   readonly #onSignal = (): void => {
     this.#interrupts++;
     this.#stop.abort();
-    if (this.#interrupts > 1) void this.close().finally(() => process.exit(130));
+    if (this.#interrupts > 1) void this.close().finally(() => process.exit(INTERRUPTED_STATUS));
   };
 
-  async #startBoards(engine: Parameters<typeof loadEngine>[0], description: RelayDescription): Promise<void> {
-    const loaded = loadEngine(engine);
+  #orStopped<T>(work: Promise<T>): Promise<T> {
+    const { signal } = this.#stop;
+    return new Promise((resolve, reject) => {
+      signal.addEventListener("abort", () => reject(new Stopped(STOPPED_EARLY)), { once: true });
+      work.then(resolve, reject);
+    });
+  }
+
+  #checkStopped(): void {
+    if (this.#stop.signal.aborted) throw new Stopped(STOPPED_EARLY);
+  }
+
+  #watchProcess(relay: RelayProcess): RelayProcess {
+    this.#relay = relay;
+    void relay.ended.then((why) => {
+      if (this.#closing) return;
+      this.#screen.say(`${why}; the demo ends: start it again on this folder, nothing that was received is lost`);
+      this.#relayGone = true;
+      this.#stop.abort();
+    });
+    return relay;
+  }
+
+  /** Whether a board refused its own flash or keys; says which, with the board's own line about what to do. */
+  #refusal(): boolean {
+    const refused = this.#views.filter((view) => view.over !== undefined && view.kid === undefined);
+    this.#screen.end();
+    for (const { label, over } of refused) console.error(`tallystick demo: ${label}: ${over}`);
+    return refused.length > 0;
+  }
+
+  async #watchAndProve(relay: RelayView, description: RelayDescription): Promise<number> {
+    await this.#watch(relay);
+    return this.#relayGone || this.#interrupts > 1 ? 0 : this.#prove(relay, description);
+  }
+
+  async #startBoards(engine: LoadedEngine, images: readonly Image[], description: RelayDescription): Promise<void> {
     const relayData = join(this.#dataDir, "relay");
     for (const [i, board] of BOARDS.entries()) {
       const view = this.#views[i]!;
       const simulation = await startBoard({
         board,
-        engine: loaded,
+        engine,
+        image: images[i]!,
         dataDir: this.#dataDir,
         relayUrl: this.#relay!.url,
         provision: {
@@ -123,11 +188,15 @@ class Demo {
           token: async () => enrol(relayData),
         },
         onPrint: (line) => onBoardLine(view, line),
-        onEnd: (what) => {
+        onCrash: (what, forGood) => {
+          view.crashes++;
           view.problem = what;
+          if (forGood) view.over = what;
         },
       });
       this.#boards.push(simulation);
+      // A board that says neither its key nor its head has refused to start, and says so once.
+      if (view.kid === undefined && view.crashes === 0) view.over = view.problem;
     }
   }
 
@@ -137,15 +206,23 @@ class Demo {
       await this.#look(relay);
       await pause(Math.min(LOOK_MS, Math.max(0, endMs - Date.now())), this.#stop.signal);
     }
-    if (this.#interrupts > 0)
-      this.#screen.say("stopping: waiting until a reading of each board is final (Ctrl-C again ends at once)");
+    if (this.#relayGone) return;
+    this.#screen.say("waiting until a reading of each board is final (Ctrl-C ends at once)");
     const finalMs = Date.now() + FINAL_MAX_MS;
     while (Date.now() < finalMs && this.#interrupts < 2 && !this.#relayGone) {
       const statuses = await this.#look(relay);
-      if ((await Promise.all(statuses.map((status) => status && newestFinalReading(relay, status)))).every(Boolean))
-        return;
+      const missing = await Promise.all(
+        this.#views.map(async (view, i) => view.over === undefined && !(await this.#provable(relay, i, statuses[i]))),
+      );
+      if (!missing.some(Boolean)) return;
       await pause(LOOK_MS);
     }
+  }
+
+  /** The newest reading that is final, of those that the board took in this run. */
+  #provable(relay: RelayView, i: number, status: DeviceStatus | undefined): Promise<string | undefined> {
+    const view = this.#views[i]!;
+    return status ? newestFinalReading(relay, status, view.resumedSeq) : Promise.resolve(undefined);
   }
 
   async #look(relay: RelayView): Promise<(DeviceStatus | undefined)[]> {
@@ -164,38 +241,49 @@ class Demo {
     return statuses;
   }
 
-  async #finish(relay: RelayView, description: RelayDescription): Promise<number> {
-    if (this.#relayGone) return 1;
+  /** Evidence of a reading of each board, each verified in a process of its own; how many hold. */
+  async #prove(relay: RelayView, description: RelayDescription): Promise<number> {
     const statuses = await this.#look(relay);
     this.#screen.end();
-    const proofs: Proof[] = [];
+    const proofs = await Promise.all(
+      this.#views.map((view, i) =>
+        this.#proof(relay, description, view, statuses[i]).catch((error: Error) => `not proved: ${error.message}`),
+      ),
+    );
     for (const [i, view] of this.#views.entries()) {
-      const status = statuses[i];
-      const id = status && (await newestFinalReading(relay, status));
-      if (!status || !id || !description.ledger) {
-        console.log(`\n${view.label}: no reading is final yet${view.problem ? ` (${view.problem})` : ""}`);
-        continue;
+      const proof = proofs[i]!;
+      const crashes = view.crashes > 0 ? `; it crashed ${view.crashes} times: ${view.problem ?? "see above"}` : "";
+      if (typeof proof === "string") console.log(`\n${view.label}: ${proof}${crashes}`);
+      else {
+        const { file, policyFile, output } = proof;
+        console.log(`\n${view.label}: tallystick verify ${file} --policy ${policyFile}${crashes}`);
+        console.log(output.trimEnd());
       }
-      const device = fromDidKey(status.did);
-      if (!device || toHex(kidOf(portableCrypto.sha256, device)) !== view.kid)
-        throw new Error(`the relay names ${status.did} as the key of ${view.kid}, which it is not`);
-      const proof = await prove(view.label, join(this.#dataDir, "evidence"), relay.url, id, {
-        logKey: description.log_key,
-        device: status.did,
-        chainId: description.ledger.chain_id,
-        contract: description.ledger.contract,
-        blockHash: (number) => relay.blockHash(description.ledger!, number),
-      });
-      console.log(
-        `\n${view.label}: tallystick verify ${proof.file} --policy ${proof.file.replace(/\.tally$/, ".policy.json")}`,
-      );
-      console.log(proof.output.trimEnd());
-      proofs.push(proof);
     }
-    const proved = proofs.filter((proof) => proof.proved).length;
+    const proved = proofs.filter((proof) => typeof proof !== "string" && proof.proved).length;
     console.log(`\n${proved} of ${this.#views.length} boards' readings proved from sensor to ledger`);
-    this.#writeJson(proved, description);
-    return proved === this.#views.length ? 0 : 1;
+    return proved;
+  }
+
+  /** A text where there is nothing to verify: why not. */
+  async #proof(
+    relay: RelayView,
+    { ledger, log_key }: RelayDescription,
+    view: BoardView,
+    status: DeviceStatus | undefined,
+  ): Promise<Proof | string> {
+    const id = await this.#provable(relay, this.#views.indexOf(view), status);
+    if (!status || !id || !ledger) return `no reading of this run is final${view.over ? `; ${view.over}` : ""}`;
+    const device = fromDidKey(status.did);
+    if (!device || toHex(kidOf(portableCrypto.sha256, device)) !== view.kid)
+      throw new Error(`the relay names ${status.did} as the key of ${view.kid}, which it is not`);
+    return prove(view.label, join(this.#dataDir, "evidence"), relay.url, id, {
+      logKey: log_key,
+      device: status.did,
+      chainId: ledger.chain_id,
+      contract: ledger.contract,
+      blockHash: (number) => relay.blockHash(ledger, number),
+    });
   }
 
   #writeJson(proved: number, description: RelayDescription): void {
@@ -209,19 +297,25 @@ class Demo {
       records_submitted: sum("submitted"),
       records_final: sum("final"),
       evidence_verified: proved,
+      board_crashes: this.#views.reduce((total, view) => total + view.crashes, 0),
       engine: "xs",
       ledger: description.ledger?.name ?? "none",
     };
-    writeFileSync(this.#options.jsonFile, `${JSON.stringify(report, null, 2)}\n`);
+    try {
+      writeFileSync(this.#options.jsonFile, `${JSON.stringify(report, null, 2)}\n`);
+    } catch (error) {
+      throw new Error(`--json: ${(error as Error).message}; name a file that can be written`);
+    }
   }
 }
 
-/** The last reading of each quantity; they come in the order of time. */
+/** The last value of each quantity, temperature first: units tell them apart where a terminal is narrow. */
 function newestText(readings: readonly ReadingStatus[]): string {
   const newest = new Map(readings.map((reading) => [reading.name, reading]));
   return [...newest.values()]
-    .map(({ name, unit, value, fault }) => `${name} ${measuredText({ unit, value: value ?? { fault: fault ?? "" } })}`)
-    .join(", ");
+    .sort((a, b) => Number(b.name === "temperature") - Number(a.name === "temperature"))
+    .map(({ unit, value, fault }) => measuredText({ unit, value: value ?? { fault: fault ?? "" } }))
+    .join("  ");
 }
 
 /** A board's own log, as modules/device prints it: `label: event=… key=value …`. */
@@ -232,12 +326,17 @@ function onBoardLine(view: BoardView, line: string): void {
       view.ladder.held = Number(fields.get("seq")) + 1;
       view.problem = undefined;
       break;
-    case "key":
     case "resumed":
+      // The first of this run: what a board resumes after a crash is of this run too.
+      if (view.kid === undefined) view.resumedSeq = Number(fields.get("seq"));
+      view.kid = fields.get("kid");
+      break;
+    case "key":
       view.kid = fields.get("kid");
       break;
     case "problem":
-      view.problem = line.slice(line.indexOf("code=") + "code=".length).split(" ", 1)[0];
+      // `event=problem code=CODE CODE: meaning …`
+      view.problem = line.slice(line.indexOf("code=")).replace(/^code=\S+ /, "");
   }
 }
 

@@ -14,6 +14,11 @@ export interface BoardView {
   /** The newest reading, as text. */
   newest: string;
   problem: string | undefined;
+  /** Position of its head when this run found it; -1 of a new chain. */
+  resumedSeq: number;
+  crashes: number;
+  /** Why it does nothing more in this run. */
+  over: string | undefined;
 }
 
 export function emptyLadder(): Ladder {
@@ -47,12 +52,13 @@ export class Screen {
       return;
     }
     this.#erase();
+    const width = (this.output.columns ?? 80) - 1;
     const rows = [
-      `${"board".padEnd(11)}${"sensor".padEnd(9)}${STEPS.map((step) => step.padStart(10)).join("")}   newest reading`,
+      `${"board".padEnd(11)}${"sensor".padEnd(7)}${STEPS.map((step) => step.padStart(widthOf(step))).join("")}   newest`,
       ...this.boards.map(row),
+      ...this.boards.flatMap(({ label, problem }) => (problem ? [`${label}: ${problem}`] : [])),
     ];
-    const width = this.output.columns ?? 80;
-    this.output.write(rows.map((line) => `${line.slice(0, width - 1)}\n`).join(""));
+    this.output.write(rows.map((line) => `${line.length > width ? `${line.slice(0, width - 1)}…` : line}\n`).join(""));
     this.#lines = rows.length;
   }
 
@@ -75,7 +81,12 @@ export class Screen {
   }
 }
 
-function row({ label, sensor, ladder, newest, problem }: BoardView): string {
-  const counts = STEPS.map((step) => String(ladder[step]).padStart(10)).join("");
-  return `${label.padEnd(11)}${sensor.padEnd(9)}${counts}   ${problem ?? newest}`;
+function row({ label, sensor, ladder, newest }: BoardView): string {
+  const counts = STEPS.map((step) => String(ladder[step]).padStart(widthOf(step))).join("");
+  return `${label.padEnd(11)}${sensor.padEnd(7)}${counts}   ${newest}`;
+}
+
+/** The word, or six digits, and a space between. */
+function widthOf(step: Step): number {
+  return Math.max(step.length, 6) + 1;
 }

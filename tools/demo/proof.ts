@@ -23,6 +23,7 @@ export interface Trust {
 export interface Proof {
   readonly label: string;
   readonly file: string;
+  readonly policyFile: string;
   readonly proved: boolean;
   /** What `tallystick verify` printed. */
   readonly output: string;
@@ -45,7 +46,7 @@ export async function prove(label: string, folder: string, relayUrl: string, id:
   };
   writeFileSync(policyFile, `${JSON.stringify(policy, null, 2)}\n`);
   const { status, output } = await run([TALLYSTICK, "verify", file, "--policy", policyFile]);
-  return { label, file, proved: status === 0, output };
+  return { label, file, policyFile, proved: status === 0, output };
 }
 
 /** The blocks that the evidence leads to, by number; their hashes come from the ledger itself. */

@@ -8,6 +8,7 @@ const TALLYSTICK = fileURLToPath(new URL("../tallystick.mjs", import.meta.url));
 const START_MAX_MS = 60_000;
 /** From the request to stop until it is gone. */
 const STOP_MAX_MS = 15_000;
+const COMPLAINTS_MAX = 20;
 
 /** The relay, as a process of its own: nothing of it is shared with the boards or with whoever verifies. */
 export interface RelayProcess {
@@ -29,14 +30,17 @@ export async function startRelay(dataDir: string, port: number): Promise<RelayPr
       detached: true,
     },
   );
+  // What it says for people, which a refusal to start is, and the newest line of its log that tells of an error.
   const complaints: string[] = [];
+  let logged: string | undefined;
   createInterface({ input: child.stderr! }).on("line", (line) => {
-    complaints.push(line);
-    if (complaints.length > 20) complaints.shift();
+    if (line.startsWith("{")) logged = messageOf(line) ?? logged;
+    else complaints.push(line);
+    if (complaints.length > COMPLAINTS_MAX) complaints.shift();
   });
   const ended = once(child, "exit").then(([code, signal]) => {
-    const last = complaints.length > 0 ? `: ${complaints.join("\n")}` : "";
-    return `the relay ended with ${signal ?? `status ${code}`}${last}`;
+    const last = complaints.length > 0 ? complaints.join(" ") : logged;
+    return `the relay ended with ${signal ?? `status ${code}`}${last === undefined ? "" : `: ${last}`}`;
   });
   const late = setTimeout(() => child.kill("SIGKILL"), START_MAX_MS);
   try {
@@ -59,6 +63,13 @@ async function listening(child: ChildProcess): Promise<string> {
     }
   }
   return new Promise(() => {});
+}
+
+const LOG_ERROR = 50;
+
+function messageOf(line: string): string | undefined {
+  const { level, msg } = (parse(line) ?? {}) as { level?: unknown; msg?: unknown };
+  return typeof level === "number" && level >= LOG_ERROR && typeof msg === "string" ? msg : undefined;
 }
 
 function parse(line: string): { url?: unknown } | undefined {

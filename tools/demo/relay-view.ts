@@ -93,13 +93,19 @@ export class RelayView {
   }
 }
 
-/** The id of the newest record of readings that is final; undefined while there is none. */
-export async function newestFinalReading(relay: RelayView, status: DeviceStatus): Promise<string | undefined> {
-  let id = status.final?.id;
-  for (let i = 0; id !== undefined && i < LOOK_BACK_MAX; i++) {
+/** The id of the newest record of readings that is final and stands after `afterSeq`; undefined while there is none. */
+export async function newestFinalReading(
+  relay: RelayView,
+  status: DeviceStatus,
+  afterSeq: number,
+): Promise<string | undefined> {
+  if (!status.final) return undefined;
+  let { id } = status.final;
+  const lowest = Math.max(afterSeq, status.final.seq - LOOK_BACK_MAX);
+  for (let { seq } = status.final; seq > lowest; seq--) {
     const record = await relay.record(id);
     if (record.kind === "readings") return id;
-    id = record.kind === "genesis" ? undefined : record.prev;
+    id = record.prev;
   }
   return undefined;
 }

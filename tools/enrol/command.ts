@@ -1,6 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
 import { explain } from "tallystick/codes/codes";
-import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
 
 const COUNT_MAX = 1000;
 
@@ -10,7 +9,8 @@ export const enrolCommand = new Command("enrol")
   .option("--count <number>", "how many", count, 1)
   .option("--hours <number>", "how long they last", hours, 24)
   .option("--json", "one line of JSON a token, with when it expires")
-  .action((options: { data: string; count: number; hours: number; json?: true }) => {
+  .action(async (options: { data: string; count: number; hours: number; json?: true }) => {
+    const { makeEnrolmentToken } = await import("../../hosts/relay/enrol.js");
     for (let i = 0; i < options.count; i++) {
       const made = makeEnrolmentToken(options.data, { lifetimeMs: options.hours * 3_600_000 });
       if (!made.ok) {

@@ -1,8 +1,6 @@
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
-import { checkFirmware, TARGETS } from "./check.js";
-import { fetchPins, provisioningTable } from "./provision.js";
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
@@ -25,6 +23,7 @@ export const firmwareCommand = new Command("firmware")
   });
 
 async function check(): Promise<void> {
+  const { checkFirmware, TARGETS } = await import("./check.js");
   const { problems, manifests, modules, preloaded, imports } = await checkFirmware(ROOT);
   for (const { file, line, message } of problems) console.log(`${file}:${line}: ${message}`);
   const checked = `${manifests} manifests, ${modules} modules (${preloaded} preloaded), ${imports} imports, for ${TARGETS.join(" and ")}`;
@@ -34,6 +33,7 @@ async function check(): Promise<void> {
 
 async function provision(url: string, token: string | undefined, command: Command): Promise<void> {
   if (token === undefined) command.error("--provision needs --token: make one with tallystick enrol");
+  const { fetchPins, provisioningTable } = await import("./provision.js");
   try {
     process.stdout.write(provisioningTable({ ...(await fetchPins(url)), token }));
   } catch (error) {

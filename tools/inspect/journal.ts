@@ -11,7 +11,7 @@ import {
 import { type Candidate, isErased, recordAt, scanSector } from "tallystick/journal/scan";
 import { readSectorHeader, type SectorHeader } from "tallystick/journal/sector";
 import { KIND_WORDS, parseRecord } from "tallystick/record/record";
-import type { Inspection } from "./command.js";
+import type { Inspection } from "./inspect.js";
 
 /** Bytes 0 and 1 of every sector header (modules/journal/SPEC.md). */
 const MAGIC = [0x54, 0x6a];

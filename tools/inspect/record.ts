@@ -7,7 +7,7 @@ import { readGenesis } from "tallystick/record/payload";
 import { KIND_WORDS, Kind, parseRecord, type Record, recordId } from "tallystick/record/record";
 import { readPack } from "tallystick/record/senml";
 import { measuredText, timeText } from "../reading.js";
-import type { Inspection } from "./command.js";
+import type { Inspection } from "./inspect.js";
 
 const CLOCK_WORDS = ["unset", "retained", "network", "relay"];
 

@@ -1,8 +1,6 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { explain, type Result } from "tallystick/codes/codes";
-import { compileAnchor } from "../../hosts/evm/compile.js";
 import type { LedgerOptions } from "../../hosts/relay/anchoring.js";
-import { runRelay } from "../../hosts/relay/run.js";
 
 interface Options {
   readonly data: string;
@@ -47,6 +45,7 @@ export const relayCommand = new Command("relay")
       process.exitCode = 1;
       return;
     }
+    const { runRelay } = await import("../../hosts/relay/run.js");
     process.exitCode = await runRelay({
       dataDir: options.data,
       host: options.host,
@@ -62,6 +61,7 @@ export const relayCommand = new Command("relay")
 async function ledgerOf({ ledger, rpc, contract }: Options): Promise<Result<LedgerOptions | undefined>> {
   if (ledger === "none") return { ok: true, value: undefined };
   if (ledger === "evm" && rpc === undefined) relayCommand.error("--ledger evm needs --rpc <url>");
+  const { compileAnchor } = await import("../../hosts/evm/compile.js");
   const artifact = await compileAnchor();
   if (!artifact.ok) return artifact;
   if (ledger === "dev") return { ok: true, value: { kind: "development", artifact: artifact.value } };
