@@ -107,7 +107,9 @@ export class Ring {
       if (this.geometry.unitBytes !== 1) return true;
       const part = this.#scratch;
       for (let done = 0; done < this.geometry.sectorBytes; done += part.length) {
-        this.read(this.at(ordinal) + done, part);
+        this.reads++;
+        this.bytesRead += part.length;
+        this.#flash.read(this.at(ordinal) + done, part);
         for (let i = 0; i < part.length; i++) if (part[i] !== 0xff) return false;
       }
       return true;

@@ -103,15 +103,14 @@ export function readBody(body: Uint8Array): Result<RecordBody> {
   if (!signature.ok) return signature;
   if (signature.value.major !== 2 || signature.value.argument !== SIGNATURE_BYTES || !reader.atEnd)
     return malformed("the head of a signature of 64 bytes at the end", "something else");
-  const header = readHeader(protectedBytes.value);
+  const labels = decodeCbor(protectedBytes.value);
+  if (!labels.ok) return labels;
+  const header = readHeader(labels.value);
   if (!header.ok) return header;
   return ok({ header: header.value, protectedBytes: protectedBytes.value, payload: payload.value });
 }
 
-function readHeader(bytes: Uint8Array): Result<RecordHeader> {
-  const decoded = decodeCbor(bytes);
-  if (!decoded.ok) return decoded;
-  const map = decoded.value;
+function readHeader(map: Cbor): Result<RecordHeader> {
   if (!(map instanceof Map) || map.size !== 4)
     return malformed("a header of the four labels 1, 3, 4, -70001", "another");
   if (map.get(1) !== ALG_EDDSA) return malformed(`algorithm ${ALG_EDDSA}`, String(map.get(1)));
