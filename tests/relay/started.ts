@@ -80,6 +80,11 @@ export class StartedRelay {
 
   async restart(options: Partial<RelayOptions> = this.#options): Promise<void> {
     await this.relay.close();
+    await this.reopen(options);
+  }
+
+  /** Opens the folder again, after this relay was closed and another process may have had it. */
+  async reopen(options: Partial<RelayOptions> = this.#options): Promise<void> {
     this.relay = await open(this.folder, options);
   }
 
