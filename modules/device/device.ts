@@ -347,16 +347,23 @@ export class Device {
 
   #commitNext(): void {
     this.#committing = this.#committing.then(() => {
-      const next = this.#mayAppend ? this.#waiting.shift() : undefined;
-      if (!next) return;
-      const { kind, payload, uptimeMs, clock } = next;
-      if (this.#bootPending) this.#appendBoot(uptimeMs, clock);
-      if (!this.#bootPending) this.#append(kind, payload, uptimeMs, clock);
+      const [first] = this.#waiting;
+      if (!first || !this.#mayAppend) return;
+      if (this.#bootPending) {
+        this.#bootPending = false;
+        this.#waiting.unshift({ ...first, kind: Kind.boot, payload: this.#bootPayload() });
+        this.#commitNext();
+      }
+      const { kind, payload, uptimeMs, clock } = this.#waiting.shift()!;
+      if (this.#append(kind, payload, uptimeMs, clock).ok || kind !== Kind.boot) return;
+      // Without its boot record the record that it was for has no place: it is told as lost with it.
+      this.#waiting.shift();
+      this.#bootPending = true;
     });
   }
 
-  /** Before a start's first other record. */
-  #appendBoot(uptimeMs: number, clock: ClockState): void {
+  /** What the record before a start's first other record says. */
+  #bootPayload(): Uint8Array {
     const { resetReason, firmware, flash } = this.#platform;
     const { tail, voidBytes, linear } = this.#journal.report;
     const recovery = {
@@ -365,8 +372,7 @@ export class Device {
       sectorsScanned: linear ? flash.sizeBytes / flash.sectorBytes : 1,
     };
     const handshake = this.#handshake && { handshake: this.#handshake };
-    const payload = encodeBoot({ resetReason, firmware, recovery, ...handshake });
-    this.#bootPending = !this.#append(Kind.boot, payload, uptimeMs, clock).ok;
+    return encodeBoot({ resetReason, firmware, recovery, ...handshake });
   }
 
   #append(

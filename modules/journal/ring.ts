@@ -72,17 +72,21 @@ export class Ring {
       this.#buffered = undefined;
     try {
       for (let from = 0, to = Math.min(headBytes, bytes.length); from < bytes.length; from = to, to = bytes.length) {
-        for (let done = from; done < to; ) {
-          const length = Math.min(to - done, PAGE_BYTES - ((offset + done) % PAGE_BYTES));
-          this.#flash.write(offset + done, bytes.subarray(done, done + length));
-          done += length;
-        }
+        this.#drive(offset, bytes, from, to);
         if (!this.#holds(offset, bytes, from, to)) return false;
       }
       return true;
     } catch (error) {
       if (error instanceof FlashError) return false;
       throw error;
+    }
+  }
+
+  #drive(offset: number, bytes: Uint8Array, from: number, to: number): void {
+    for (let done = from; done < to; ) {
+      const length = Math.min(to - done, PAGE_BYTES - ((offset + done) % PAGE_BYTES));
+      this.#flash.write(offset + done, bytes.subarray(done, done + length));
+      done += length;
     }
   }
 

@@ -144,14 +144,19 @@ export class TailReader {
     for (let ordinal = newest - 1; ordinal >= oldest; ordinal--) {
       const bytes = this.#ring.sector(ordinal);
       const view = { geometry, sha256: this.#sha256, ordinal, header: this.#ring.header(ordinal), bytes };
-      const matches: Candidate[] = [];
-      let named = false;
+      const whole: { readonly record: Candidate; readonly isNamed: boolean }[] = [];
       const scan = scanSector(view, (record, isNamed) => {
-        if (!record.whole || (header !== undefined && !this.#isNamed(ordinal, record, header))) return false;
-        matches.push(record);
-        named = isNamed && !record.copy;
+        if (record.whole && (header === undefined || mayBeNamed(record, header))) whole.push({ record, isNamed });
         return false;
       });
+      // Judged behind the walk and not within it: a board's stack is short.
+      const matches: Candidate[] = [];
+      let named = false;
+      for (const { record, isNamed } of whole) {
+        if (header !== undefined && !this.#isNamed(ordinal, record, header)) continue;
+        matches.push(record);
+        named = isNamed && !record.copy;
+      }
       // Only what comes after the named record is open; where its own bytes end a sector, it is that record.
       if (!decided && header !== undefined && (scan.tail === undefined || !matches.includes(scan.tail)))
         open.push(...openTails(ordinal, scan).filter(({ candidate }) => candidate.link === linkOf(header.tailId)));
@@ -245,6 +250,11 @@ export function openTails(ordinal: number, { tail, tries }: SectorScan): OpenTai
 function placesOf(open: readonly OpenTail[], one: OpenTail): Placed[] {
   const others = open.filter((other) => other !== one && other.candidate.bodyBytes === one.candidate.bodyBytes);
   return others.map(({ ordinal, candidate }) => ({ ordinal, offset: candidate.offset }));
+}
+
+/** Whether a look into the record can find that it is the one that the header names. */
+function mayBeNamed({ id, seq }: Candidate, { tailId, firstSeq }: SectorHeader): boolean {
+  return seq === undefined || seq === firstSeq - 1 || startsWith(id!, tailId);
 }
 
 function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {
