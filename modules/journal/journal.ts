@@ -25,7 +25,7 @@ import {
 import { findNewest, formatRing, type NewestSector } from "./mount.js";
 import { RecordReader } from "./reader.js";
 import { flashFault, Ring } from "./ring.js";
-import { type Candidate, isErased, type SectorScan, scanSector } from "./scan.js";
+import { isErased, type SectorScan, scanSector } from "./scan.js";
 import { type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
 import { type EarlierEnd, type OpenTail, openTails, type RecordSigner, TailReader, type TailVerdict } from "./tail.js";
 
@@ -92,6 +92,8 @@ interface Recovered {
   readonly verdict?: { readonly open: readonly OpenTail[]; readonly judged: TailVerdict };
 }
 
+/** Of a sector that was never opened. */
+const NOTHING: Pick<SectorScan, "settled" | "unsealed"> = { settled: undefined, unsealed: false };
 export const WARNING_FRACTION = 0.75;
 export const CRITICAL_FRACTION = 0.9;
 
@@ -331,7 +333,7 @@ export class Journal {
     const judged = this.#tails.judge(open);
     if (judged?.kind === "foreign") return fail("JOURNAL_FOREIGN", judged.detail);
     const before =
-      judged?.kind === "stands" ? ok(judged.tail) : this.#standingTail(newest, header, scan?.settled, earlier);
+      judged?.kind === "stands" ? ok(judged.tail) : this.#standingTail(newest, header, scan ?? NOTHING, earlier);
     let stopped: string | undefined;
     if (!before.ok) {
       if (before.failure.code !== "JOURNAL_TAIL_DAMAGED") return before;
@@ -367,10 +369,13 @@ export class Journal {
   #standingTail(
     newest: number,
     header: SectorHeader | undefined,
-    settled: Candidate | undefined,
+    { settled, unsealed }: Pick<SectorScan, "settled" | "unsealed">,
     earlier: Result<EarlierEnd> | undefined,
   ): Result<Tail | undefined> {
-    if (settled !== undefined) return this.#tails.standing(newest, settled);
+    if (settled !== undefined) {
+      const tail = this.#tails.standing(newest, settled);
+      return tail.ok && unsealed ? ok({ ...tail.value, settled: false }) : tail;
+    }
     if (newest < this.#ring.geometry.sectors) return ok(undefined);
     const end = earlier ?? this.#tails.before(newest, header);
     return end.ok ? ok(end.value.tail) : end;

@@ -71,6 +71,8 @@ export interface SectorScan {
    * cells read as something else tomorrow.
    */
   readonly unproved: boolean;
+  /** The last frame is a copy of `settled` with nothing right behind it: its signature's cells may not be driven to the end. */
+  readonly unsealed: boolean;
   /** A legible frame stands behind the position frame that every opening writes. */
   readonly opened: boolean;
   /** Bytes of frames that do not stand. */
@@ -96,6 +98,7 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
   let decided = false;
   let verdictAt: number | undefined;
   let copyEnd: number | undefined;
+  let unsealed = false;
   let opened = false;
   let voidBytes = 0;
   let released: Released | undefined;
@@ -140,6 +143,7 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     // A start that goes on appending does so right behind; a later one spends a slot first.
     const proved = verdictAt === offset && (linked || whole);
     if (proved) verdictAt = undefined;
+    if (copyEnd === offset && (linked || whole)) unsealed = false;
     const isRecord = frame.type === FrameType.record || frame.type === FrameType.copy;
     const id = isRecord && whole ? idAt(sha256, geometry, bytes, offset, frame.bodyBytes) : undefined;
     const ownCopy = frame.type === FrameType.copy && id !== undefined && linkOf(id) === frame.link;
@@ -172,6 +176,8 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
         tail = { ...place, seq: tail!.seq, afterDamage: tail!.afterDamage };
       } else if (passes) {
         settled = { ...place, seq, afterDamage: false };
+        // A copy that fills its sector has no room for a seal, and would be made again at each start.
+        unsealed = offset + size + geometry.slotBytes <= bytes.length;
         if (visit?.(settled, true, { offset, link, seq })) stopped = true;
       } else {
         if (tail !== undefined) pass(false);
@@ -205,7 +211,18 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
   }
   if (!stopped && tail !== undefined && visit !== undefined)
     for (const open of [...tries, tail]) visit(open, false, resume);
-  return { settled, tail, tries, decided, unproved: verdictAt !== undefined, opened, voidBytes, released, end };
+  return {
+    settled,
+    tail,
+    tries,
+    decided,
+    unproved: verdictAt !== undefined,
+    unsealed,
+    opened,
+    voidBytes,
+    released,
+    end,
+  };
 }
 
 /** Id of the record in the frame at `offset`, from the bytes as they stand there. */
