@@ -251,7 +251,8 @@ export class Journal {
       if (tail === undefined || seq > tail.header.seq || seq < 0)
         return fail("JOURNAL_RECORD_ABSENT", `seq ${seq}; the head is ${tail?.header.seq ?? "none"}`);
       if (seq < tail.header.seq) return this.#reader.record(seq, this.#appender.range);
-      const settled = this.#appender.settle(true);
+      // A seal says that nothing behind it stands: not while that is undecided.
+      const settled = this.#appender.settle(this.#undecided === undefined);
       return settled.ok ? this.#tails.bytesOf(this.#appender.tail!) : settled;
     } catch (error) {
       return flashFault(error);
