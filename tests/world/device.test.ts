@@ -21,7 +21,7 @@ import { rig } from "./rig.js";
 
 const MINUTE = 60_000;
 /** Slots of the JavaScript stack that the runtime leaves to a maker's own hooks and drivers. */
-const SPARE_SLOTS = 32;
+const SPARE_SLOTS = 16;
 
 /** A device on JavaScript cryptography and Node must be, call for call, the device on C and XS. */
 describe("a whole device in lanes A and B", function () {
