@@ -84,8 +84,6 @@ export class Device {
   #usageLevel: JournalUsage["level"] = "normal";
   /** Sync has said that nothing later than the head can have been sent. */
   #mayAppend = false;
-  /** The first answer of this start is not in a record yet. */
-  #markDue = false;
   #committing: Promise<void> = Promise.resolve();
   readonly #waiting: WaitingRecord[] = [];
 
@@ -266,7 +264,6 @@ export class Device {
     for (let i = 0; i < this.#waiting.length; i++) this.#commitNext();
     this.#sampler.start();
     this.#planMark();
-    this.#markAnswer();
   }
 
   /** Sampling goes on; what becomes of the chain is known before what waits is too much. */
@@ -283,12 +280,12 @@ export class Device {
     const { received, logged, final } = acknowledgement;
     const seqs = [received, logged, final].map((position) => position?.seq ?? "-");
     this.#log(`event=acknowledged received=${seqs[0]} logged=${seqs[1]} final=${seqs[2]}`);
+    const first = this.#beacon === undefined;
     const sha256 = crypto.sha256(bytes);
     this.#handshake ??= sha256;
     const checkpoint = openCheckpoint(crypto, utf8(acknowledgement.checkpoint), this.#relay.logKey);
     if (checkpoint.ok) {
       const { size, root } = checkpoint.value;
-      this.#markDue ||= this.#beacon === undefined;
       const timeS = Math.floor(acknowledgement.timeMs / 1000);
       this.#beacon = { sha256, logSize: size, logRoot: root, timeS };
     }
@@ -298,15 +295,9 @@ export class Device {
         this.#clockEvents.push([clock.uptimeMs(), this.#clockState, clock.state]);
       this.#clockState = clock.state;
     }
-    this.#markAnswer();
+    // At once, or as soon as anything may be appended: what follows the first answer of a start is not older than it.
+    if (first) this.#mark();
     this.#options.onAcknowledged?.(acknowledgement);
-  }
-
-  /** As soon as it may: the first answer of a start proves that what follows is not older. */
-  #markAnswer(): void {
-    if (!this.#markDue || !this.#mayAppend) return;
-    this.#markDue = false;
-    this.#mark();
   }
 
   #planMark(): void {

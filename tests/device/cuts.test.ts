@@ -8,8 +8,8 @@ import { ensureEngine } from "../../tools/engine/build.js";
 import { StartedRelay } from "../relay/started.js";
 import { Bench } from "./bench.js";
 
-const RUNS = 10;
-const CUTS = 12;
+const RUNS = 8;
+const CUTS = 10;
 /** What every ESP32 target but the C3 has. */
 const STACK_SLOTS = 512;
 

@@ -107,7 +107,15 @@ describe("a device and a relay that lies", () => {
   it("answers with what it told another device", async () => {
     const other = await started.device();
     await unmoved(
-      (bytes) => resigned(() => ({ kid: other.identity.kid, received: { seq: 0, id: other.head.id } }))(bytes),
+      resigned(() => ({ kid: other.identity.kid })),
+      ["ACKNOWLEDGEMENT_FALSE"],
+    );
+  });
+
+  it("signs under another key's name", async () => {
+    const other = new FixtureDevice({ crypto: relayCrypto }).identity;
+    await unmoved(
+      (bytes) => makeAcknowledgement(other.kid, acknowledgementOf(bytes), sign(relayKey)),
       ["ACKNOWLEDGEMENT_FALSE"],
     );
   });

@@ -275,6 +275,7 @@ describe("sync", () => {
       get firstSeq() {
         return firstSeq;
       },
+      record: (seq) => (seq < firstSeq ? fail("JOURNAL_RECORD_ABSENT", `seq ${seq}`) : ok(device.chain[seq]!)),
     });
     must(sync.start());
     await time.run(time.nowMs() + MINUTE);
