@@ -202,6 +202,12 @@ describe("a device after a restart", () => {
       await bench.run(10 * MINUTE);
       assert.equal(bench.held.length, refused, "nothing more is signed");
       await bench.cutPower();
+      bench.disconnect();
+      await bench.powerOn();
+      await bench.run(5 * MINUTE);
+      assert.equal(bench.held.length, refused, "nor after a restart without a network");
+      await bench.cutPower();
+      bench.connect(started.url);
       const codes = bench.codes.length;
       await bench.powerOn();
       await bench.run(10 * MINUTE);
