@@ -15,6 +15,7 @@ import {
   NONCE_BYTES,
   type Position,
   type Request,
+  readAcknowledgement,
   splitRecords,
 } from "./messages.js";
 import type { RelayPins } from "./relay-pins.js";
@@ -72,7 +73,8 @@ export interface SyncOptions {
   readonly onProblem: (failure: Failure) => void;
 }
 
-export type Level = "received" | "logged" | "final";
+const LEVELS = ["received", "logged", "final"] as const;
+export type Level = (typeof LEVELS)[number];
 
 /** The highest position handed to any transport; written before each sending. Undefined: nothing ever was. */
 export function readSentMark(keys: KeyStore): Result<number | undefined> {
@@ -242,6 +244,8 @@ export class Sync {
 
   async #send(from: number): Promise<Step> {
     const { chain } = this.#options;
+    // A job of its own: reading records back takes much of a board's stack, and so does what led here.
+    await undefined;
     const request = this.#request();
     if (!request.ok) return request;
     const parts = [encodeRequest(request.value)];
@@ -330,12 +334,17 @@ export class Sync {
 
   #accept(request: Request, answer: Uint8Array): Result<Acknowledgement> {
     const { chain, crypto, identity, keys, relay, clock } = this.#options;
-    const ownId = (seq: number) => {
-      if (seq < chain.firstSeq || seq > this.#headSeq()) return undefined;
-      if (seq === chain.head?.seq) return chain.head.id;
+    // Looked up before, and not from within the check: reading a record back takes much of a board's stack.
+    const read = readAcknowledgement(answer);
+    if (!read.ok) return read;
+    const ownIds = new Map<number, Uint8Array>();
+    for (const level of LEVELS) {
+      const seq = read.value.acknowledgement[level]?.seq ?? -1;
+      if (seq < chain.firstSeq || seq > this.#headSeq()) continue;
       const record = chain.record(seq);
-      return record.ok ? recordId(crypto.sha256, record.value) : undefined;
-    };
+      if (record.ok) ownIds.set(seq, recordId(crypto.sha256, record.value));
+    }
+    const ownId = (seq: number) => ownIds.get(seq);
     const lastSeq = Math.max(this.#headSeq(), this.#sent);
     const accepted = accept({ crypto, kid: identity.kid, relay, keys, ownId, lastSeq }, request, answer);
     if (!accepted.ok) return accepted;
