@@ -11,13 +11,18 @@ import { verifyCommand } from "./verify/command.js";
  * The `tallystick` command. Each subcommand is a folder beside this file; its command.ts only names what it takes, and
  * loads what it needs when it runs: relay and simulator are large, and most commands need neither.
  */
+const USAGE_STATUS = 2;
+const INTERNAL_ERROR_STATUS = 70;
+
 const program = new Command("tallystick")
   .description("Sensor readings that stand up as proof: signed, chained, logged, anchored, verified offline.")
   .version(packageJson.version)
-  .showHelpAfterError("(--help lists what it takes)");
+  .showHelpAfterError("(--help lists what it takes)")
+  // 1 says that something is false; what was typed wrongly is not.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_STATUS));
 
 for (const command of [demoCommand, verifyCommand, inspectCommand, relayCommand, enrolCommand, firmwareCommand])
-  program.addCommand(command);
+  program.addCommand(command.copyInheritedSettings(program));
 
 // Whoever reads may stop early, as `head` does: then end as a program does that gets SIGPIPE.
 const SIGPIPE_STATUS = 141;
@@ -26,4 +31,10 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(SIGPIPE_STATUS);
 });
 
-await program.parseAsync();
+try {
+  await program.parseAsync();
+} catch (error) {
+  // A defect of ours, with its stack for whoever reports it; no command's own status means this.
+  console.error(error);
+  process.exitCode = INTERNAL_ERROR_STATUS;
+}

@@ -15,11 +15,11 @@ export function readInput(path: string, maxBytes: number): Result<Uint8Array> {
       const count = readChunk(file, chunk);
       if (count === 0) return ok(new Uint8Array(Buffer.concat(chunks, length)));
       length += count;
-      if (length > maxBytes) return fail("FILE_UNREADABLE", `${path}: expected at most ${maxBytes} bytes`);
+      if (length > maxBytes) return fail("FILE_UNREADABLE", `expected at most ${maxBytes} bytes`);
       chunks.push(chunk.subarray(0, count));
     }
   } catch (error) {
-    return fail("FILE_UNREADABLE", `${path}: ${(error as Error).message}`);
+    return fail("FILE_UNREADABLE", (error as Error).message);
   } finally {
     if (file !== undefined && file !== 0) closeSync(file);
   }

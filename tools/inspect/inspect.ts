@@ -6,6 +6,8 @@ import { inspectEvidence } from "./evidence.js";
 import { inspectJournal, looksLikeJournal } from "./journal.js";
 import { inspectRecords } from "./record.js";
 
+const KINDS = "a record (d2 84 …), a journal image or an evidence file";
+
 /** The first bytes of a tagged COSE_Sign1. */
 const SIGN1 = [0xd2, 0x84];
 
@@ -29,6 +31,7 @@ export interface Inspection {
 }
 
 export function inspect(input: Uint8Array): Inspection {
+  if (input.length === 0) return { lines: [], failure: `it is empty; expected ${KINDS}` };
   const text = Buffer.from(input).toString("latin1").replace(/\s+/g, "");
   const spelled = text.length > 0 ? fromHex(text) : undefined;
   const bytes = spelled ?? input;
@@ -38,6 +41,6 @@ export function inspect(input: Uint8Array): Inspection {
   if (bundle.ok) return { lines: inspectEvidence(bundle.value) };
   return {
     lines: [],
-    failure: `expected a record (d2 84 …), a journal image or an evidence file; as evidence: ${explain(bundle.failure)}`,
+    failure: `expected ${KINDS}; as evidence: ${explain(bundle.failure)}`,
   };
 }

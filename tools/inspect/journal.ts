@@ -29,7 +29,9 @@ export function inspectJournal(image: Uint8Array): Inspection {
   ];
   const opened: { slot: number; header: SectorHeader }[] = [];
   let blank = 0;
-  for (let slot = 0; slot < sectors; slot++) {
+  // A file may end early, even within a sector, or go on behind the partition.
+  const whole = Math.min(sectors, Math.floor(image.length / sectorBytes));
+  for (let slot = 0; slot < whole; slot++) {
     const bytes = image.subarray(slot * sectorBytes, (slot + 1) * sectorBytes);
     const reading = readSectorHeader(geometry, bytes);
     if (reading.kind === "header" && reading.header.ordinal >= sectors) opened.push({ slot, header: reading.header });

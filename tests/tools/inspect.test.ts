@@ -1,0 +1,162 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { fromHex } from "tallystick/bytes/bytes";
+import type { Flash } from "tallystick/journal/flash";
+import { Journal } from "tallystick/journal/journal";
+import { inspect } from "../../tools/inspect/inspect.js";
+import { play, TALLYSTICK } from "./session.js";
+
+const vector = (name: string) => JSON.parse(readFileSync(new URL(`../vectors/${name}.json`, import.meta.url), "utf8"));
+const records = (vector("record").records as { record: string }[]).map(({ record }) => fromHex(record)!);
+const evidence = fromHex(vector("evidence").evidence)!;
+
+const SECTORS = 8;
+const SECTOR_BYTES = 4096;
+
+/** A formatted partition of plain NOR flash without a record. */
+function journalImage(): Uint8Array {
+  const cells = new Uint8Array(SECTORS * SECTOR_BYTES).fill(0xff);
+  const flash: Flash = {
+    sizeBytes: cells.length,
+    sectorBytes: SECTOR_BYTES,
+    writeUnitBytes: 1,
+    read: (offset, into) => into.set(cells.subarray(offset, offset + into.length)),
+    write: (offset, bytes) => {
+      for (let i = 0; i < bytes.length; i++) cells[offset + i]! &= bytes[i]!;
+    },
+    erase: (sector) => cells.fill(0xff, sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES),
+  };
+  const formatted = Journal.format(flash);
+  assert.ok(formatted.ok);
+  return cells;
+}
+
+describe("tallystick inspect", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tallystick-inspect-"));
+  const write = (name: string, content: string | Uint8Array) => writeFileSync(join(folder, name), content);
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  before(() => {
+    write("record", records[0]!);
+    write(
+      "record.hex",
+      `${Buffer.from(records[0]!)
+        .toString("hex")
+        .replace(/(.{60})/g, "$1\n")}\n`,
+    );
+    write("sequence", Buffer.concat(records.slice(0, 2)));
+    write("cut", Buffer.concat([records[0]!, records[1]!.subarray(0, 100)]));
+    write("evidence", evidence);
+    write("journal", journalImage());
+    write("journal.cut", journalImage().subarray(0, 3 * SECTOR_BYTES + 5));
+    write("empty", "");
+    write("text", "not a record");
+  });
+
+  it("prints every field with its offset", () =>
+    play(
+      `
+$ tallystick inspect record
+record …
+000000 COSE_Sign1, ${records[0]!.length} bytes
+000004 protected header, … bytes
+         kid      …
+         kind     0 genesis
+         boot     0
+         seq      0
+         prev     ${"0".repeat(64)}
+         uptime   … ms
+         clock    …
+0000… payload, … bytes
+         did      did:key:z6Mk…
+…
+0000… signature …
+[0]
+$ tallystick inspect journal
+journal of ${SECTORS} sectors of ${SECTOR_BYTES} bytes, plain NOR
+…
+[0]
+$ tallystick inspect evidence
+evidence of the log tallystick.example/log
+
+record …
+…
+receipt: index …
+…
+checkpoint
+  tallystick.example/log
+…
+claimed log key tallystick.example/log+…
+[0]
+`,
+      folder,
+    ));
+
+  it("says what is damaged and where, and exits with 2", () =>
+    play(
+      `
+$ tallystick inspect cut
+record …
+…
+tallystick inspect: cut: at byte ${records[0]!.length}: CBOR_INVALID: …
+[2]
+$ tallystick inspect journal.cut
+journal of ${SECTORS} sectors of ${SECTOR_BYTES} bytes, plain NOR
+…
+tallystick inspect: journal.cut: expected ${SECTORS * SECTOR_BYTES} bytes, received ${3 * SECTOR_BYTES + 5}; read the whole partition
+[2]
+$ tallystick inspect empty
+tallystick inspect: empty: it is empty; expected a record (d2 84 …), a journal image or an evidence file
+[2]
+$ tallystick inspect text
+tallystick inspect: text: expected a record (d2 84 …), a journal image or an evidence file; as evidence: CBOR_INVALID: …
+[2]
+$ tallystick inspect absent
+tallystick inspect: absent: FILE_UNREADABLE: …
+[2]
+`,
+      folder,
+    ));
+
+  it("reads hexadecimal and standard input alike", () => {
+    const of = (file: string, input?: Uint8Array) => {
+      const { stdout, status } = spawnSync(process.execPath, [TALLYSTICK, "inspect", file], { cwd: folder, input });
+      assert.equal(status, 0);
+      return stdout.toString("utf8");
+    };
+    const plain = of("record");
+    assert.equal(of("record.hex"), plain);
+    assert.equal(of("-", records[0]), plain);
+    assert(of("sequence").startsWith(plain), "a sequence begins with its first record");
+  });
+
+  it("throws at no bytes at all, and says so of whatever does not read", () => {
+    const originals = [records[0]!, records[1]!, evidence, journalImage()];
+    const damaged = fc.record({
+      original: fc.nat(originals.length - 1),
+      flips: fc.array(fc.tuple(fc.nat(1_000_000), fc.nat(7)), { maxLength: 4 }),
+      // Half of the cuts lie in the first sector, where the headers are.
+      keep: fc.oneof(fc.double({ min: 0, max: 1, noNaN: true }), fc.constant(1)),
+    });
+    fc.assert(
+      fc.property(damaged, ({ original, flips, keep }) => {
+        const bytes = originals[original]!.slice(0, Math.floor(originals[original]!.length * keep));
+        for (const [at, bit] of flips) if (bytes.length > 0) bytes[at % bytes.length]! ^= 1 << bit;
+        const { lines, failure } = inspect(bytes);
+        assert(lines.length > 0 || failure !== undefined);
+        if (keep < 1) assert(failure !== undefined, "something is missing");
+        assert(!lines.some((line) => line.includes("undefined") || line.includes("[object")), lines.join("\n"));
+      }),
+      { numRuns: 300 },
+    );
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        assert(inspect(bytes).failure !== undefined);
+      }),
+    );
+  });
+});

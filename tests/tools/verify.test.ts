@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fromHex } from "tallystick/bytes/bytes";
+import { play, TALLYSTICK } from "./session.js";
+
+const vector = JSON.parse(readFileSync(new URL("../vectors/evidence.json", import.meta.url), "utf8")) as {
+  policy: { devices: string[]; require: string[] };
+  evidence: string;
+};
+
+/** The command as scripts use it: what it prints and which status it leaves, for real files. */
+describe("tallystick verify", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tallystick-verify-"));
+  const write = (name: string, content: string | Uint8Array) => writeFileSync(join(folder, name), content);
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  before(() => {
+    const evidence = fromHex(vector.evidence)!;
+    write("good.tally", evidence);
+    // The last byte of the first record's signature: its length stands in the two bytes before d2 84.
+    const flipped = Buffer.from(evidence);
+    const record = flipped.indexOf(Buffer.from([0xd2, 0x84]));
+    flipped[record + flipped.readUInt16BE(record - 2) - 1]! ^= 1;
+    write("flipped.tally", flipped);
+    write("cut.tally", evidence.subarray(0, evidence.length - 1));
+    write("good.json", JSON.stringify(vector.policy));
+    write("stranger.json", JSON.stringify({ ...vector.policy, devices: [] }));
+    write("anchored.json", JSON.stringify({ ...vector.policy, require: ["anchored"] }));
+    write("typing.json", JSON.stringify({ ...vector.policy, requires: ["anchored"] }));
+    write("text.json", "trust me");
+  });
+
+  it("exits with 0 where all is proved, 3 where something required is open", () =>
+    play(
+      `
+$ tallystick verify good.tally --policy good.json
+record …
+…
+proved  signature  …
+…
+not proved by any file of this kind:
+…
+
+verdict: proved
+[0]
+$ tallystick verify good.tally --policy stranger.json
+…
+open    device …
+…
+verdict: incomplete
+[3]
+$ tallystick verify good.tally --policy anchored.json
+…
+open    anchored   ledger             the file holds no anchor
+…
+verdict: incomplete
+[3]
+`,
+      folder,
+    ));
+
+  it("exits with 1 where a bit was flipped", () =>
+    play(
+      `
+$ tallystick verify flipped.tally --policy good.json
+…
+FALSE   …
+…
+verdict: false
+[1]
+`,
+      folder,
+    ));
+
+  it("exits with 2, and one line, where a file cannot be read", () =>
+    play(
+      `
+$ tallystick verify absent.tally --policy good.json
+tallystick verify: absent.tally: FILE_UNREADABLE: the file cannot be read (ENOENT: …); name a file …
+[2]
+$ tallystick verify . --policy good.json
+tallystick verify: .: FILE_UNREADABLE: the file cannot be read (EISDIR: …); name a file …
+[2]
+$ tallystick verify cut.tally --policy good.json
+tallystick verify: cut.tally: CBOR_INVALID: …
+[2]
+$ tallystick verify good.tally --policy typing.json
+tallystick verify: typing.json: POLICY_MALFORMED: the policy cannot be read (expected one of the members log, …, not "requires"); …
+[2]
+$ tallystick verify good.tally --policy text.json
+tallystick verify: text.json: POLICY_MALFORMED: …
+[2]
+$ tallystick verify good.tally
+error: required option '--policy <file>' not specified
+…
+[2]
+`,
+      folder,
+    ));
+
+  it("does not read on where a file has no end", function () {
+    if (process.platform === "win32") this.skip();
+    play(
+      `
+$ tallystick verify /dev/zero --policy good.json
+tallystick verify: /dev/zero: FILE_UNREADABLE: the file cannot be read (expected at most 4194304 bytes); …
+[2]
+`,
+      folder,
+    );
+  });
+
+  it("prints one JSON document, also of a failure, with bytes in hexadecimal", () => {
+    const json = (...args: string[]) => {
+      const { stdout } = spawnSync(process.execPath, [TALLYSTICK, "verify", ...args, "--json"], {
+        cwd: folder,
+        encoding: "utf8",
+      });
+      return JSON.parse(stdout);
+    };
+    const proved = json("good.tally", "--policy", "good.json");
+    assert.deepEqual(Object.keys(proved), ["verdict", "records", "steps", "notProved"]);
+    assert.equal(proved.verdict, "proved");
+    for (const { id, kid } of proved.records) {
+      assert.match(id, /^[0-9a-f]{64}$/);
+      assert.match(kid, /^[0-9a-f]{16}$/);
+    }
+    for (const step of proved.steps)
+      assert.deepEqual(Object.keys(step), ["state", "requirement", "subject", "finding"]);
+    // A typed array would be an object of numbered members.
+    assert(!JSON.stringify(proved).includes('"0":'));
+
+    const flipped = json("flipped.tally", "--policy", "good.json");
+    assert.equal(flipped.verdict, "false");
+    assert(flipped.steps.some(({ state }: { state: string }) => state === "false"));
+
+    const unread = json("absent.tally", "--policy", "good.json");
+    assert.equal(unread.verdict, "unreadable");
+    assert.equal(unread.file, "absent.tally");
+    assert.equal(unread.failure.code, "FILE_UNREADABLE");
+  });
+});
