@@ -10,8 +10,6 @@ import { Bench } from "./bench.js";
 
 const RUNS = 8;
 const CUTS = 10;
-/** What every ESP32 target but the C3 has. */
-const STACK_SLOTS = 512;
 
 /**
  * The power goes at random flash and key store operations while the device talks to its relay, and the relay's answers
@@ -73,7 +71,7 @@ describe("a device whose power is cut while it syncs", function () {
     const engine = loadEngine(await ensureEngine());
     const image = await buildBoardImage(engine, fileURLToPath(new URL("../world/attic.ts", import.meta.url)));
     const seed = Number(process.env["SEED"] ?? 7);
-    const bench = new Bench({ seed, sectors: 8, lane: laneB(engine, image, { stackSlots: STACK_SLOTS }) });
+    const bench = new Bench({ seed, sectors: 8, lane: laneB(engine, image) });
     try {
       await runThrough(bench, new SeededRandom(seed), 6);
     } finally {
