@@ -47,6 +47,8 @@ function localOrigin(): string {
 
 function refuse(failure: Failure): number {
   console.error(explain(failure));
+  // A channel that is listened to would keep the process from ending.
+  process.removeAllListeners("disconnect");
   return 1;
 }
 
