@@ -161,7 +161,7 @@ class Demo {
   /** Whether a board refused its own flash or keys; says which, with the board's own line about what to do. */
   #refusal(): boolean {
     const refused = this.#views.filter((view) => view.over !== undefined && view.kid === undefined);
-    this.#screen.end();
+    if (refused.length > 0) this.#screen.end();
     for (const { label, over } of refused) console.error(`tallystick demo: ${label}: ${over}`);
     return refused.length > 0;
   }
