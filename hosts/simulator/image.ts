@@ -5,17 +5,17 @@
  * Modules go in one by one, not bundled, under the names that the SDK's manifests give them, because XS resolves a
  * relative specifier against module names. An image is cached by everything that it is made of.
  */
-import { createHash, randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Loader, transform } from "esbuild";
 import { EngineInstance, type Image, type LoadedEngine } from "./board.js";
+import { cacheImage, readCachedImage } from "./image-cache.js";
 import { sourceLines } from "./source-map.js";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const IMAGE_CACHE = join(ROOT, ".cache", "images");
 /** In the file name of a cached image: raise it when what is stored changes. */
 const FORMAT = 4;
 
@@ -59,11 +59,9 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
     "roots",
     ...(options.roots ?? []),
   ]);
-  const file = join(IMAGE_CACHE, key.slice(0, 32));
-  if (existsSync(`${file}.json`) && existsSync(`${file}.bin`)) {
-    const lines = JSON.parse(readFileSync(`${file}.json`, "utf8")) as Image["lines"];
-    return { engine: options.engine.hash, memory: readFileSync(`${file}.bin`), lines };
-  }
+  const name = key.slice(0, 32);
+  const cached = readCachedImage(name, options.engine.hash);
+  if (cached) return cached;
   const compiled = await (options.roots ? compileReached(modules, options.roots) : Promise.all(modules.map(compile)));
   checkImports(compiled);
   const lines = Object.fromEntries(compiled.map(({ name, source, lines }) => [name, { source, lines }]));
@@ -82,9 +80,7 @@ export async function buildImage(options: ImageOptions): Promise<Image> {
     throw new Error(`image: ${instance.ending(error).message}`);
   }
   const image = { engine: options.engine.hash, memory: instance.memory(), lines };
-  mkdirSync(IMAGE_CACHE, { recursive: true });
-  publish(`${file}.bin`, image.memory);
-  publish(`${file}.json`, Buffer.from(JSON.stringify(lines)));
+  cacheImage(name, image);
   return image;
 }
 
@@ -214,11 +210,4 @@ function digest(parts: readonly string[]): string {
   const hash = createHash("sha256");
   for (const part of parts) hash.update(`${part.length}:`).update(part);
   return hash.digest("hex");
-}
-
-/** Writes a file that no reader ever sees unfinished. */
-function publish(path: string, bytes: Uint8Array): void {
-  const unfinished = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
-  writeFileSync(unfinished, bytes);
-  renameSync(unfinished, path);
 }
