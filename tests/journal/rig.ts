@@ -2,7 +2,8 @@ import { createHash, createPrivateKey, createPublicKey, sign, verify } from "nod
 import { concatBytes, toHex } from "tallystick/bytes/bytes";
 import { explain, ok, type Result } from "tallystick/codes/codes";
 import type { Flash } from "tallystick/journal/flash";
-import { Journal, type JournalHead } from "tallystick/journal/journal";
+import { Journal } from "tallystick/journal/journal";
+import type { JournalHead } from "tallystick/journal/report";
 import type { RecordSigner } from "tallystick/journal/tail";
 import { encodeBody, Kind, readBody, SIGNATURE_BYTES, toBeSigned } from "tallystick/record/record";
 
