@@ -334,13 +334,15 @@ export class Sync {
 
   #accept(request: Request, answer: Uint8Array): Result<Acknowledgement> {
     const { chain, crypto, identity, keys, relay, clock } = this.#options;
-    // Looked up before, and not from within the check: reading a record back takes much of a board's stack.
+    // Looked up before, and not from within the check: reading a record back takes much of a board's stack. The head is
+    // not read: to read the newest record may write.
     const read = readAcknowledgement(answer);
     if (!read.ok) return read;
     const ownIds = new Map<number, Uint8Array>();
+    if (chain.head) ownIds.set(chain.head.seq, chain.head.id);
     for (const level of LEVELS) {
       const seq = read.value.acknowledgement[level]?.seq ?? -1;
-      if (seq < chain.firstSeq || seq > this.#headSeq()) continue;
+      if (seq < chain.firstSeq || seq >= this.#headSeq()) continue;
       const record = chain.record(seq);
       if (record.ok) ownIds.set(seq, recordId(crypto.sha256, record.value));
     }
