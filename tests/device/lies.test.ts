@@ -64,7 +64,7 @@ describe("a device and a relay that lies", () => {
   function forkedCheckpoint({ checkpoint }: Acknowledgement, growth: number): string {
     const folder = pathsOf(started.folder);
     const text = readFileSync(join(folder.log, "key"), "utf8").trim();
-    const logSeed = new Uint8Array(Buffer.from(text.split("+").at(-1)!, "base64").subarray(1));
+    const logSeed = new Uint8Array(Buffer.from(text.split("+").slice(4).join("+"), "base64").subarray(1));
     const key = must(parseVerifierKey(sha256, started.relay.identity.logKey));
     const { size } = must(openCheckpoint(relayCrypto, utf8(checkpoint), key));
     const forked = formatCheckpoint({ origin: key.name, size: size + growth, root: new Uint8Array(32).fill(6) });
