@@ -1,4 +1,4 @@
-import { equalBytes } from "../bytes/bytes.js";
+import { equalBytes, utf8 } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import { isAcceptablePublicKey } from "../identity/ed25519.js";
 import { type Cbor, type CborMap, decodeCbor, encodeCbor } from "./cbor.js";
@@ -124,7 +124,7 @@ export function readGenesis(payload: Uint8Array): Result<Genesis> {
   const publicKey = publicKeyOf(map.get(1));
   if (!publicKey) return malformed(1, "an Ed25519 COSE_Key that the rule accepts");
   const model = map.get(2);
-  if (!isText(model)) return malformed(2, `a model of at most ${TEXT_MAX_BYTES} characters`);
+  if (!isText(model)) return malformed(2, `a model of at most ${TEXT_MAX_BYTES} bytes`);
   const firmware = firmwareOf(map.get(3));
   if (!firmware) return malformed(3, "firmware version and SHA-256");
   const quantities = quantitiesOf(map.get(4));
@@ -301,7 +301,7 @@ function isUints(value: Cbor | undefined, count: number): value is number[] {
 }
 
 function isText(value: Cbor | undefined): value is string {
-  return typeof value === "string" && value.length > 0 && value.length <= TEXT_MAX_BYTES;
+  return typeof value === "string" && value.length > 0 && utf8(value).length <= TEXT_MAX_BYTES;
 }
 
 function isHash(value: Cbor | undefined): value is Uint8Array {
