@@ -9,8 +9,10 @@ import { bytesToHex, type Hex, hexToBytes } from "viem";
 import { compileAnchor } from "../../hosts/evm/compile.js";
 import { type DevelopmentLedger, openDevelopmentLedger } from "../../hosts/relay/ledger/development.js";
 import { openLedgerKey } from "../../hosts/relay/ledger/key.js";
+import { SeededRandom } from "../../hosts/simulator/world/random.js";
 import { checkpoint, openDatabase, rootAt } from "./chain.js";
 
+const SEED = Number(process.env["SEED"] ?? 1);
 const KILLS = 3;
 const LIMIT_MS = 30_000;
 
@@ -26,9 +28,10 @@ describe("the relay's own ledger, killed with -9 again and again", () => {
   });
 
   it("loses no final anchor, anchors nothing twice, and every proof verifies offline", async () => {
+    const random = new SeededRandom(SEED);
     // Each life gets a little further than the one before, so that every stage is cut in some run.
-    const delaysMs = Array.from({ length: KILLS }, (_, i) => i * 350 + Math.floor(Math.random() * 350));
-    const told = `killed after ${delaysMs.join(", ")} ms from the first change`;
+    const delaysMs = Array.from({ length: KILLS }, (_, i) => i * 350 + random.below(350));
+    const told = `SEED=${SEED}: killed after ${delaysMs.join(", ")} ms from the first change`;
     let finalSize = 0;
     let size = 0;
     for (const delayMs of delaysMs) {
