@@ -12,9 +12,6 @@ export const HASH_BYTES = 32;
 /** Most leaves in a tree: what a number counts exactly. */
 export const TREE_MAX_SIZE = Number.MAX_SAFE_INTEGER;
 
-/** Levels that a tree of TREE_MAX_SIZE leaves has above its leaves. */
-export const TREE_MAX_LEVELS = 53;
-
 /** The hash of one entry, `SHA-256(0x00 ‖ entry)`: a record's id, and its leaf in the log (RFC 9162 §2.1.1). */
 export function leafHash(sha256: Sha256, entry: Uint8Array): Uint8Array {
   const prefixed = new Uint8Array(1 + entry.length);

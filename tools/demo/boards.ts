@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,7 +6,7 @@ import { writeRelayPins } from "tallystick/sync/relay-pins";
 import { readSentMark, readToken, writeToken } from "tallystick/sync/sync";
 import { KEY_DOMAIN } from "../../hosts/board/platform.js";
 import type { Image, LoadedEngine } from "../../hosts/simulator/board.js";
-import { buildBoardImage, laneB } from "../../hosts/simulator/lane-b.js";
+import { buildBoardImage, firmwareHash, laneB } from "../../hosts/simulator/lane-b.js";
 import { Simulation } from "../../hosts/simulator/simulation.js";
 import { I2CBus } from "../../hosts/simulator/world/bus.js";
 import { BME280Chip } from "../../hosts/simulator/world/chips/bme280.js";
@@ -80,7 +79,7 @@ export async function startBoard(options: BoardOptions): Promise<Simulation> {
   const chip = board.chip({ surroundings: weatherAt(board.site), nowMs: () => time.nowMs(), seed });
   const world = new World({
     model: "simulator",
-    firmware: { version: packageJson.version, sha256: createHash("sha256").update(image.memory).digest() },
+    firmware: { version: packageJson.version, sha256: firmwareHash(image) },
     time,
     flash: { chain: openFlashFile(join(folder, "flash.bin"), { sizeBytes: JOURNAL_BYTES }) },
     keys: cells,
