@@ -6,6 +6,9 @@ import { BAD_SECTORS_MAX, ORDINAL_MAX, POSITION_BODY_BYTES, RECORDS_OFFSET, RESE
 import type { Ring } from "./ring.js";
 import { encodeSectorHeader, TAIL_ID_BYTES } from "./sector.js";
 
+/** Sectors that one record opens at the most: its predecessor's copy may fill one, and it the next. */
+const OPENS_MAX = 2;
+
 /** The newest record, and where its bytes are. */
 export interface Tail {
   readonly ordinal: number;
@@ -85,11 +88,11 @@ export class Appender {
     this.#disposable = state.disposable;
   }
 
-  /** Sectors after the head whose former content is released, counted up to one more than the reserve. */
+  /** Sectors after the head whose former content is released, counted up to two more than the reserve: a record opens no more. */
   get spare(): number {
     if (this.#spare === undefined) {
       let count = 0;
-      while (count <= RESERVED_SECTORS && this.#isFree(this.head + 1 + count, this.released)) count++;
+      while (count < RESERVED_SECTORS + OPENS_MAX && this.#isFree(this.head + 1 + count, this.released)) count++;
       this.#spare = count;
     }
     return this.#spare;

@@ -141,7 +141,8 @@ export class Journal {
 
   /** The oldest position of the head's chain that is still held; 0 in an empty journal. */
   get firstSeq(): number {
-    return this.#reader.firstSeq(this.#appender.range);
+    // A sector that begins with a copy of the head begins, by its header, behind it.
+    return Math.min(this.#reader.firstSeq(this.#appender.range), this.#appender.tail?.header.seq ?? 0);
   }
 
   get usage(): JournalUsage {

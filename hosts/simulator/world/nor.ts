@@ -105,6 +105,11 @@ export class NorFlash implements Flash, TearableCells {
         if (this.#cells[i] !== 0xff) this.#touched[Math.floor(i / writeUnitBytes)] = 1;
   }
 
+  /** No cell is unstable: reading again reads the same. */
+  get isStable(): boolean {
+    return this.#unstableBytes === 0;
+  }
+
   /** Programs and erases since the last `cutAt`, or since the beginning. */
   get operations(): number {
     return this.#operations;

@@ -1,0 +1,172 @@
+import type { Sha256 } from "tallystick/identity/crypto";
+import { Journal } from "tallystick/journal/journal";
+import type { RecordSigner } from "tallystick/journal/tail";
+import { PowerCut } from "../../../hosts/simulator/board.js";
+import { type FlashCut, type FlashSnapshot, NorFlash } from "../../../hosts/simulator/world/nor.js";
+import { SeededRandom } from "../../../hosts/simulator/world/random.js";
+import { ledgered, quickSigner, sha256 } from "../rig.js";
+import { Oracle, Violation } from "./oracle.js";
+import { check, mountOnly, type SessionOptions, type Told, work } from "./session.js";
+
+/**
+ * Power cuts against the journal: a case is a journal to begin with, a workload by its seed and a list of cuts. It is a
+ * pure function of itself, and one line of JSON names it. Signatures are the stand-in of rig.ts: deterministic as
+ * Ed25519's, and fast enough for a million cuts.
+ */
+export interface CutCase {
+  readonly unit: 1 | 16 | 32;
+  readonly sectors: number;
+  /** Which of the journals to begin with, 0 to PRELUDES − 1: from a blank one to one many rounds of the ring old. */
+  readonly prelude: number;
+  /** Of the workload before and between the cuts, and of what unstable cells read as. */
+  readonly seed: number;
+  /** One a start: the power goes at this program or erase of it. */
+  readonly cuts: readonly FlashCut[];
+  /** How often the list of cuts is gone through; once where it is not given. */
+  readonly rounds?: number;
+}
+
+export const SECTOR_BYTES = 4096;
+/** Starts before the case begins, by prelude. */
+const PRELUDE_STARTS = [0, 1, 3, 6, 12, 20, 30, 60] as const;
+export const PRELUDES = PRELUDE_STARTS.length;
+/** Mounts after the last cut, with nothing but reading between them. */
+const REMOUNTS = 8;
+/** Records that a start commits where no cut stops it: so many, and two more. */
+const COMMITS_MOST = 6;
+const COMMITS_AFTER = 3;
+
+/** One start of a case. */
+export interface PlannedStart {
+  readonly kind: "work" | "mount" | "check";
+  readonly seed: number;
+  readonly commits: number;
+  readonly cut?: FlashCut;
+}
+
+/** The starts of a case, in their order: those that are cut, eight mounts with two looks at everything, and one more that works. */
+export function startsOf({ seed, cuts, rounds = 1 }: CutCase): PlannedStart[] {
+  const random = new SeededRandom(seed ^ 0x5eed);
+  const starts: PlannedStart[] = [];
+  for (let n = 0; n < cuts.length * rounds; n++)
+    starts.push({
+      kind: "work",
+      seed: random.next(),
+      commits: 2 + random.below(COMMITS_MOST),
+      cut: cuts[n % cuts.length]!,
+    });
+  for (let remount = 0; remount < REMOUNTS; remount++)
+    starts.push({ kind: remount === 2 || remount === REMOUNTS - 1 ? "check" : "mount", seed: 0, commits: 0 });
+  starts.push({ kind: "work", seed: random.next(), commits: COMMITS_AFTER });
+  starts.push({ kind: "check", seed: 0, commits: 0 });
+  return starts;
+}
+
+/** Does what a start is there for; a check looks at what is held from position `from` on. */
+export function runStart(options: SessionOptions, { kind, seed, commits }: PlannedStart, from: number): void {
+  if (kind === "work") work(options, seed, commits);
+  else if (kind === "check") check(options, from);
+  else mountOnly(options);
+}
+
+/** Reads that a mount may take: every header once, and twice where one does not fit; the newest sectors; their tails. */
+function readsMost(sectors: number): number {
+  return 4 * sectors + 80;
+}
+
+interface Prelude {
+  readonly flash: FlashSnapshot;
+  readonly oracle: Oracle;
+}
+
+const preludes = new Map<string, Prelude>();
+const SIGNER = quickSigner("cuts");
+
+/** The journal that a case begins with. */
+export function preludeOf(
+  { unit, sectors, prelude }: Pick<CutCase, "unit" | "sectors" | "prelude">,
+  signer: RecordSigner = SIGNER,
+  hash: Sha256 = sha256,
+): Prelude {
+  const key = `${Buffer.from(signer.kid).toString("hex")}/${unit}/${sectors}/${prelude}`;
+  let found = preludes.get(key);
+  if (found === undefined) {
+    const flash = new NorFlash({ sizeBytes: sectors * SECTOR_BYTES, writeUnitBytes: unit });
+    const formatted = Journal.format(flash);
+    if (!formatted.ok) throw new Error(formatted.failure.detail);
+    const oracle = new Oracle();
+    const random = new SeededRandom(prelude);
+    for (let start = 0; start < PRELUDE_STARTS[prelude]!; start++)
+      work(
+        { flash, sha256: hash, signer, tell: (told) => oracle.hear(told) },
+        random.next(),
+        1 + random.below(COMMITS_MOST),
+      );
+    found = { flash: flash.snapshot(), oracle };
+    preludes.set(key, found);
+  }
+  return found;
+}
+
+/** What running a case came to. */
+export interface Outcome {
+  /** Power cuts that happened: a planned one lies behind the end of its start now and then. */
+  readonly cuts: number;
+  /** What did not hold; undefined where all did. */
+  readonly failure?: string;
+}
+
+/** Runs a case in this process. */
+export function tryCase(cutCase: CutCase): Outcome {
+  const { unit, sectors, seed } = cutCase;
+  const prelude = preludeOf(cutCase);
+  const flash = new NorFlash({ sizeBytes: sectors * SECTOR_BYTES, writeUnitBytes: unit, seed });
+  flash.restore(prelude.flash);
+  const oracle = Oracle.after(prelude.oracle);
+  const signer = ledgered(SIGNER);
+  const options = { flash, sha256, signer, tell: (told: Told) => oracle.hear(told) };
+  let cuts = 0;
+  let last: PlannedStart["kind"] | undefined;
+  try {
+    for (const start of startsOf(cutCase)) {
+      // A start that only read, over cells that all are stable, can only read the same again; a check begins with a mount.
+      const repeats = start.kind === last || (start.kind === "mount" && last === "check");
+      if (repeats && start.kind !== "work" && flash.operations === 0 && flash.isStable) continue;
+      last = start.kind;
+      flash.cutAt(start.cut);
+      if (start.kind === "mount") flash.resetCounters();
+      try {
+        runStart(options, start, oracle.unreleased);
+      } catch (error) {
+        if (!(error instanceof PowerCut)) throw error;
+        cuts++;
+      }
+      if (start.kind === "mount" && flash.counters.reads > readsMost(sectors))
+        throw new Violation(`mount took ${flash.counters.reads} reads`);
+      if (signer.conflict !== undefined) throw new Violation(signer.conflict);
+    }
+    return { cuts };
+  } catch (error) {
+    return { cuts, failure: error instanceof Violation ? error.message : String((error as Error).stack) };
+  }
+}
+
+/** A program or erase of a start. */
+export interface Operation {
+  readonly kind: "program" | "erase";
+  /** Bits that a program clears. */
+  readonly bits: number;
+}
+
+/** The programs and erases of a case's first start where nothing is cut. */
+export function operationsOf(cutCase: CutCase): Operation[] {
+  const { unit, sectors, seed } = cutCase;
+  const prelude = preludeOf(cutCase);
+  const flash = new NorFlash({ sizeBytes: sectors * SECTOR_BYTES, writeUnitBytes: unit, seed });
+  flash.restore(prelude.flash);
+  const operations: Operation[] = [];
+  flash.onOperation = (kind, _offset, length) => void operations.push({ kind, bits: length * 8 });
+  const [start] = startsOf({ ...cutCase, cuts: [{ operation: Number.MAX_SAFE_INTEGER }] });
+  runStart({ flash, sha256, signer: SIGNER, tell: () => {} }, start!, 0);
+  return operations;
+}

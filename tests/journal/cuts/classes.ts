@@ -1,0 +1,209 @@
+import type { FlashCut } from "../../../hosts/simulator/world/nor.js";
+import { SeededRandom } from "../../../hosts/simulator/world/random.js";
+import { eraseTear, programTear, type Tear } from "../../../hosts/simulator/world/tear.js";
+import { type CutCase, type Operation, operationsOf, PRELUDES } from "./case.js";
+
+/**
+ * The classes of cuts (journal.md's flash model): which case is the n-th of a class. Single cuts are enumerated: each way
+ * to tear each operation of each workload is one point, and a class goes through its points in an order that spreads any
+ * number of them evenly; with enough of them it tries every one. What combines cuts is drawn.
+ */
+export interface CutClass {
+  readonly name: string;
+  /** For people, in the summary. */
+  readonly title: string;
+  /** Part of all cuts that the class gets. */
+  readonly share: number;
+  /** Cuts in one case, on the average: what a number of cuts is divided by. */
+  readonly cutsPerCase: number;
+  /** Points of the enumeration; undefined where cases are drawn. */
+  points?(): number;
+  /** The n-th case of this seed. */
+  caseAt(seed: number, n: number): CutCase;
+}
+
+const UNITS = [1, 32, 16] as const;
+const SECTORS = 8;
+/** Workloads by seed for each journal to begin with, where operations are enumerated. */
+const VARIANTS = 12;
+
+export const CUT_CLASSES: readonly CutClass[] = [
+  enumerated("programs", "each program: every prefix, suffix, subset, unstable bit", 0.4, programTears),
+  enumerated("erases", "each erase: 64 points, zeros, mixed, nearly all ones, weak ones", 0.15, eraseTears),
+  {
+    name: "pairs",
+    title: "all pairs of operations, the second during recovery",
+    share: 0.2,
+    cutsPerCase: 2,
+    caseAt(seed, n) {
+      const random = drawn(seed, n);
+      const first = 1 + (n % 40);
+      const second = 1 + (Math.floor(n / 40) % 10);
+      const cuts = [anyCut(first, random), anyCut(second, random)];
+      return { ...anyJournal(random, n), cuts };
+    },
+  },
+  {
+    name: "runs",
+    title: "three to ten cuts anywhere",
+    share: 0.15,
+    cutsPerCase: 6,
+    caseAt(seed, n) {
+      const random = drawn(seed, n);
+      const cuts = Array.from({ length: 3 + random.below(8) }, () => anyCut(1 + random.below(24), random));
+      return { ...anyJournal(random, n), cuts };
+    },
+  },
+  {
+    name: "loops",
+    title: "300 cuts at one point",
+    share: 0.1,
+    cutsPerCase: 300,
+    caseAt(seed, n) {
+      const random = drawn(seed, n);
+      return { ...anyJournal(random, n), sectors: 16, cuts: [anyCut(1 + random.below(10), random)], rounds: 300 };
+    },
+  },
+];
+
+function anyJournal(random: SeededRandom, n: number) {
+  return {
+    unit: UNITS[n % 3]!,
+    sectors: SECTORS,
+    prelude: random.below(PRELUDES),
+    seed: random.below(1_000_000),
+  };
+}
+
+function drawn(seed: number, n: number): SeededRandom {
+  return new SeededRandom(Math.imul(seed, 1_000_003) + n);
+}
+
+/** A cut at this operation, torn in a way that `random` chooses, whatever the operation turns out to be. */
+function anyCut(operation: number, random: SeededRandom): FlashCut {
+  return { operation, program: programTear(random), erase: eraseTear(random) };
+}
+
+interface Workload {
+  readonly unit: 1 | 16 | 32;
+  readonly prelude: number;
+  readonly seed: number;
+  readonly operations: readonly Operation[];
+  /** Points of the workloads before this one. */
+  readonly before: number;
+}
+
+function enumerated(
+  name: string,
+  title: string,
+  share: number,
+  tearsOf: (operation: Operation) => { readonly count: number; at(index: number, random: SeededRandom): Tear },
+): CutClass {
+  let known: { readonly workloads: readonly Workload[]; readonly total: number } | undefined;
+  const enumerate = () => {
+    if (known !== undefined) return known;
+    const workloads: Workload[] = [];
+    let total = 0;
+    for (let variant = 0; variant < VARIANTS; variant++)
+      for (let prelude = 0; prelude < PRELUDES; prelude++)
+        for (const unit of UNITS) {
+          const seed = variant * 1009 + prelude * 31 + unit;
+          const operations = operationsOf({ unit, sectors: SECTORS, prelude, seed, cuts: [] });
+          workloads.push({ unit, prelude, seed, operations, before: total });
+          for (const operation of operations) total += tearsOf(operation).count;
+        }
+    known = { workloads, total };
+    return known;
+  };
+  return {
+    name,
+    title,
+    share,
+    cutsPerCase: 1,
+    points: () => enumerate().total,
+    caseAt(seed, n) {
+      const { workloads, total } = enumerate();
+      let index = (Math.imul(seed, 7919) + n * strideOf(total)) % total;
+      if (index < 0) index += total;
+      const random = drawn(seed, n);
+      const workload = lastBefore(workloads, index);
+      index -= workload.before;
+      const { unit, prelude, seed: workloadSeed, operations } = workload;
+      let at = 0;
+      while (index >= tearsOf(operations[at]!).count) index -= tearsOf(operations[at++]!).count;
+      const operation = operations[at]!;
+      const tear = tearsOf(operation).at(index, random);
+      const cuts = [{ operation: at + 1, [operation.kind]: tear }];
+      return { unit, sectors: SECTORS, prelude, seed: workloadSeed, cuts };
+    },
+  };
+}
+
+function lastBefore(workloads: readonly Workload[], index: number): Workload {
+  let low = 0;
+  let high = workloads.length - 1;
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (workloads[middle]!.before <= index) low = middle;
+    else high = middle - 1;
+  }
+  return workloads[low]!;
+}
+
+/** Near the golden section, and coprime to `total`: steps of it meet every point once, and any number of them evenly. */
+function strideOf(total: number): number {
+  let stride = Math.max(1, Math.floor(total * 0.6180339887));
+  while (gcd(stride, total) !== 1) stride++;
+  return stride;
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
+
+/** A frame's bits are ones and zeros in about equal numbers; a prefix of more than there are is all of them. */
+const CLEARED_SHARE = 0.55;
+const SUBSETS = 32;
+
+function programTears({ kind, bits }: Operation) {
+  const cleared = kind === "program" ? Math.ceil(bits * CLEARED_SHARE) : 0;
+  return {
+    count: kind === "program" ? 5 * cleared + SUBSETS + 2 : 0,
+    at(index: number, random: SeededRandom): Tear {
+      if (index < 4 * cleared)
+        return {
+          kind: index % 2 === 0 ? "prefix" : "suffix",
+          bits: Math.floor(index / 4),
+          edge: Math.floor(index / 2) % 2 === 0,
+        };
+      if (index < 5 * cleared) return { kind: "unstable", bit: index - 4 * cleared };
+      const rest = index - 5 * cleared;
+      if (rest < SUBSETS) return { kind: "subset", share: (rest + 0.5) / SUBSETS, seed: random.next() };
+      return { kind: rest === SUBSETS ? "before" : "after" };
+    },
+  };
+}
+
+const ERASE_POINTS = 64;
+
+function eraseTears({ kind }: Operation) {
+  return {
+    count: kind === "erase" ? 4 * ERASE_POINTS + 2 : 0,
+    at(index: number, random: SeededRandom): Tear {
+      const point = index % ERASE_POINTS;
+      const share = point / ERASE_POINTS;
+      switch (Math.floor(index / ERASE_POINTS)) {
+        case 0:
+          return { kind: "zeros", share };
+        case 1:
+          return { kind: "mix", share, seed: random.next() };
+        case 2:
+          return { kind: "nearly", cells: 1 + point, seed: random.next() };
+        case 3:
+          return { kind: "weak", cells: 1 + point, seed: random.next() };
+        default:
+          return { kind: point === 0 ? "before" : "after" };
+      }
+    },
+  };
+}

@@ -1,0 +1,128 @@
+import { equalBytes, toHex } from "tallystick/bytes/bytes";
+import type { MountReport, Position } from "tallystick/journal/report";
+import type { Told } from "./session.js";
+
+/** Something that a journal must never do. */
+export class Violation extends Error {
+  override name = "Violation";
+}
+
+interface Promised {
+  readonly id: Uint8Array;
+  /** SHA-256 of the body; undefined until it is known, of a record whose commit was cut before it was reported. */
+  content: Uint8Array | undefined;
+}
+
+/**
+ * What must hold of a journal, by what it has told and nothing else: what it once promised stays, byte for byte; what it
+ * gives out was offered to it; and no position ever has two contents.
+ */
+export class Oracle {
+  /** By position. A record is promised from the moment that anyone learnt of it. */
+  readonly promised: Promised[] = [];
+  /** Positions below need not be held any more. */
+  released = 0;
+  /** What may stand at a position whose commit was never reported: contents, in hexadecimal. */
+  readonly #offered = new Map<number, string[]>();
+  /** Everything that was ever given out, by position: what others may hold of this chain. */
+  readonly #givenOut = new Map<number, string>();
+
+  static after(other: Oracle): Oracle {
+    const oracle = new Oracle();
+    oracle.promised.push(...other.promised);
+    oracle.released = other.released;
+    return oracle;
+  }
+
+  /** The first position that has to be held; that of the newest record where all are released. */
+  get unreleased(): number {
+    return Math.max(0, Math.min(this.released, this.promised.length - 1));
+  }
+
+  /** Throws a Violation where `told` contradicts what was told before. */
+  hear(told: Told): void {
+    switch (told.kind) {
+      case "mounted":
+        this.#head(told.head, told.tail);
+        break;
+      case "head":
+        this.#head(told.head, "decided");
+        break;
+      case "offered":
+        if (told.seq !== this.promised.length)
+          throw new Violation(`a record for seq ${told.seq} is accepted, ${this.promised.length} comes next`);
+        this.#offers(told.seq).push(toHex(told.content));
+        break;
+      case "refused":
+        this.#offers(this.promised.length).pop();
+        break;
+      case "committed":
+        if (told.seq !== this.promised.length)
+          throw new Violation(`seq ${told.seq} was committed, expected ${this.promised.length}`);
+        this.#promise(told.id, this.#offers(told.seq).at(-1));
+        break;
+      case "read":
+        this.#read(told);
+        break;
+      case "unread":
+        if (told.seq >= this.released) throw new Violation(`seq ${told.seq} is lost: ${told.code}`);
+        break;
+      case "releasing":
+        this.released = Math.max(this.released, told.seq + 1);
+        break;
+      case "held":
+        if (this.promised.length > 0 && told.first > this.unreleased)
+          throw new Violation(`seq ${told.first} is the oldest held, only those below ${this.released} are released`);
+        if (told.last !== this.promised.length - 1)
+          throw new Violation(`the last one held is ${told.last}, expected ${this.promised.length - 1}`);
+        break;
+      case "unmounted":
+        throw new Violation(`mount failed: ${told.code}`);
+      case "failed":
+        throw new Violation(`${told.what} failed: ${told.code}`);
+    }
+  }
+
+  #head(head: Position | undefined, tail: MountReport["tail"] | "decided"): void {
+    const seq = head?.seq ?? -1;
+    const last = this.promised.length - 1;
+    if (seq < last) throw new Violation(`the head is ${seq}, ${last} was promised (tail ${tail})`);
+    if (seq > last + 1) throw new Violation(`the head is ${seq}, only ${last + 1} can have been under way`);
+    // An undecided end promises nothing: the head is that of what is decided.
+    if (head === undefined) return;
+    if (seq === last) {
+      if (!equalBytes(head.id, this.promised[seq]!.id)) throw new Violation(`the head at seq ${seq} has changed`);
+    } else if (tail !== "undecided") {
+      if (this.#offers(seq).length === 0) throw new Violation(`the head is ${seq}, which was never offered`);
+      this.#promise(head.id, undefined);
+    }
+  }
+
+  #promise(id: Uint8Array, content: string | undefined): void {
+    this.promised.push({ id, content: content === undefined ? undefined : Buffer.from(content, "hex") });
+  }
+
+  #read({ seq, id, content }: Extract<Told, { kind: "read" }>): void {
+    const promised = this.promised[seq];
+    if (promised === undefined) throw new Violation(`seq ${seq} was given out, the head is ${this.promised.length - 1}`);
+    const text = toHex(id);
+    const before = this.#givenOut.get(seq);
+    if (before !== undefined && before !== text) throw new Violation(`two records were given out at seq ${seq}`);
+    this.#givenOut.set(seq, text);
+    if (!equalBytes(id, promised.id)) throw new Violation(`seq ${seq} has changed`);
+    if (promised.content === undefined && !this.#offers(seq).includes(toHex(content)))
+      throw new Violation(`seq ${seq} was never offered`);
+    if (promised.content !== undefined && !equalBytes(content, promised.content))
+      throw new Violation(`seq ${seq} holds another body`);
+    promised.content = content;
+  }
+
+  #offers(seq: number): string[] {
+    let offers = this.#offered.get(seq);
+    if (offers === undefined) {
+      offers = [];
+      this.#offered.set(seq, offers);
+    }
+    return offers;
+  }
+}
