@@ -1,13 +1,16 @@
 import { fail, ok, type Result } from "../codes/codes.js";
-import type { Sha256 } from "../identity/crypto.js";
-import { type RecordHeader, recordId, SIGNATURE_BYTES } from "../record/record.js";
+import { type RecordHeader, SIGNATURE_BYTES } from "../record/record.js";
 import { encodeFrame, encodeReleased, FrameType, frameBytes, linkOf, type Released, signatureOffset } from "./frame.js";
-import { BAD_SECTORS_MAX, ORDINAL_MAX, POSITION_BODY_BYTES, RECORDS_OFFSET, RESERVED_SECTORS } from "./layout.js";
+import {
+  BAD_SECTORS_MAX,
+  ORDINAL_MAX,
+  POSITION_BODY_BYTES,
+  RECORDS_OFFSET,
+  RESERVED_SECTORS,
+  SECTOR_HEADER_BYTES,
+} from "./layout.js";
 import type { Ring } from "./ring.js";
-import { encodeSectorHeader, TAIL_ID_BYTES } from "./sector.js";
-
-/** Sectors that one record opens at the most: its predecessor's copy may fill one, and it the next. */
-const OPENS_MAX = 2;
+import { encodeSectorHeader, type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
 
 /** The newest record, and where its bytes are. */
 export interface Tail {
@@ -15,14 +18,26 @@ export interface Tail {
   readonly offset: number;
   readonly bodyBytes: number;
   readonly id: Uint8Array;
+  /** Of its frame: the record before it in the journal. */
+  readonly link: number;
   readonly header: RecordHeader;
-  /**
-   * Its cells were driven to the end in this start, or something written later names it. Otherwise the power may have gone
-   * in its last program: it is copied into fresh cells before anything follows it or reads it out.
-   */
-  readonly settled: boolean;
-  /** Where else the same record may stand, in other tries to write it. */
-  readonly others?: readonly Placed[];
+}
+
+/** A record's signature, and the id that it has with it. */
+export interface Signed {
+  readonly signature: Uint8Array;
+  readonly id: Uint8Array;
+}
+
+/** A record that is given fresh cells: what a recovery found without its signature, or the tail. */
+export interface Carried {
+  readonly body: Uint8Array;
+  readonly seq: number;
+  readonly prev: Uint8Array;
+  /** Of its frame. */
+  readonly link: number;
+  /** Called once the body reads back: only what is durable is signed. */
+  readonly sign: () => Result<Signed>;
 }
 
 /** How a record that does not follow the tail begins: always in a sector of its own. */
@@ -70,13 +85,11 @@ export class Appender {
   #fresh = false;
   #spare: number | undefined;
   readonly #ring: Ring;
-  readonly #sha256: Sha256;
   readonly #readTail: () => Result<Uint8Array>;
 
   /** `readTail` gives the tail's bytes, checked against its id. */
-  constructor(ring: Ring, sha256: Sha256, state: AppendState, readTail: () => Result<Uint8Array>) {
+  constructor(ring: Ring, state: AppendState, readTail: () => Result<Uint8Array>) {
     this.#ring = ring;
-    this.#sha256 = sha256;
     this.#readTail = readTail;
     this.head = state.head;
     this.chain = state.chain;
@@ -88,11 +101,11 @@ export class Appender {
     this.#disposable = state.disposable;
   }
 
-  /** Sectors after the head whose former content is released, counted up to two more than the reserve: a record opens no more. */
+  /** Sectors after the head whose former content is released, counted up to one more than the reserve. */
   get spare(): number {
     if (this.#spare === undefined) {
       let count = 0;
-      while (count < RESERVED_SECTORS + OPENS_MAX && this.#isFree(this.head + 1 + count, this.released)) count++;
+      while (count <= RESERVED_SECTORS && this.#isFree(this.head + 1 + count, this.released)) count++;
       this.#spare = count;
     }
     return this.#spare;
@@ -108,10 +121,7 @@ export class Appender {
   /** Whether a record of `bodyBytes` can be appended and still leave the reserve as it is. */
   hasRoomFor(bodyBytes: number): boolean {
     const { geometry } = this.#ring;
-    const size = frameBytes(geometry, FrameType.record, bodyBytes);
-    const copy = this.tail && !this.tail.settled ? frameBytes(geometry, FrameType.copy, this.tail.bodyBytes) : 0;
-    const fresh = geometry.sectorBytes - RECORDS_OFFSET;
-    const opens = this.#fits(size + copy) ? 0 : size + copy <= fresh ? 1 : 2;
+    const opens = this.#disposable || this.#fits(frameBytes(geometry, FrameType.record, bodyBytes)) ? 0 : 1;
     return this.spare >= RESERVED_SECTORS + opens;
   }
 
@@ -126,9 +136,9 @@ export class Appender {
   /** Makes the released position durable, where the open sector has room for it. */
   #keepRelease(): void {
     const size = frameBytes(this.#ring.geometry, FrameType.position, POSITION_BODY_BYTES);
-    if (!this.#fits(size)) return;
-    const kept = this.append(FrameType.position, this.#link(), encodeReleased(this.released));
-    if (kept.ok) this.durable = this.released;
+    if (!this.#fits(size) || !this.#spend()) return;
+    const body = encodeReleased(this.released);
+    if (this.#write(FrameType.position, linkOf(this.tail?.id), body) !== undefined) this.durable = this.released;
   }
 
   /**
@@ -141,30 +151,31 @@ export class Appender {
     let opened = start === undefined;
     for (let attempt = 0; attempt <= 2 * BAD_SECTORS_MAX; attempt++) {
       if (!opened || !this.#fits(size) || !this.#spend()) {
-        const next = this.#open(start, type === FrameType.copy);
+        const next = this.#open(start, type);
         if (!next.ok) return next;
         opened = true;
         if (!this.#fits(size)) continue;
       }
-      const place = { ordinal: this.head, offset: this.#end };
-      const at = this.#ring.at(this.head) + this.#end;
-      const bytes = encodeFrame(geometry, place, type, link, body);
-      // The header stands before anything behind it is touched: a torn header has no body, and a legible one tells how
-      // far the cells may have been driven.
-      if (this.#ring.program(at, bytes, geometry.slotBytes)) {
-        this.#end += size;
-        if (type !== FrameType.position) this.#disposable = false;
-        return ok(place);
-      }
-      this.#usable = false;
+      const offset = this.#write(type, link, body);
+      if (offset !== undefined) return ok({ ordinal: this.head, offset });
     }
     return fail("JOURNAL_FLASH_FAILED", `no frame of ${size} bytes could be written and read back`);
+  }
+
+  /** What the open sector holds is nothing that has to stay. */
+  get isDisposable(): boolean {
+    return this.#disposable;
+  }
+
+  /** Erases a disposable sector, and all that is open in it. */
+  reopen(): Result<void> {
+    return this.#open(undefined, FrameType.record);
   }
 
   /** Says twice that all behind the tail is void: the second frame proves that the cells of the first were driven. */
   appendVerdict(): Result<void> {
     for (let n = 0; n < 2; n++) {
-      const written = this.append(FrameType.void, this.#link(), new Uint8Array(0));
+      const written = this.append(FrameType.void, linkOf(this.tail?.id), new Uint8Array(0));
       if (!written.ok) return written;
     }
     return ok(undefined);
@@ -181,40 +192,42 @@ export class Appender {
   }
 
   /**
-   * Copies the tail into fresh cells where it is not settled. `seal` writes a verdict behind the copy, where the sector has
-   * room for it, so that a later start sees that the copy was finished and does not copy again; a record that follows at
-   * once does the same.
+   * Gives a record fresh cells. Its body is written and read back, then a frame that names it: from then on it stands,
+   * whatever becomes of its signature's cells, for its key makes the same one again. Then the signature is written.
+   *
+   * A cut before that frame leaves nothing that has to stay: where the open sector has no room, the next one begins with
+   * the record and is erased again until its opening was finished. So a loop of cuts takes one sector, and no more.
    */
-  settle(seal: boolean): Result<void> {
-    if (this.tail === undefined || this.tail.settled) return ok(undefined);
-    const copied = this.#copyTail();
-    if (!copied.ok || !seal || !this.#fits(frameBytes(this.#ring.geometry, FrameType.void, 0))) return copied;
-    const sealed = this.append(FrameType.void, this.#link(), new Uint8Array(0));
-    return sealed.ok ? ok(undefined) : sealed;
+  appendAgain(record: Carried): Result<Placed & Signed> {
+    const { geometry } = this.#ring;
+    const { body, link } = record;
+    const size = frameBytes(geometry, FrameType.record, body.length);
+    if (!this.#fits(size + geometry.slotBytes) || !this.#spend()) return this.#openCarrying(record);
+    const offset = this.#write(FrameType.record, link, body);
+    if (offset === undefined) return this.#openCarrying(record);
+    const signed = record.sign();
+    if (!signed.ok) return signed;
+    if (this.#write(FrameType.void, linkOf(signed.value.id), new Uint8Array(0)) === undefined)
+      return this.#openCarrying(record);
+    const place = { ordinal: this.head, offset };
+    this.sign(place, body.length, signed.value.signature);
+    return ok({ ...place, ...signed.value });
   }
 
-  #copyTail(): Result<void> {
-    const bytes = this.#readTail();
-    if (!bytes.ok) return bytes;
-    const body = bytes.value.subarray(0, bytes.value.length - SIGNATURE_BYTES);
-    for (let attempt = 0; attempt <= BAD_SECTORS_MAX; attempt++) {
-      const placed = this.append(FrameType.copy, this.#link(), body);
-      if (!placed.ok) return placed;
-      if (!this.sign(placed.value, body.length, bytes.value.subarray(body.length))) continue;
-      this.tail = {
-        ...placed.value,
-        bodyBytes: body.length,
-        id: recordId(this.#sha256, bytes.value),
-        header: this.tail!.header,
-        settled: true,
-      };
-      return ok(undefined);
+  /** Writes one frame into the open sector: its offset, or undefined where it does not read back. */
+  #write(type: FrameType, link: number, body: Uint8Array): number | undefined {
+    const { geometry } = this.#ring;
+    const offset = this.#end;
+    const bytes = encodeFrame(geometry, { ordinal: this.head, offset }, type, link, body);
+    // The header stands before anything behind it is touched: a torn header has no body, and a legible one tells how
+    // far the cells may have been driven.
+    if (!this.#ring.program(this.#ring.at(this.head) + offset, bytes, geometry.slotBytes)) {
+      this.#usable = false;
+      return undefined;
     }
-    return fail("JOURNAL_FLASH_FAILED", "the newest record could not be copied into fresh cells");
-  }
-
-  #link(): number {
-    return linkOf(this.tail?.id);
+    this.#end += frameBytes(geometry, type, body.length);
+    if (type !== FrameType.position) this.#disposable = false;
+    return offset;
   }
 
   /** Whether `size` bytes go into the open sector, the slot that a new start spends included. */
@@ -246,51 +259,117 @@ export class Appender {
     return this.#ring.isCovered(former, released, this.head);
   }
 
-  /** Erases the next sector and writes its header and position frame; passes over at most BAD_SECTORS_MAX that fail. */
-  #open(start: ChainStart | undefined, forCopy: boolean): Result<void> {
-    const { geometry } = this.#ring;
-    // A loop of cuts must not eat the ring: what holds nothing is erased again, instead of the next sector.
-    const first = this.#disposable ? this.head : this.head + 1;
-    // What is erased shall be released by what the flash holds. Where the open sector takes no frame any more, the relay's
-    // acknowledgement of this start does: what an erase that is cut takes away then, the relay has.
-    if (first > this.head && !this.#isFree(first, this.durable) && this.#isFree(first, this.released))
-      this.#keepRelease();
-    for (let ordinal = first; ordinal <= this.head + 1 + BAD_SECTORS_MAX; ordinal++) {
-      if (ordinal > ORDINAL_MAX) return fail("JOURNAL_FULL", `sector ordinals end at ${ORDINAL_MAX}`);
-      // The sector after the next must be released too: one sector always stays from which a later release can be made
-      // durable.
-      if (ordinal > this.head && !(this.#isFree(ordinal, this.released) && this.#isFree(ordinal + 1, this.released)))
-        return fail(
-          "JOURNAL_FULL",
-          `sector ${ordinal - geometry.sectors} of the ring holds records that are not released`,
-        );
+  /** Opens the next sector for a frame of this type; passes over at most BAD_SECTORS_MAX that fail. */
+  #open(start: ChainStart | undefined, type: FrameType): Result<void> {
+    const { tail } = this;
+    // What recovers may take the last free sector; a record leaves one, from which a later release is made durable.
+    const next = this.#next(type === FrameType.record ? 1 : 0);
+    if (!next.ok) return next;
+    // A verdict leaves the tail where it is: it stays within the two newest sectors, or sectors that hold nothing but voids
+    // could never be released.
+    if (type !== FrameType.record && tail !== undefined && tail.ordinal < next.value - 1) return this.#carryTail(tail);
+    for (let ordinal = next.value; ordinal <= this.head + 1 + BAD_SECTORS_MAX; ordinal++) {
+      if (ordinal > next.value && !this.#isFree(ordinal, this.released)) break;
       const chain = start?.newChain ? ordinal : this.chain;
-      const firstSeq = start ? start.firstSeq : this.tail ? this.tail.header.seq + 1 : 0;
-      const tailId = this.tail ? this.tail.id.slice(0, TAIL_ID_BYTES) : new Uint8Array(TAIL_ID_BYTES);
-      const header = encodeSectorHeader(geometry, { ordinal, chain, firstSeq, tailId });
-      const place = { ordinal, offset: header.length };
-      const position = encodeFrame(geometry, place, FrameType.position, this.#link(), encodeReleased(this.released));
-      const at = this.#ring.at(ordinal);
+      const firstSeq = start ? start.firstSeq : tail ? tail.header.seq + 1 : 0;
+      const tailId = tail ? tail.id.slice(0, TAIL_ID_BYTES) : new Uint8Array(TAIL_ID_BYTES);
       if (
-        !this.#ring.erase(ordinal) ||
-        !this.#ring.program(at, header) ||
-        !this.#ring.program(at + header.length, position, geometry.slotBytes)
+        !this.#begin({ carries: false, ordinal, chain, firstSeq, tailId }) ||
+        !this.#writePosition(ordinal, linkOf(tail?.id))
       )
         continue;
-      this.head = ordinal;
-      this.#disposable = false;
-      this.chain = chain;
-      this.durable = this.released;
-      this.#end = RECORDS_OFFSET;
-      this.#usable = true;
-      this.#fresh = true;
-      this.#spare = undefined;
-      // The tail stays within the two newest sectors, or sectors that hold nothing but voids could never be released.
-      if (!forCopy && start === undefined && this.tail !== undefined && this.tail.ordinal < ordinal - 1)
-        return this.#copyTail();
+      this.#opened(ordinal, chain, RECORDS_OFFSET);
       return ok(undefined);
     }
+    return this.#noneOpened();
+  }
+
+  #carryTail(tail: Tail): Result<void> {
+    const bytes = this.#readTail();
+    if (!bytes.ok) return bytes;
+    const { seq, prev } = tail.header;
+    const body = bytes.value.slice(0, tail.bodyBytes);
+    const signature = bytes.value.slice(tail.bodyBytes);
+    const sign = () => ok({ signature, id: tail.id });
+    const placed = this.#openCarrying({ body, seq, prev, link: tail.link, sign });
+    if (placed.ok) this.tail = { ...tail, ordinal: placed.value.ordinal, offset: placed.value.offset };
+    return placed.ok ? ok(undefined) : placed;
+  }
+
+  /** Opens the next sector with a record in it; the position frame, which names the record, comes last. */
+  #openCarrying({ body, seq, prev, link, sign }: Carried): Result<Placed & Signed> {
+    const { geometry } = this.#ring;
+    const next = this.#next(0);
+    if (!next.ok) return next;
+    // The link's bytes are the first of the id before; the others are there where that is the same chain's.
+    const tailId = new Uint8Array(TAIL_ID_BYTES);
+    new DataView(tailId.buffer).setUint32(0, link);
+    if (linkOf(prev) === link) tailId.set(prev.subarray(0, TAIL_ID_BYTES));
+    for (let ordinal = next.value; ordinal <= this.head + 1 + BAD_SECTORS_MAX; ordinal++) {
+      if (ordinal > next.value && !this.#isFree(ordinal, this.released)) break;
+      const place = { ordinal, offset: RECORDS_OFFSET };
+      const frame = encodeFrame(geometry, place, FrameType.record, link, body);
+      if (
+        !this.#begin({ carries: true, ordinal, chain: this.chain, firstSeq: seq, tailId }) ||
+        !this.#ring.program(this.#ring.at(ordinal) + RECORDS_OFFSET, frame, geometry.slotBytes)
+      )
+        continue;
+      const signed = sign();
+      if (!signed.ok) return signed;
+      if (!this.#writePosition(ordinal, linkOf(signed.value.id))) continue;
+      this.#opened(ordinal, this.chain, RECORDS_OFFSET + frameBytes(geometry, FrameType.record, body.length));
+      this.sign(place, body.length, signed.value.signature);
+      return ok({ ...place, ...signed.value });
+    }
+    return this.#noneOpened();
+  }
+
+  /**
+   * Ordinal of the sector that can be opened, where `left` more are free behind it. JOURNAL_FULL, with nothing written but
+   * a position frame.
+   */
+  #next(left: number): Result<number> {
+    // A loop of cuts must not eat the ring: what holds nothing is erased again, instead of the next sector.
+    if (this.#disposable) return ok(this.head);
+    const ordinal = this.head + 1;
+    if (ordinal > ORDINAL_MAX) return fail("JOURNAL_FULL", `sector ordinals end at ${ORDINAL_MAX}`);
+    for (let n = 0; n <= left; n++)
+      if (!this.#isFree(ordinal + n, this.released))
+        return fail(
+          "JOURNAL_FULL",
+          `sector ${ordinal + n - this.#ring.geometry.sectors} of the ring holds records that are not released`,
+        );
+    // What is erased shall be released by what the flash holds. Where the open sector takes no frame any more, the relay's
+    // acknowledgement of this start does: what an erase that is cut takes away then, the relay has.
+    if (!this.#isFree(ordinal, this.durable)) this.#keepRelease();
+    return ok(ordinal);
+  }
+
+  #begin(header: SectorHeader): boolean {
+    const bytes = encodeSectorHeader(this.#ring.geometry, header);
+    return this.#ring.erase(header.ordinal) && this.#ring.program(this.#ring.at(header.ordinal), bytes);
+  }
+
+  #writePosition(ordinal: number, link: number): boolean {
+    const { geometry } = this.#ring;
+    const place = { ordinal, offset: SECTOR_HEADER_BYTES };
+    const bytes = encodeFrame(geometry, place, FrameType.position, link, encodeReleased(this.released));
+    return this.#ring.program(this.#ring.at(ordinal) + SECTOR_HEADER_BYTES, bytes, geometry.slotBytes);
+  }
+
+  #opened(ordinal: number, chain: number, end: number): void {
+    this.head = ordinal;
+    this.chain = chain;
+    this.durable = this.released;
+    this.#end = end;
+    this.#usable = true;
+    this.#fresh = true;
+    this.#disposable = false;
+    this.#spare = undefined;
+  }
+
+  #noneOpened(): Result<never> {
     this.#usable = false;
-    return fail("JOURNAL_FLASH_FAILED", `${1 + BAD_SECTORS_MAX} sectors after ${this.head} could not be opened`);
+    return fail("JOURNAL_FLASH_FAILED", `no sector after ${this.head} could be opened`);
   }
 }

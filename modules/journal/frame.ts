@@ -12,9 +12,7 @@ import { TAIL_ID_BYTES } from "./sector.js";
 export const FrameType = {
   /** A record's body, and in the units after it the signature. */
   record: 1,
-  /** The record that the link names, byte for byte, in fresh cells. */
-  copy: 2,
-  /** Verdict of a recovery: what stands between the linked record and this frame is void. */
+  /** What stands between the linked record and this frame is void; right behind that record, that its body is durable. */
   void: 3,
   /** How far the relay has acknowledged. */
   position: 4,
@@ -51,8 +49,7 @@ export function signatureOffset(geometry: Geometry, bodyBytes: number): number {
 
 /** Bytes that a frame takes of its sector. */
 export function frameBytes(geometry: Geometry, type: FrameType, bodyBytes: number): number {
-  if (type === FrameType.record || type === FrameType.copy)
-    return signatureOffset(geometry, bodyBytes) + SIGNATURE_BYTES;
+  if (type === FrameType.record) return signatureOffset(geometry, bodyBytes) + SIGNATURE_BYTES;
   return alignUp(FRAME_HEADER_BYTES + bodyBytes, geometry.alignBytes);
 }
 
@@ -87,7 +84,7 @@ export function readFrameHeader(bytes: Uint8Array, at: number): FrameHeader | un
   if ((word ^ 0xffff) !== ((bytes[at + 2]! << 8) | bytes[at + 3]!)) return undefined;
   const type = word >> 12;
   const bodyBytes = word & 0xfff;
-  if (type < FrameType.record || type > FrameType.position) return undefined;
+  if (type !== FrameType.record && type !== FrameType.void && type !== FrameType.position) return undefined;
   if (type === FrameType.void ? bodyBytes !== 0 : type === FrameType.position && bodyBytes !== POSITION_BODY_BYTES)
     return undefined;
   return { type: type as FrameType, bodyBytes, link: uint32(bytes, at + 4), crc: uint32(bytes, at + 8) };

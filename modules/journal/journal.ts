@@ -10,7 +10,7 @@ import {
   SIGNATURE_BYTES,
   toBeSigned,
 } from "../record/record.js";
-import { Appender, type ChainStart, type Tail } from "./append.js";
+import { Appender, type ChainStart, type Placed, type Signed, type Tail } from "./append.js";
 import type { Flash } from "./flash.js";
 import { FrameType, isWhole, linkOf, nothingReleased, type Released, readFrameHeader, readReleased } from "./frame.js";
 import {
@@ -33,9 +33,17 @@ import {
   WARNING_FRACTION,
 } from "./report.js";
 import { flashFault, Ring } from "./ring.js";
-import { isErased, type SectorScan, scanSector } from "./scan.js";
+import { type Candidate, isErased, type SectorScan } from "./scan.js";
 import { type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
-import { type EarlierEnd, type OpenTail, openTails, type RecordSigner, TailReader, type TailVerdict } from "./tail.js";
+import {
+  type EarlierEnd,
+  type Named,
+  type OpenTail,
+  openTails,
+  type RecordSigner,
+  TailReader,
+  type TailVerdict,
+} from "./tail.js";
 
 /**
  * The journal: the chain of one device in NOR flash, as a ring log. A record is committed when its body was made durable,
@@ -59,9 +67,6 @@ interface Recovered {
   readonly voidBytes: number;
   readonly verdict?: { readonly open: readonly OpenTail[]; readonly judged: TailVerdict };
 }
-
-/** Of a sector that was never opened. */
-const NOTHING: Pick<SectorScan, "settled" | "unsealed"> = { settled: undefined, unsealed: false };
 
 export class Journal {
   #report: MountReport | undefined;
@@ -200,7 +205,7 @@ export class Journal {
       if (sameChain && header.seq === tail.header.seq + 1 && !equalBytes(header.prev, tail.id))
         return fail("CHAIN_BROKEN", `seq ${header.seq} does not name the head`);
       if (header.seq > SEQ_MAX) return fail("RECORD_MALFORMED", `seq ${header.seq} is above ${SEQ_MAX}`);
-      if (this.#undecided !== undefined) return this.#full();
+      if (this.#undecided !== undefined || !this.#appender.hasRoomFor(body.length)) return this.#full();
       const jump = !sameChain || header.seq > tail.header.seq + 1;
       const start = jump ? { firstSeq: header.seq, newChain: !sameChain } : undefined;
       const written = this.#write(body.slice(), header, start, () => ok(signature));
@@ -217,10 +222,7 @@ export class Journal {
       const { tail } = this.#appender;
       if (tail === undefined || seq > tail.header.seq || seq < 0)
         return fail("JOURNAL_RECORD_ABSENT", `seq ${seq}; the head is ${tail?.header.seq ?? "none"}`);
-      if (seq < tail.header.seq) return this.#reader.record(seq, this.#appender.range);
-      // A seal says that nothing behind it stands: not while that is undecided.
-      const settled = this.#appender.settle(this.#undecided === undefined);
-      return settled.ok ? this.#tails.bytesOf(this.#appender.tail!) : settled;
+      return seq < tail.header.seq ? this.#reader.record(seq, this.#appender.range) : this.#tails.bytesOf(tail);
     } catch (error) {
       return flashFault(error);
     }
@@ -247,7 +249,7 @@ export class Journal {
       if (tail === undefined || seq > tail.header.seq)
         return fail("JOURNAL_RELEASE_FALSE", `seq ${seq} is above the head ${tail?.header.seq ?? "(none)"}`);
       if (released.chain === chain && seq < released.count) return ok(undefined);
-      const held = seq === tail.header.seq ? ok(tail.id) : this.#idOf(seq);
+      const held = seq === tail.header.seq ? ok(tail.id) : this.#idAt(seq);
       if (!held.ok) return held;
       if (!equalBytes(held.value, id))
         return fail("JOURNAL_RELEASE_FALSE", `seq ${seq}: expected ${toHex(held.value)}, received ${toHex(id)}`);
@@ -259,7 +261,7 @@ export class Journal {
     }
   }
 
-  #idOf(seq: number): Result<Uint8Array> {
+  #idAt(seq: number): Result<Uint8Array> {
     const bytes = this.#reader.record(seq, this.#appender.range);
     return bytes.ok ? ok(recordId(this.#sha256, bytes.value)) : bytes;
   }
@@ -273,35 +275,30 @@ export class Journal {
     let open = newest;
     const { sectors } = this.#ring.geometry;
     for (let n = 0; n <= BAD_SECTORS_MAX && open.ordinal >= sectors; n++) {
-      if (this.#scan(open.ordinal, open.header).opened) return open;
+      if (this.#tails.scan(open.ordinal, open.header).opened) return open;
       open = { ...open, ordinal: open.ordinal - 1, header: this.#ring.header(open.ordinal - 1) };
     }
     return open;
-  }
-
-  #scan(ordinal: number, header: SectorHeader | undefined): SectorScan {
-    const { geometry } = this.#ring;
-    return scanSector({ geometry, sha256: this.#sha256, ordinal, header, bytes: this.#ring.sector(ordinal) });
   }
 
   /** Reads the newest sector. Where its end is open, `verdict` says what is to be decided before anything is told. */
   #recover({ ordinal: newest, header }: NewestSector, isLast: boolean): Result<Recovered> {
     const { geometry } = this.#ring;
     const started = newest >= geometry.sectors;
-    const scan = started ? this.#scan(newest, header) : undefined;
+    const scan = started ? this.#tails.scan(newest, header) : undefined;
     // Cells from the end on are as erased, but for a slot that a start may have begun to write.
     const usable =
       isLast &&
       scan !== undefined &&
       (geometry.unitBytes !== 1 || this.#isErasedFrom(newest, scan.end + geometry.slotBytes));
     // Where nothing in the newest sector tells, what the sectors before end with is still open.
-    const earlier = started && !scan!.decided ? this.#tails.before(newest, header) : undefined;
+    const earlier = started && !scan!.decided ? this.#tails.before(newest, namedBy(header, scan!.settled)) : undefined;
     const open = scan === undefined ? [] : openTails(newest, scan);
-    if (earlier?.ok) open.push(...earlier.value.open);
+    if (earlier) open.push(...earlier.open);
     const judged = this.#tails.judge(open);
     if (judged?.kind === "foreign") return fail("JOURNAL_FOREIGN", judged.detail);
     const before =
-      judged?.kind === "stands" ? ok(judged.tail) : this.#standingTail(newest, header, scan ?? NOTHING, earlier);
+      judged?.kind === "stands" ? ok(judged.tail) : this.#standingTail(newest, header, scan?.settled, earlier);
     let stopped: string | undefined;
     if (!before.ok) {
       if (before.failure.code !== "JOURNAL_TAIL_DAMAGED") return before;
@@ -311,7 +308,6 @@ export class Journal {
     if (stopped !== undefined) this.#stopped = { code: "JOURNAL_TAIL_DAMAGED", detail: stopped };
     this.#appender = new Appender(
       this.#ring,
-      this.#sha256,
       {
         head: newest,
         chain: header?.chain ?? this.#ring.header(newest - 1)?.chain ?? newest,
@@ -319,7 +315,7 @@ export class Journal {
         usable,
         durable: scan?.released ?? this.#releasedBefore(newest),
         tail: before.ok ? before.value : undefined,
-        disposable: isLast && scan !== undefined && !scan.decided && scan.settled === undefined && !scan.tail?.whole,
+        disposable: isLast && scan !== undefined && stopped === undefined && this.#holdsNothing(newest, header, scan),
       },
       () => this.#tails.bytesOf(this.#appender.tail!),
     );
@@ -328,25 +324,31 @@ export class Journal {
     if (stopped !== undefined) return ok({ tail: "damaged", voidBytes });
     if (judged?.kind === "unsigned" || judged?.kind === "void")
       return ok({ tail: judged.kind === "void" ? "voided" : "signed", voidBytes, verdict: { open, judged } });
-    const { tail } = this.#appender;
-    const word = tail === undefined ? "none" : tail.settled ? "settled" : "stands";
+    const word = this.#appender.tail === undefined ? "none" : judged?.kind === "stands" ? "stands" : "settled";
     // A verdict that nothing proves is said again before it is told.
     return ok({ tail: word, voidBytes, ...(scan?.unproved && { verdict: { open: [], judged: { kind: "void" } } }) });
+  }
+
+  /**
+   * Nothing in the sector stands or may have been signed, and what is said in it, a sector before says too: erasing it
+   * takes nothing away.
+   */
+  #holdsNothing(ordinal: number, header: SectorHeader | undefined, scan: SectorScan): boolean {
+    if (header === undefined || scan.settled !== undefined || scan.tail?.whole || scan.tries.length > 0) return false;
+    if (!scan.decided) return true;
+    const before = this.#tails.scan(ordinal - 1, this.#ring.header(ordinal - 1));
+    return before.opened && before.verdict === linkOf(header.tailId);
   }
 
   #standingTail(
     newest: number,
     header: SectorHeader | undefined,
-    { settled, unsealed }: Pick<SectorScan, "settled" | "unsealed">,
-    earlier: Result<EarlierEnd> | undefined,
+    settled: Candidate | undefined,
+    earlier: EarlierEnd | undefined,
   ): Result<Tail | undefined> {
-    if (settled !== undefined) {
-      const tail = this.#tails.standing(newest, settled);
-      return tail.ok && unsealed ? ok({ ...tail.value, settled: false }) : tail;
-    }
+    if (settled !== undefined) return this.#tails.standing(newest, settled);
     if (newest < this.#ring.geometry.sectors) return ok(undefined);
-    const end = earlier ?? this.#tails.before(newest, header);
-    return end.ok ? ok(end.value.tail) : end;
+    return (earlier ?? this.#tails.before(newest, header)).tail;
   }
 
   /** Decides about the record that the newest sector ends with. Nothing is told of the decision before it is durable. */
@@ -354,13 +356,11 @@ export class Journal {
     const appender = this.#appender;
     this.#undecided = open;
     if (judged.kind === "void") {
-      const written = appender.appendVerdict();
+      const erases = open.length > 0 && appender.isDisposable && open.every(({ ordinal }) => ordinal === appender.head);
+      const written = erases ? appender.reopen() : appender.appendVerdict();
       if (!written.ok) return written;
     } else if (judged.kind === "unsigned") {
-      const signer = this.#tails.signerOf(judged.header)!;
-      const parts = readBody(judged.body);
-      if (!parts.ok) return parts;
-      const written = this.#write(judged.body, judged.header, undefined, () => signer.sign(toBeSigned(parts.value)));
+      const written = this.#writeAgain(judged.body, judged.header);
       if (!written.ok) return written;
     } else if (judged.kind === "stands") appender.tail = judged.tail;
     else this.#stopped = { code: "JOURNAL_TAIL_DAMAGED", detail: judged.detail };
@@ -391,8 +391,7 @@ export class Journal {
   #makeRoom(header: RecordHeader, bodyBytes: number): Result<void> {
     if (this.#undecided !== undefined) return this.#full();
     const mayUseReserve = header.kind === Kind.gap || header.kind === Kind.rotate;
-    if (!mayUseReserve && !this.#appender.hasRoomFor(bodyBytes)) return this.#full();
-    return this.#appender.settle(false);
+    return mayUseReserve || this.#appender.hasRoomFor(bodyBytes) ? ok(undefined) : this.#full();
   }
 
   #full(): Result<never> {
@@ -400,7 +399,7 @@ export class Journal {
     return fail("JOURNAL_FULL", `${used} of ${sectors} sectors hold records that are not released`);
   }
 
-  /** Body, read back; signature, read back; only then is it the head. A second try gives the same record fresh cells. */
+  /** Body, read back; signature, read back; only then is it the head. Where its cells fail, the record gets fresh ones. */
   #write(
     body: Uint8Array,
     header: RecordHeader,
@@ -409,32 +408,47 @@ export class Journal {
   ): Result<Position> {
     const appender = this.#appender;
     const link = linkOf(appender.tail?.id);
-    let signature: Uint8Array | undefined;
-    for (let attempt = 0; attempt <= BAD_SECTORS_MAX; attempt++) {
-      const placed = appender.append(FrameType.record, link, body, start);
-      if (!placed.ok) {
-        if (signature !== undefined) this.#stopUnsigned(header.seq);
-        return placed;
-      }
-      if (signature === undefined) {
-        const signed = sign();
-        if (!signed.ok) {
-          this.#stopUnsigned(header.seq);
-          return signed;
-        }
-        signature = signed.value;
-      }
-      if (!appender.sign(placed.value, body.length, signature)) continue;
-      const record = new Uint8Array(body.length + SIGNATURE_BYTES);
-      record.set(body);
-      record.set(signature, body.length);
-      const id = recordId(this.#sha256, record);
-      const own = { ...header, kid: header.kid.slice(), prev: header.prev.slice() };
-      appender.tail = { ...placed.value, bodyBytes: body.length, id, header: own, settled: true };
-      return ok({ seq: header.seq, id });
+    const placed = appender.append(FrameType.record, link, body, start);
+    if (!placed.ok) return placed;
+    const signature = sign();
+    if (!signature.ok) {
+      this.#stopUnsigned(header.seq);
+      return signature;
     }
-    this.#stopUnsigned(header.seq);
-    return fail("JOURNAL_FLASH_FAILED", `the signature of seq ${header.seq} could not be written and read back`);
+    const signed = { signature: signature.value, id: this.#idOf(body, signature.value) };
+    if (!appender.sign(placed.value, body.length, signature.value)) return this.#carry(body, header, () => ok(signed));
+    return this.#beHead({ ...placed.value, ...signed }, body, header);
+  }
+
+  /** A body that may have been signed gets fresh cells, and the same signature. */
+  #writeAgain(body: Uint8Array, header: RecordHeader): Result<Position> {
+    return this.#carry(body, header, () => {
+      const parts = readBody(body);
+      const signature = parts.ok ? this.#tails.signerOf(header)!.sign(toBeSigned(parts.value)) : parts;
+      return signature.ok ? ok({ signature: signature.value, id: this.#idOf(body, signature.value) }) : signature;
+    });
+  }
+
+  #carry(body: Uint8Array, header: RecordHeader, sign: () => Result<Signed>): Result<Position> {
+    const { seq, prev } = header;
+    const placed = this.#appender.appendAgain({ body, seq, prev, link: linkOf(this.#appender.tail?.id), sign });
+    if (placed.ok) return this.#beHead(placed.value, body, header);
+    this.#stopUnsigned(seq);
+    return placed;
+  }
+
+  #beHead({ ordinal, offset, id }: Placed & Signed, body: Uint8Array, header: RecordHeader): Result<Position> {
+    const link = linkOf(this.#appender.tail?.id);
+    const own = { ...header, kid: header.kid.slice(), prev: header.prev.slice() };
+    this.#appender.tail = { ordinal, offset, bodyBytes: body.length, id, link, header: own };
+    return ok({ seq: header.seq, id });
+  }
+
+  #idOf(body: Uint8Array, signature: Uint8Array): Uint8Array {
+    const record = new Uint8Array(body.length + SIGNATURE_BYTES);
+    record.set(body);
+    record.set(signature, body.length);
+    return recordId(this.#sha256, record);
   }
 
   /** A durable body may have been signed: no other body may take its position, so the next mount has to finish it. */
@@ -474,4 +488,10 @@ export class Journal {
     }
     return low;
   }
+}
+
+/** What the sectors before one are asked for: the record that it carries, or else the one that its header names. */
+function namedBy(header: SectorHeader | undefined, carried: Candidate | undefined): Named | undefined {
+  if (carried?.id === undefined || carried.seq === undefined) return header;
+  return { tailId: carried.id.slice(0, TAIL_ID_BYTES), firstSeq: carried.seq + 1 };
 }

@@ -1,6 +1,6 @@
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Sha256 } from "../identity/crypto.js";
-import { FORMATTING_ORDINAL, SECTOR_HEADER_BYTES } from "./layout.js";
+import { BAD_SECTORS_MAX, FORMATTING_ORDINAL, SECTOR_HEADER_BYTES } from "./layout.js";
 import type { Ring } from "./ring.js";
 import { isErased, scanSector } from "./scan.js";
 import { encodeSectorHeader, type SectorHeader, type SectorReading, TAIL_ID_BYTES } from "./sector.js";
@@ -23,17 +23,21 @@ export function findNewest(ring: Ring, sha256: Sha256): Result<NewestSector> {
   const found = bySearch(ring) ?? byReadingAll(ring);
   if ("ok" in found) return found;
   const { header, linear } = found;
-  const next = header.ordinal + 1;
   // The slot of the next sector holds the round before, or nothing whole: an opening that was cut. Where it holds whole
   // frames of the next ordinal it was opened, and its header is damaged: it must not be taken for free.
-  if (found.nextFits || !hasFramesOf(ring, sha256, next)) return ok({ ordinal: header.ordinal, header, linear });
-  return ok({ ordinal: next, header: undefined, linear });
+  for (let ahead = found.suspects; ahead > 0; ahead--)
+    if (hasFramesOf(ring, sha256, header.ordinal + ahead))
+      return ok({ ordinal: header.ordinal + ahead, header: undefined, linear });
+  return ok({ ordinal: header.ordinal, header, linear });
 }
+
+/** Openings that leave no header: one that is erased again, and one behind it; each may have passed over bad sectors. */
+const FIRST_OPENINGS_MAX = 2 + BAD_SECTORS_MAX;
 
 interface Found {
   readonly header: SectorHeader;
-  /** The slot behind holds a sound header of the round before. */
-  readonly nextFits: boolean;
+  /** Slots behind that do not hold a sound header of the round before. */
+  readonly suspects: number;
   readonly linear: boolean;
 }
 
@@ -55,11 +59,10 @@ function bySearch(ring: Ring): Found | undefined {
     } else if (candidate.ordinal === first.ordinal + middle - sectors) high = middle - 1;
     else return undefined;
   }
-  if (low === sectors - 1) return { header, nextFits: true, linear: false };
+  if (low === sectors - 1) return { header, suspects: 0, linear: false };
   const next = ring.headerInSlot(low + 1);
   if (next.kind === "header" && next.header.ordinal === FORMATTING_ORDINAL) return undefined;
-  const nextFits = sound(next)?.ordinal === header.ordinal + 1 - sectors;
-  return { header, nextFits, linear: false };
+  return { header, suspects: sound(next)?.ordinal === header.ordinal + 1 - sectors ? 0 : 1, linear: false };
 }
 
 function byReadingAll(ring: Ring): Found | Result<NewestSector> {
@@ -67,13 +70,17 @@ function byReadingAll(ring: Ring): Found | Result<NewestSector> {
   let newest: SectorHeader | undefined;
   let strange: SectorReading | undefined;
   let formatted = 0;
+  let firstFormatted = sectors;
   for (let slot = 0; slot < sectors; slot++) {
     const reading = ring.headerInSlot(slot);
     if (reading.kind === "header" && reading.header.ordinal === FORMATTING_ORDINAL)
       return fail("JOURNAL_FORMAT_CUT", `slot ${slot} says that the partition is being formatted`);
     if (reading.kind === "newer" || (reading.kind === "other" && strange === undefined)) strange = reading;
     if (reading.kind !== "header" || reading.header.ordinal % sectors !== slot) continue;
-    if (reading.header.ordinal < sectors) formatted++;
+    if (reading.header.ordinal < sectors) {
+      formatted++;
+      firstFormatted = Math.min(firstFormatted, slot);
+    }
     if (newest === undefined || reading.header.ordinal > newest.ordinal) newest = reading.header;
   }
   if (strange?.kind === "newer")
@@ -88,13 +95,14 @@ function byReadingAll(ring: Ring): Found | Result<NewestSector> {
       ? fail("JOURNAL_BLANK", `${sectors} erased sectors`)
       : fail("JOURNAL_UNREADABLE", `none of ${sectors} sectors has a sound header`);
   if (newest.ordinal < sectors) {
-    // The last step of formatting, or the first opening, may have been cut: one header may be missing, not more.
-    if (formatted < sectors - 1)
+    // The last step of formatting may have been cut: then one header is missing. Or the first openings were: the first are.
+    const missing = sectors - formatted;
+    if (missing > 1 && (missing !== firstFormatted || missing > FIRST_OPENINGS_MAX))
       return fail("JOURNAL_UNREADABLE", `${formatted} of ${sectors} sectors are formatted, and none was opened`);
-    newest = { ...newest, ordinal: sectors - 1 };
+    return { header: { ...newest, ordinal: sectors - 1 }, suspects: firstFormatted, linear: true };
   }
   const next = sound(ring.headerInSlot((newest.ordinal + 1) % sectors));
-  return { header: newest, nextFits: next?.ordinal === newest.ordinal + 1 - sectors, linear: true };
+  return { header: newest, suspects: next?.ordinal === newest.ordinal + 1 - sectors ? 0 : 1, linear: true };
 }
 
 function sound(reading: SectorReading): SectorHeader | undefined {
@@ -130,7 +138,7 @@ export function formatRing(ring: Ring): Result<void> {
   const marked = "header" in found ? (found.header.ordinal + 1) % sectors : 0;
   const tailId = new Uint8Array(TAIL_ID_BYTES);
   const write = (slot: number, ordinal: number): boolean =>
-    ring.program(ring.at(slot), encodeSectorHeader(geometry, { ordinal, chain: 0, firstSeq: 0, tailId }));
+    ring.program(ring.at(slot), encodeSectorHeader(geometry, { carries: false, ordinal, chain: 0, firstSeq: 0, tailId }));
   const isBlankNow = "ok" in found && !found.ok && found.failure.code === "JOURNAL_BLANK";
   if (!(isBlankNow && write(marked, FORMATTING_ORDINAL)) && !(ring.erase(marked) && write(marked, FORMATTING_ORDINAL)))
     return fail("JOURNAL_FLASH_FAILED", `sector ${marked} could not be marked`);

@@ -1,9 +1,10 @@
+import { equalBytes } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Sha256 } from "../identity/crypto.js";
-import { readBody, toBeSigned } from "../record/record.js";
+import { readBody, recordId, SIGNATURE_BYTES, toBeSigned } from "../record/record.js";
 import type { Ring } from "./ring.js";
-import { type Candidate, type Resume, recordAt, scanSector } from "./scan.js";
-import { readSectorHeader } from "./sector.js";
+import { type Candidate, type Resume, recordAt } from "./scan.js";
+import { readSectorHeader, TAIL_ID_BYTES } from "./sector.js";
 import type { TailReader } from "./tail.js";
 
 /** Sectors of one chain by ordinal, both ends included. */
@@ -74,8 +75,9 @@ export class RecordReader {
     const header = reading.kind === "header" && reading.header.ordinal === ordinal ? reading.header : undefined;
     // Taking records apart within the walk would need more of a board's JavaScript stack than there is.
     const met: Met[] = [];
-    scanSector(
-      { geometry, sha256: this.#sha256, ordinal, header, bytes },
+    this.#tails.scan(
+      ordinal,
+      header,
       (record, named, resume) => {
         if (!record.whole || (record.seq ?? seq) !== seq) return false;
         met.push({ record, named, resume });
@@ -91,15 +93,37 @@ export class RecordReader {
         // Read here, not in a method of its own, for the same reason.
         const parts = readBody(candidate.subarray(0, record.bodyBytes));
         if (!parts.ok || parts.value.header.seq !== seq) continue;
-        const signature = candidate.subarray(record.bodyBytes);
-        const signer = named ? undefined : this.#tails.signerOf(parts.value.header);
-        if (!named && !signer?.verify(toBeSigned(parts.value), signature)) continue;
       }
-      found = candidate;
+      const signed = named ? this.#withId(candidate, record.id!) : this.#proved(ordinal, candidate);
+      if (signed === undefined) continue;
+      found = signed;
       this.#cursor = { ordinal, seq, resume };
       if (named) break;
     }
     return found;
+  }
+
+  /** A named record's bytes; where the cells do not hold its signature, with the one that makes its id. */
+  #withId(record: Uint8Array, id: Uint8Array): Uint8Array | undefined {
+    if (equalBytes(recordId(this.#sha256, record), id)) return record;
+    const signed = this.#tails.signAgain(record);
+    return signed && equalBytes(recordId(this.#sha256, signed), id) ? signed : undefined;
+  }
+
+  /** A record that its sector does not name: its signature verifies, or the next sector names it with the one made again. */
+  #proved(ordinal: number, record: Uint8Array): Uint8Array | undefined {
+    const end = record.length - SIGNATURE_BYTES;
+    const parts = readBody(record.subarray(0, end));
+    if (!parts.ok) return undefined;
+    const signer = this.#tails.signerOf(parts.value.header);
+    if (signer?.verify(toBeSigned(parts.value), record.subarray(end))) return record;
+    // What the next sector does not follow may be void: it is not signed, not even to look at.
+    const next = this.#ring.header(ordinal + 1);
+    if (next?.firstSeq !== parts.value.header.seq + 1) return undefined;
+    const signed = this.#tails.signAgain(record);
+    if (signed === undefined) return undefined;
+    const id = recordId(this.#sha256, signed).subarray(0, TAIL_ID_BYTES);
+    return equalBytes(id, next.tailId) ? signed : undefined;
   }
 
   /** The newest sector that begins at or below `seq`. Positions never fall within a chain, so a search finds it. */

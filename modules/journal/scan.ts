@@ -31,6 +31,8 @@ export interface SectorView {
   readonly header: SectorHeader | undefined;
   /** The whole sector. */
   readonly bytes: Uint8Array;
+  /** By offset, the ids of records with the signature that their key gives them; undefined for what no key here signs. */
+  readonly signed?: ReadonlyMap<number, Uint8Array | undefined>;
 }
 
 /** A record's frame in a sector. Offsets only: the bytes stay in the sector's buffer. */
@@ -39,13 +41,12 @@ export interface Candidate {
   readonly bodyBytes: number;
   /** Header and body are whole. The signature is covered by the id alone. */
   readonly whole: boolean;
-  /** Of the bytes as they were read; undefined where the body is not whole. */
+  /** Of the bytes as they were read, or with the signature made again; undefined where the body is not whole. */
   readonly id: Uint8Array | undefined;
   /** Position by counting from the header; undefined behind damage. */
   readonly seq: number | undefined;
-  /** What the frame links to: the record before, or, of a copy, itself. */
+  /** What the frame links to: the record before. */
   readonly link: number;
-  readonly copy: boolean;
   /** The frame does not link to what was read before it: something there is damaged. */
   readonly afterDamage: boolean;
 }
@@ -71,9 +72,9 @@ export interface SectorScan {
    * cells read as something else tomorrow.
    */
   readonly unproved: boolean;
-  /** The last frame is a copy of `settled` with nothing right behind it: its signature's cells may not be driven to the end. */
-  readonly unsealed: boolean;
-  /** A legible frame stands behind the position frame that every opening writes. */
+  /** The last word is a verdict, on what stands behind the record that this link names. */
+  readonly verdict: number | undefined;
+  /** The opening was finished: what it wrote last has its effect, or something stands behind it. */
   readonly opened: boolean;
   /** Bytes of frames that do not stand. */
   readonly voidBytes: number;
@@ -81,13 +82,36 @@ export interface SectorScan {
   readonly released: Released | undefined;
   /** Behind the last legible frame. */
   readonly end: number;
+  /**
+   * The walk ended here: a frame behind this whole record names neither it nor the one before. Perhaps the cells do not
+   * hold the record's signature: `scanSigned` has it made again, and walks anew.
+   */
+  readonly unresolved: Candidate | undefined;
 }
 
 /** What a walk tells of each record: `named` where a later frame's link names it. Return true to stop the walk. */
 export type RecordVisitor = (record: Candidate, named: boolean, resume: Resume) => boolean;
 
+/** The id of a record with the signature that its key gives it; undefined where no key here signs it. */
+export type Resign = (record: Candidate) => Uint8Array | undefined;
+
+/**
+ * Walks a sector whose records' signatures may be damaged: a body that is whole has one signature, and its key makes it
+ * again. Outside of the walk, since a board's stack is short; `visit` may be told of the first records more than once.
+ */
+export function scanSigned(view: SectorView, resign: Resign, visit?: RecordVisitor, from?: Resume): SectorScan {
+  let scan = scanSector(view, visit, from);
+  if (scan.unresolved === undefined) return scan;
+  const signed = new Map<number, Uint8Array | undefined>();
+  while (scan.unresolved !== undefined) {
+    signed.set(scan.unresolved.offset, resign(scan.unresolved));
+    scan = scanSector({ ...view, signed }, visit, from);
+  }
+  return scan;
+}
+
 export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resume): SectorScan {
-  const { geometry, sha256, ordinal, header, bytes } = view;
+  const { geometry, sha256, ordinal, header, bytes, signed } = view;
   let link = from ? from.link : header && linkOf(header.tailId);
   let seq = from ? from.seq : header && header.firstSeq - 1;
   let offset = from ? from.offset : SECTOR_HEADER_BYTES;
@@ -96,14 +120,16 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
   let resume: Resume = { offset, link, seq };
   let tries: Candidate[] = [];
   let decided = false;
-  let verdictAt: number | undefined;
-  let copyEnd: number | undefined;
-  let unsealed = false;
+  let voidEnd: number | undefined;
+  let unproved = false;
+  let verdict: number | undefined;
+  let carried: number | undefined;
   let opened = false;
   let voidBytes = 0;
   let released: Released | undefined;
   let end = offset;
   let stopped = false;
+  let unresolved: Candidate | undefined;
 
   /** The tail is named, or left behind: its fate is known. */
   const pass = (named: boolean): void => {
@@ -111,15 +137,10 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     if (visit?.(tail, named, resume)) stopped = true;
     tries = [];
     if (named) {
-      decided = true;
       settled = tail;
       link = linkOf(tail.id);
       seq = tail.seq;
     }
-    tail = undefined;
-  };
-  const drop = (): void => {
-    if (tail !== undefined) voidBytes += frameBytes(geometry, FrameType.record, tail.bodyBytes);
     tail = undefined;
   };
 
@@ -140,21 +161,19 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     const passes = link !== undefined && frame.link === link;
     const linked = follows || passes;
     const whole = isWhole({ ordinal, offset }, bytes, offset, frame);
-    // A start that goes on appending does so right behind; a later one spends a slot first.
-    const proved = verdictAt === offset && (linked || whole);
-    if (proved) verdictAt = undefined;
-    if (copyEnd === offset && (linked || whole)) unsealed = false;
-    const isRecord = frame.type === FrameType.record || frame.type === FrameType.copy;
-    const id = isRecord && whole ? idAt(sha256, geometry, bytes, offset, frame.bodyBytes) : undefined;
-    const ownCopy = frame.type === FrameType.copy && id !== undefined && linkOf(id) === frame.link;
-
+    if (!linked && tail?.whole && (whole || frame.type === FrameType.record) && !signed?.has(tail.offset)) {
+      unresolved = tail;
+      break;
+    }
     if (frame.type === FrameType.record && !whole && passes && tail !== undefined) {
       // A torn try to give the tail fresh cells: what may have been signed is not void because of it.
       voidBytes += size;
     } else if (frame.type === FrameType.record && (whole || linked)) {
-      if (follows) pass(true);
-      else if (passes && tail?.whole) tries.push(tail);
-      else if (passes) drop();
+      if (follows) {
+        decided = true;
+        pass(true);
+      } else if (passes && tail?.whole) tries.push(tail);
+      else if (passes) voidBytes += sizeOf(geometry, tail);
       else if (tail !== undefined) pass(false);
       const known = linked && seq !== undefined;
       resume = { offset, link: linked ? link : undefined, seq: linked ? seq : undefined };
@@ -163,66 +182,69 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
         offset,
         bodyBytes: frame.bodyBytes,
         whole,
-        id,
+        id: whole ? (signed?.get(offset) ?? idAt(sha256, geometry, bytes, offset, frame.bodyBytes)) : undefined,
         seq: known ? seq! + 1 : undefined,
         link: frame.link,
-        copy: false,
         afterDamage: !linked,
       };
-    } else if (ownCopy) {
-      copyEnd = offset + size;
-      const place = { offset, bodyBytes: frame.bodyBytes, whole: true, id, link: frame.link, copy: true };
-      if (follows) {
-        tail = { ...place, seq: tail!.seq, afterDamage: tail!.afterDamage };
-      } else if (passes) {
-        settled = { ...place, seq, afterDamage: false };
-        // A copy that fills its sector has no room for a seal, and would be made again at each start.
-        unsealed = offset + size + geometry.slotBytes <= bytes.length;
-        if (visit?.(settled, true, { offset, link, seq })) stopped = true;
-      } else {
-        if (tail !== undefined) pass(false);
-        link = undefined;
-        resume = { offset, link: undefined, seq: undefined };
-        tail = { ...place, seq: undefined, afterDamage: true };
+      verdict = undefined;
+      unproved = false;
+      if (carried !== undefined && offset === RECORDS_OFFSET && whole) {
+        if (linkOf(tail.id) === carried) pass(true);
+        else if (!signed?.has(offset)) {
+          unresolved = tail;
+          break;
+        }
       }
-    } else if (
-      (frame.type === FrameType.copy && (linked || whole)) ||
-      (frame.type === FrameType.position && linked && !whole)
-    ) {
-      voidBytes += size;
-    } else if (whole && (frame.type === FrameType.void || frame.type === FrameType.position)) {
-      // A position tells nothing about the records around it: it may be written before the tail is settled.
-      if (frame.type === FrameType.void && linked) {
-        // Right behind a copy it is no verdict: it seals the copy.
-        verdictAt = follows || proved || offset === copyEnd ? undefined : offset + size;
+    } else if (whole && frame.type === FrameType.void) {
+      if (linked) {
+        // A start that goes on appending does so right behind; a later one spends a slot first.
+        unproved = !follows && voidEnd !== offset;
+        verdict = frame.link;
+        voidEnd = offset + size;
         if (follows) pass(true);
-        else drop();
+        else {
+          voidBytes += sizeOf(geometry, tail);
+          tail = undefined;
+        }
         decided = true;
         tries = [];
       }
-      if (frame.type === FrameType.position && linked) released = readReleased(bytes, offset + FRAME_HEADER_BYTES);
+    } else if (frame.type === FrameType.position && (whole || linked)) {
+      // A position tells nothing about the records around it, but the one that a carrying sector's opening ends with.
+      const carries = header?.carries === true && offset === SECTOR_HEADER_BYTES;
+      if (whole && carries) carried = frame.link;
+      if (whole && voidEnd === offset) unproved = false;
+      if (whole && (linked || carries)) released = readReleased(bytes, offset + FRAME_HEADER_BYTES);
+      else voidBytes += size;
     } else {
       offset += geometry.alignBytes;
       continue;
     }
-    if (offset >= RECORDS_OFFSET) opened = true;
+    if (carried !== undefined || offset > RECORDS_OFFSET || (offset === RECORDS_OFFSET && !header?.carries))
+      opened = true;
     offset += size;
     end = offset;
   }
-  if (!stopped && tail !== undefined && visit !== undefined)
+  if (!stopped && unresolved === undefined && tail !== undefined && visit !== undefined)
     for (const open of [...tries, tail]) visit(open, false, resume);
   return {
     settled,
     tail,
     tries,
     decided,
-    unproved: verdictAt !== undefined,
-    unsealed,
+    unproved,
+    verdict,
     opened,
     voidBytes,
     released,
     end,
+    unresolved,
   };
+}
+
+function sizeOf(geometry: Geometry, candidate: Candidate | undefined): number {
+  return candidate === undefined ? 0 : frameBytes(geometry, FrameType.record, candidate.bodyBytes);
 }
 
 /** Id of the record in the frame at `offset`, from the bytes as they stand there. */

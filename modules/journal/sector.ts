@@ -11,8 +11,15 @@ export const FORMAT_VERSION = 1;
 export const TAIL_ID_BYTES = 8;
 const MAGIC_FIRST = 0x54;
 const MAGIC_SECOND = 0x6a;
+/** In place of the second byte: the sector carries a record. */
+const MAGIC_CARRIES = 0x6b;
 
 export interface SectorHeader {
+  /**
+   * The sector was opened to give a record that was there before fresh cells: it stands first, and the opening ends with
+   * the position frame, whose link names it. Without that frame the sector is not open.
+   */
+  readonly carries: boolean;
   /** The journal's own count of opened sectors; those below the number of sectors were formatted, never opened. */
   readonly ordinal: number;
   /** Ordinal of the sector that this sector's chain began in. */
@@ -34,7 +41,7 @@ export function encodeSectorHeader(geometry: Geometry, header: SectorHeader): Ui
   const bytes = new Uint8Array(SECTOR_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   bytes[0] = MAGIC_FIRST;
-  bytes[1] = MAGIC_SECOND;
+  bytes[1] = header.carries ? MAGIC_CARRIES : MAGIC_SECOND;
   bytes[2] = FORMAT_VERSION;
   bytes[3] = shapeOf(geometry);
   view.setUint16(4, geometry.sectors);
@@ -49,7 +56,8 @@ export function encodeSectorHeader(geometry: Geometry, header: SectorHeader): Ui
 
 /** What the first 32 bytes of a sector are. Every version keeps magic, version and the CRC where they are. */
 export function readSectorHeader(geometry: Geometry, bytes: Uint8Array): SectorReading {
-  if (bytes[0] !== MAGIC_FIRST || bytes[1] !== MAGIC_SECOND) return { kind: "none" };
+  const carries = bytes[1] === MAGIC_CARRIES;
+  if (bytes[0] !== MAGIC_FIRST || !(carries || bytes[1] === MAGIC_SECOND)) return { kind: "none" };
   const view = new DataView(bytes.buffer, bytes.byteOffset, SECTOR_HEADER_BYTES);
   if (view.getUint32(28) !== crc32c(bytes, 0, 28)) return { kind: "none" };
   const version = bytes[2]!;
@@ -64,6 +72,7 @@ export function readSectorHeader(geometry: Geometry, bytes: Uint8Array): SectorR
   return {
     kind: "header",
     header: {
+      carries,
       ordinal: view.getUint32(12),
       chain: view.getUint32(16),
       firstSeq: view.getUint16(6) * 0x100000000 + view.getUint32(8),

@@ -2,11 +2,11 @@ import { equalBytes } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Sha256 } from "../identity/crypto.js";
 import { type RecordHeader, readBody, recordId, SIGNATURE_BYTES, toBeSigned } from "../record/record.js";
-import type { Placed, Tail } from "./append.js";
+import type { Tail } from "./append.js";
 import { isWhole, linkOf, readFrameHeader, signatureOffset } from "./frame.js";
 import { FRAME_HEADER_BYTES, TAIL_READS } from "./layout.js";
 import type { Ring } from "./ring.js";
-import { type Candidate, recordAt, type SectorScan, scanSector } from "./scan.js";
+import { type Candidate, type RecordVisitor, type Resume, recordAt, type SectorScan, scanSigned } from "./scan.js";
 import type { SectorHeader } from "./sector.js";
 
 /** Who signs the records of one key. Messages are COSE Sig_structures; Ed25519 signs each of them in one way only. */
@@ -34,9 +34,13 @@ export interface OpenTail {
   readonly candidate: Candidate;
 }
 
+/** The record that the sectors before the newest are asked for: first bytes of its id, and the position behind it. */
+export type Named = Pick<SectorHeader, "tailId" | "firstSeq">;
+
 /** How the sectors before the newest end. */
 export interface EarlierEnd {
-  readonly tail: Tail | undefined;
+  /** JOURNAL_TAIL_DAMAGED where no sector of the ring holds the named record; undefined where none is named. */
+  readonly tail: Result<Tail | undefined>;
   /** The newest first. */
   readonly open: readonly OpenTail[];
 }
@@ -56,6 +60,14 @@ export class TailReader {
     return this.#signers.find(({ kid }) => equalBytes(kid, header.kid));
   }
 
+  /** Walks a sector; where its cells do not hold a record's signature, with the one that its key makes again. */
+  scan(ordinal: number, header: SectorHeader | undefined, visit?: RecordVisitor, from?: Resume): SectorScan {
+    const { geometry } = this.#ring;
+    const bytes = this.#ring.sector(ordinal);
+    const view = { geometry, sha256: this.#sha256, ordinal, header, bytes };
+    return scanSigned(view, (record) => this.idSigned(recordAt(geometry, bytes, record.offset, record.bodyBytes)), visit, from);
+  }
+
   /**
    * Judges what the journal ends with. All that is open is one record in several tries: where one of them stands or may
    * have been signed, that decides; void is only what is void in each.
@@ -64,9 +76,8 @@ export class TailReader {
     let verdict: TailVerdict | undefined;
     for (const one of open) {
       const judged = this.#judgeOne(one);
-      if (judged.kind === "stands") return { kind: "stands", tail: { ...judged.tail, others: placesOf(open, one) } };
-      if (judged.kind !== "void" && judged.kind !== "damaged") return judged;
-      if (verdict === undefined || judged.kind === "damaged") verdict = judged;
+      if (judged.kind === "stands") return judged;
+      if (verdict === undefined || rank(judged) > rank(verdict)) verdict = judged;
     }
     return verdict;
   }
@@ -108,15 +119,15 @@ export class TailReader {
       const id = recordId(this.#sha256, signed);
       return {
         kind: "stands",
-        tail: { ordinal, offset, bodyBytes, id, header: keep(parts.value.header), settled: false },
+        tail: { ordinal, offset, bodyBytes, id, link: candidate.link, header: keep(parts.value.header) },
       };
     }
-    if (candidate.afterDamage && !candidate.copy)
+    if (candidate.afterDamage)
       return { kind: "damaged", detail: "the newest record has no valid signature" };
     return stable ? { kind: "unsigned", body: body.slice(), header: keep(parts.value.header) } : { kind: "void" };
   }
 
-  /** A record that a later frame of its own sector names. */
+  /** A record that something names. */
   standing(ordinal: number, candidate: Candidate): Result<Tail> {
     const bytes = this.#ring.sector(ordinal);
     const start = candidate.offset + FRAME_HEADER_BYTES;
@@ -124,90 +135,67 @@ export class TailReader {
     if (!parts.ok) return fail("JOURNAL_TAIL_DAMAGED", parts.failure.detail);
     if (this.signerOf(parts.value.header) === undefined)
       return fail("JOURNAL_FOREIGN", "the newest record has another kid than the device's key");
-    const { offset, bodyBytes, id } = candidate;
-    return ok({ ordinal, offset, bodyBytes, id: id!, header: keep(parts.value.header), settled: true });
+    const { offset, bodyBytes, id, link } = candidate;
+    return ok({ ordinal, offset, bodyBytes, id: id!, link, header: keep(parts.value.header) });
   }
 
   /**
-   * What the sectors before the newest end with: the record that its header names, undefined where it names none, and the
-   * one behind that which nothing has decided about. JOURNAL_TAIL_DAMAGED where no sector of the ring holds the named one.
+   * What the sectors before the newest end with: the named record, undefined where none is (zeros), and what stands behind
+   * it that nothing has decided about.
    */
-  before(newest: number, header: SectorHeader | undefined): Result<EarlierEnd> {
+  before(newest: number, named: Named | undefined): EarlierEnd {
     const { geometry } = this.#ring;
-    const first = header?.tailId.every((byte) => byte === 0) ?? false;
+    const first = named?.tailId.every((byte) => byte === 0) ?? false;
     const oldest = Math.max(geometry.sectors, newest + 1 - geometry.sectors);
     const open: OpenTail[] = [];
-    let tail: Tail | undefined;
     let decided = false;
-    // Back to the newest sector in which something was decided: up to there a record may still be open, under torn tries
-    // to give it fresh cells.
+    // Back to the sector that holds the named record, and for what is open to the newest one in which something was
+    // decided: up to there a record may still be open, under torn tries to give it fresh cells.
     for (let ordinal = newest - 1; ordinal >= oldest; ordinal--) {
-      const bytes = this.#ring.sector(ordinal);
-      const view = { geometry, sha256: this.#sha256, ordinal, header: this.#ring.header(ordinal), bytes };
-      const whole: { readonly record: Candidate; readonly isNamed: boolean }[] = [];
-      const scan = scanSector(view, (record, isNamed) => {
-        if (record.whole && (header === undefined || mayBeNamed(record, header))) whole.push({ record, isNamed });
+      const whole: Candidate[] = [];
+      const scan = this.scan(ordinal, this.#ring.header(ordinal), (record) => {
+        if (record.whole && (named === undefined || mayBeNamed(record, named))) whole.push(record);
         return false;
       });
       // Judged behind the walk and not within it: a board's stack is short.
-      const matches: Candidate[] = [];
-      let named = false;
-      for (const { record, isNamed } of whole) {
-        if (header !== undefined && !this.#isNamed(ordinal, record, header)) continue;
-        matches.push(record);
-        named = isNamed && !record.copy;
+      let found: Candidate | undefined;
+      for (const record of whole) {
+        const id = named === undefined ? record.id : this.#idNamed(ordinal, record, named);
+        if (id !== undefined) found = { ...record, id };
       }
       // Only what comes after the named record is open; where its own bytes end a sector, it is that record.
-      if (!decided && header !== undefined && (scan.tail === undefined || !matches.includes(scan.tail)))
-        open.push(...openTails(ordinal, scan).filter(({ candidate }) => candidate.link === linkOf(header.tailId)));
-      const found = matches[matches.length - 1];
-      if (found !== undefined && tail === undefined) {
-        const standing = this.standing(ordinal, found);
-        if (!standing.ok) return standing;
-        const others = matches.slice(0, -1).map(({ offset }) => ({ ordinal, offset }));
-        tail = { ...standing.value, id: this.#idOf(ordinal, found, header), settled: named, others };
-      }
-      decided ||= scan.decided || matches.some(({ copy }) => !copy);
-      if (decided && (first || tail !== undefined)) break;
+      if (!decided && named !== undefined && (scan.tail === undefined || scan.tail.offset !== found?.offset))
+        open.push(...openTails(ordinal, scan).filter(({ candidate }) => candidate.link === linkOf(named.tailId)));
+      if (found !== undefined) return { tail: this.standing(ordinal, found), open };
+      decided ||= scan.decided;
+      if (decided && first) break;
     }
-    // A record that follows it names it, whole or torn. Otherwise the opening of the newest sector was perhaps the last
-    // thing that was written, and the tail before it is perhaps not driven to the end.
-    if (tail !== undefined) return ok({ tail: { ...tail, settled: tail.settled || open.length > 0 }, open });
-    return first
-      ? ok({ tail: undefined, open })
-      : fail("JOURNAL_TAIL_DAMAGED", "the record that the newest sector names cannot be read");
+    const missing = () => fail("JOURNAL_TAIL_DAMAGED", "the record that the newest sector names cannot be read");
+    return { tail: first ? ok(undefined) : missing(), open };
   }
 
-  #isNamed(ordinal: number, record: Candidate, header: SectorHeader): boolean {
-    if (startsWith(record.id!, header.tailId)) return true;
-    const start = record.offset + FRAME_HEADER_BYTES;
-    const parts = readBody(this.#ring.sector(ordinal).subarray(start, start + record.bodyBytes));
+  /** The id where the record is the named one, with its signature made again where the cells do not hold it. */
+  #idNamed(ordinal: number, record: Candidate, named: Named): Uint8Array | undefined {
+    if (startsWith(record.id!, named.tailId)) return record.id;
+    const bytes = recordAt(this.#ring.geometry, this.#ring.sector(ordinal), record.offset, record.bodyBytes);
+    const parts = readBody(bytes.subarray(0, record.bodyBytes));
     // Only the record right before what the newest sector begins with can be the named one; no other is signed again.
-    if (!parts.ok || parts.value.header.seq !== header.firstSeq - 1) return false;
-    return startsWith(this.#idOf(ordinal, record, header), header.tailId);
-  }
-
-  /** The id; where the signature's cells have changed, that of the record signed again, if it is the one that is named. */
-  #idOf(ordinal: number, record: Candidate, header: SectorHeader | undefined): Uint8Array {
-    if (header === undefined || startsWith(record.id!, header.tailId)) return record.id!;
-    const signed = this.signAgain(
-      recordAt(this.#ring.geometry, this.#ring.sector(ordinal), record.offset, record.bodyBytes),
-    );
-    return signed ? recordId(this.#sha256, signed) : record.id!;
+    if (!parts.ok || parts.value.header.seq !== named.firstSeq - 1) return undefined;
+    const id = this.idSigned(bytes);
+    return id !== undefined && startsWith(id, named.tailId) ? id : undefined;
   }
 
   /** The tail's bytes, checked against its id; its signature is made again where the cells do not hold it. */
   bytesOf(tail: Tail): Result<Uint8Array> {
     const matches = (bytes: Uint8Array | undefined): bytes is Uint8Array =>
       bytes !== undefined && equalBytes(recordId(this.#sha256, bytes), tail.id);
-    for (const { ordinal, offset } of [tail, ...(tail.others ?? [])])
-      for (let reading = 0; reading < TAIL_READS; reading++) {
-        const { bytes, whole } = this.#readFrame(ordinal, offset, tail.bodyBytes);
-        if (matches(bytes)) return ok(bytes);
-        // Only a whole body is signed: its signature was made before, and is the same.
-        const signed = whole ? this.signAgain(bytes) : undefined;
-        if (matches(signed)) return ok(signed);
-      }
+    for (let reading = 0; reading < TAIL_READS; reading++) {
+      const { bytes, whole } = this.#readFrame(tail.ordinal, tail.offset, tail.bodyBytes);
+      if (matches(bytes)) return ok(bytes);
+      // Only a whole body is signed: its signature was made before, and is the same.
+      const signed = whole ? this.signAgain(bytes) : undefined;
+      if (matches(signed)) return ok(signed);
+    }
     return fail(
       "JOURNAL_RECORD_DAMAGED",
       `seq ${tail.header.seq}: the newest record does not read as it was committed`,
@@ -224,6 +212,12 @@ export class TailReader {
     const signed = record.slice();
     signed.set(signature.value, body.length);
     return signed;
+  }
+
+  /** The id that a record has with the signature of its key. */
+  idSigned(record: Uint8Array): Uint8Array | undefined {
+    const signed = this.signAgain(record);
+    return signed && recordId(this.#sha256, signed);
   }
 
   /** A record from the cells, past the buffer, and whether its header and body are as they were written. */
@@ -246,14 +240,13 @@ export function openTails(ordinal: number, { tail, tries }: SectorScan): OpenTai
   return [tail, ...tries.slice().reverse()].map((candidate) => ({ ordinal, candidate }));
 }
 
-/** The other tries, as far as they are whole: equal bodies have equal lengths. */
-function placesOf(open: readonly OpenTail[], one: OpenTail): Placed[] {
-  const others = open.filter((other) => other !== one && other.candidate.bodyBytes === one.candidate.bodyBytes);
-  return others.map(({ ordinal, candidate }) => ({ ordinal, offset: candidate.offset }));
+/** What weighs more where several tries of one record end in different ways; one that stands outweighs all. */
+function rank({ kind }: TailVerdict): number {
+  return ["void", "damaged", "unsigned", "foreign", "stands"].indexOf(kind);
 }
 
 /** Whether a look into the record can find that it is the one that the header names. */
-function mayBeNamed({ id, seq }: Candidate, { tailId, firstSeq }: SectorHeader): boolean {
+function mayBeNamed({ id, seq }: Candidate, { tailId, firstSeq }: Named): boolean {
   return seq === undefined || seq === firstSeq - 1 || startsWith(id!, tailId);
 }
 

@@ -51,7 +51,7 @@ export function quickSigner(seed: string): RecordSigner {
 }
 
 /** Keeps a ledger of all that `signer` signs: position to content. */
-export function ledgered(signer: RecordSigner): LedgeredSigner {
+export function ledgered(signer: RecordSigner, onConflict?: () => void): LedgeredSigner {
   const signed = new Map<string, string>();
   let conflict: string | undefined;
   return {
@@ -64,8 +64,10 @@ export function ledgered(signer: RecordSigner): LedgeredSigner {
       const key = toHex(signer.kid) + positionIn(message);
       const content = toHex(sha256(message));
       const before = signed.get(key);
-      if (before !== undefined && before !== content)
+      if (before !== undefined && before !== content) {
         conflict ??= `two contents were signed at position ${key.slice(16)}`;
+        onConflict?.();
+      }
       signed.set(key, content);
       return signer.sign(message);
     },

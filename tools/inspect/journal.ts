@@ -73,11 +73,10 @@ function recordText(geometry: Geometry, bytes: Uint8Array, candidate: Candidate,
   const size = candidate.bodyBytes + FRAME_HEADER_BYTES;
   if (!candidate.whole) return `torn record, ${size} bytes: its body does not match its CRC`;
   const parsed = parseRecord(recordAt(geometry, bytes, candidate.offset, candidate.bodyBytes));
-  const copy = candidate.copy ? ", copy" : "";
   const state = named ? "stands" : "newest, or void if the next sector does not name it";
-  if (!parsed.ok) return `record${copy}: ${parsed.failure.code} ${parsed.failure.detail}`;
+  if (!parsed.ok) return `record: ${parsed.failure.code} ${parsed.failure.detail}`;
   const { seq, kind } = parsed.value.header;
-  return `seq ${seq} ${KIND_WORDS[kind]}${copy}, ${parsed.value.bytes.length} bytes, id ${toHex(candidate.id!)}: ${state}`;
+  return `seq ${seq} ${KIND_WORDS[kind]}, ${parsed.value.bytes.length} bytes, id ${toHex(candidate.id!)}: ${state}`;
 }
 
 function offset(at: number): string {
