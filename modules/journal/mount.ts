@@ -138,7 +138,10 @@ export function formatRing(ring: Ring): Result<void> {
   const marked = "header" in found ? (found.header.ordinal + 1) % sectors : 0;
   const tailId = new Uint8Array(TAIL_ID_BYTES);
   const write = (slot: number, ordinal: number): boolean =>
-    ring.program(ring.at(slot), encodeSectorHeader(geometry, { carries: false, ordinal, chain: 0, firstSeq: 0, tailId }));
+    ring.program(
+      ring.at(slot),
+      encodeSectorHeader(geometry, { carries: false, ordinal, chain: 0, firstSeq: 0, tailId }),
+    );
   const isBlankNow = "ok" in found && !found.ok && found.failure.code === "JOURNAL_BLANK";
   if (!(isBlankNow && write(marked, FORMATTING_ORDINAL)) && !(ring.erase(marked) && write(marked, FORMATTING_ORDINAL)))
     return fail("JOURNAL_FLASH_FAILED", `sector ${marked} could not be marked`);

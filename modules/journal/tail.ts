@@ -65,7 +65,12 @@ export class TailReader {
     const { geometry } = this.#ring;
     const bytes = this.#ring.sector(ordinal);
     const view = { geometry, sha256: this.#sha256, ordinal, header, bytes };
-    return scanSigned(view, (record) => this.idSigned(recordAt(geometry, bytes, record.offset, record.bodyBytes)), visit, from);
+    return scanSigned(
+      view,
+      (record) => this.idSigned(recordAt(geometry, bytes, record.offset, record.bodyBytes)),
+      visit,
+      from,
+    );
   }
 
   /**
@@ -122,8 +127,7 @@ export class TailReader {
         tail: { ordinal, offset, bodyBytes, id, link: candidate.link, header: keep(parts.value.header) },
       };
     }
-    if (candidate.afterDamage)
-      return { kind: "damaged", detail: "the newest record has no valid signature" };
+    if (candidate.afterDamage) return { kind: "damaged", detail: "the newest record has no valid signature" };
     return stable ? { kind: "unsigned", body: body.slice(), header: keep(parts.value.header) } : { kind: "void" };
   }
 

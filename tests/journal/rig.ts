@@ -4,9 +4,10 @@ import { explain, ok, type Result } from "tallystick/codes/codes";
 import type { Sha256 } from "tallystick/identity/crypto";
 import type { Flash } from "tallystick/journal/flash";
 import { Journal } from "tallystick/journal/journal";
-import type { JournalHead } from "tallystick/journal/report";
 import type { RecordSigner } from "tallystick/journal/tail";
-import { encodeBody, Kind, readBody, SIGNATURE_BYTES, toBeSigned } from "tallystick/record/record";
+import { readBody, toBeSigned } from "tallystick/record/record";
+
+export { bodyAfter } from "./cuts/session.js";
 
 /** What the journal's tests share: hashing, signers, records of a wanted size. */
 
@@ -99,25 +100,6 @@ function readPosition(bytes: Uint8Array): number {
     }
   }
   return value;
-}
-
-/** The body that follows `head`, such that the record has `bytes` bytes, or as few as its header takes. */
-export function bodyAfter(kid: Uint8Array, head: JournalHead | undefined, bytes: number, content: number): Uint8Array {
-  const header = {
-    kid,
-    kind: head === undefined ? Kind.genesis : Kind.readings,
-    boot: head?.boot ?? 0,
-    seq: head === undefined ? 0 : head.seq + 1,
-    prev: head?.id ?? new Uint8Array(32),
-    uptimeMs: 1000,
-    clock: 0 as const,
-  };
-  const bare = encodeBody(header, new Uint8Array(0)).length;
-  let length = Math.max(0, bytes - SIGNATURE_BYTES - bare);
-  while (length > 0 && encodeBody(header, new Uint8Array(length)).length > bytes - SIGNATURE_BYTES) length--;
-  const exact = new Uint8Array(length);
-  for (let i = 0; i < exact.length; i++) exact[i] = (content * 31 + i * 7) & 0xff;
-  return encodeBody(header, exact);
 }
 
 export function mounted(flash: Flash, ...signers: RecordSigner[]): Journal {

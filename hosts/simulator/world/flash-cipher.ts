@@ -6,13 +6,23 @@
 export const BLOCK_BYTES = 16;
 const ROUNDS = 3;
 
-/** Replaces the block at `at` of `bytes` by its ciphertext for the block address `block`. */
-export function encipher(bytes: Uint8Array, at: number, block: number, key: number): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset + at, BLOCK_BYTES);
-  let a = view.getUint32(0);
-  let b = view.getUint32(4);
-  let c = view.getUint32(8);
-  let d = view.getUint32(12);
+/** Replaces the blocks of `bytes`, whole ones, by their ciphertext; the first has the address `block`. */
+export function encipher(bytes: Uint8Array, block: number, key: number): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let at = 0; at < bytes.length; at += BLOCK_BYTES) encipherBlock(view, at, block++, key);
+}
+
+/** The other direction. */
+export function decipher(bytes: Uint8Array, block: number, key: number): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let at = 0; at < bytes.length; at += BLOCK_BYTES) decipherBlock(view, at, block++, key);
+}
+
+function encipherBlock(view: DataView, at: number, block: number, key: number): void {
+  let a = view.getUint32(at);
+  let b = view.getUint32(at + 4);
+  let c = view.getUint32(at + 8);
+  let d = view.getUint32(at + 12);
   for (let round = 0; round < ROUNDS; round++) {
     a = (a ^ Math.imul(block + 1, 0x9e3779b1)) | 0;
     c = (c ^ (key + round)) | 0;
@@ -25,19 +35,17 @@ export function encipher(bytes: Uint8Array, at: number, block: number, key: numb
     c = (c + d) | 0;
     b = rotate(b ^ c, 7);
   }
-  view.setUint32(0, a);
-  view.setUint32(4, b);
-  view.setUint32(8, c);
-  view.setUint32(12, d);
+  view.setUint32(at, a);
+  view.setUint32(at + 4, b);
+  view.setUint32(at + 8, c);
+  view.setUint32(at + 12, d);
 }
 
-/** The other direction. */
-export function decipher(bytes: Uint8Array, at: number, block: number, key: number): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset + at, BLOCK_BYTES);
-  let a = view.getUint32(0);
-  let b = view.getUint32(4);
-  let c = view.getUint32(8);
-  let d = view.getUint32(12);
+function decipherBlock(view: DataView, at: number, block: number, key: number): void {
+  let a = view.getUint32(at);
+  let b = view.getUint32(at + 4);
+  let c = view.getUint32(at + 8);
+  let d = view.getUint32(at + 12);
   for (let round = ROUNDS - 1; round >= 0; round--) {
     b = rotate(b, 25) ^ c;
     c = (c - d) | 0;
@@ -50,10 +58,10 @@ export function decipher(bytes: Uint8Array, at: number, block: number, key: numb
     c = (c ^ (key + round)) | 0;
     a = (a ^ Math.imul(block + 1, 0x9e3779b1)) | 0;
   }
-  view.setUint32(0, a);
-  view.setUint32(4, b);
-  view.setUint32(8, c);
-  view.setUint32(12, d);
+  view.setUint32(at, a);
+  view.setUint32(at + 4, b);
+  view.setUint32(at + 8, c);
+  view.setUint32(at + 12, d);
 }
 
 function rotate(value: number, bits: number): number {

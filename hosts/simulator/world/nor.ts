@@ -135,8 +135,7 @@ export class NorFlash implements Flash, TearableCells {
     const start = offset - (offset % BLOCK_BYTES);
     const end = Math.ceil((offset + into.length) / BLOCK_BYTES) * BLOCK_BYTES;
     const blocks = this.#reading(start, end - start).slice();
-    for (let at = 0; at < blocks.length; at += BLOCK_BYTES)
-      decipher(blocks, at, (start + at) / BLOCK_BYTES, this.#options.key ?? 1);
+    decipher(blocks, start / BLOCK_BYTES, this.#options.key ?? 1);
     into.set(blocks.subarray(offset - start, offset - start + into.length));
     return into;
   }
@@ -191,8 +190,7 @@ export class NorFlash implements Flash, TearableCells {
     if (this.#isWorn(offset, "write")) return;
     const bytes = plain.slice();
     if (unit > 1) {
-      for (let at = 0; at < bytes.length; at += BLOCK_BYTES)
-        encipher(bytes, at, (offset + at) / BLOCK_BYTES, this.#options.key ?? 1);
+      encipher(bytes, offset / BLOCK_BYTES, this.#options.key ?? 1);
       this.#touched.fill(1, offset / unit, (offset + bytes.length) / unit);
     }
     if (tear === undefined || tear.kind === "after") {

@@ -1,25 +1,33 @@
 import type { FlashCut } from "../../../hosts/simulator/world/nor.js";
 import { SeededRandom } from "../../../hosts/simulator/world/random.js";
 import { eraseTear, programTear, type Tear } from "../../../hosts/simulator/world/tear.js";
-import { type CutCase, type Operation, operationsOf, PRELUDES } from "./case.js";
+import { type CutCase, type Operation, operationsOf, PRELUDES, SECTOR_BYTES, tryCase } from "./case.js";
+import { type Damage, type DamageCase, tryDamage } from "./damage.js";
 
 /**
  * The classes of cuts (journal.md's flash model): which case is the n-th of a class. Single cuts are enumerated: each way
  * to tear each operation of each workload is one point, and a class goes through its points in an order that spreads any
  * number of them evenly; with enough of them it tries every one. What combines cuts is drawn.
  */
-export interface CutClass {
+export interface CaseClass {
   readonly name: string;
   /** For people, in the summary. */
   readonly title: string;
-  /** Part of all cuts that the class gets. */
-  readonly share: number;
-  /** Cuts in one case, on the average: what a number of cuts is divided by. */
-  readonly cutsPerCase: number;
+  /** Cases for each cut of a run: what a run's count of cuts is multiplied with. */
+  readonly casesPerCut: number;
   /** Points of the enumeration; undefined where cases are drawn. */
   points?(): number;
   /** The n-th case of this seed. */
-  caseAt(seed: number, n: number): CutCase;
+  caseAt(seed: number, n: number): AnyCase;
+}
+
+export type AnyCase = CutCase | DamageCase;
+
+/** Runs a case: the power cuts that happened in it, and what did not hold. */
+export function tryAny(any: AnyCase): { readonly cuts: number; readonly failure?: string } {
+  if ("cuts" in any) return tryCase(any);
+  const failure = tryDamage(any);
+  return failure === undefined ? { cuts: 0 } : { cuts: 0, failure };
 }
 
 const UNITS = [1, 32, 16] as const;
@@ -27,14 +35,13 @@ const SECTORS = 8;
 /** Workloads by seed for each journal to begin with, where operations are enumerated. */
 const VARIANTS = 12;
 
-export const CUT_CLASSES: readonly CutClass[] = [
+export const CASE_CLASSES: readonly CaseClass[] = [
   enumerated("programs", "each program: every prefix, suffix, subset, unstable bit", 0.4, programTears),
   enumerated("erases", "each erase: 64 points, zeros, mixed, nearly all ones, weak ones", 0.15, eraseTears),
   {
     name: "pairs",
     title: "all pairs of operations, the second during recovery",
-    share: 0.2,
-    cutsPerCase: 2,
+    casesPerCut: 0.2 / 2,
     caseAt(seed, n) {
       const random = drawn(seed, n);
       const first = 1 + (n % 40);
@@ -46,8 +53,7 @@ export const CUT_CLASSES: readonly CutClass[] = [
   {
     name: "runs",
     title: "three to ten cuts anywhere",
-    share: 0.15,
-    cutsPerCase: 6,
+    casesPerCut: 0.15 / 6,
     caseAt(seed, n) {
       const random = drawn(seed, n);
       const cuts = Array.from({ length: 3 + random.below(8) }, () => anyCut(1 + random.below(24), random));
@@ -57,14 +63,68 @@ export const CUT_CLASSES: readonly CutClass[] = [
   {
     name: "loops",
     title: "300 cuts at one point",
-    share: 0.1,
-    cutsPerCase: 300,
+    casesPerCut: 0.1 / 300,
     caseAt(seed, n) {
       const random = drawn(seed, n);
       return { ...anyJournal(random, n), sectors: 16, cuts: [anyCut(1 + random.below(10), random)], rounds: 300 };
     },
   },
+  {
+    name: "flips",
+    title: "each bit of a partition flipped",
+    casesPerCut: 0.06,
+    points: () => UNITS.length * SECTORS * SECTOR_BYTES * 8,
+    caseAt(seed, n) {
+      const total = UNITS.length * SECTORS * SECTOR_BYTES * 8;
+      const index = pointAt(seed, n, total);
+      const cell = [Math.floor(index / 8 / UNITS.length), index % 8] as const;
+      const unit = UNITS[Math.floor(index / 8) % UNITS.length]!;
+      return { unit, sectors: SECTORS, prelude: PRELUDES - 1, damage: { kind: "flips", cells: [cell] } };
+    },
+  },
+  damaged("two flips", "two bits flipped", 0.015, (random) => ({
+    kind: "flips",
+    cells: [anyCell(random), anyCell(random)],
+  })),
+  damaged("stuck", "a cell that is stuck", 0.01, (random) => {
+    const [offset, bit] = anyCell(random);
+    return { kind: "stuck", offset, bit, value: random.oneIn(2) ? 1 : 0 };
+  }),
+  damaged("worn", "sectors that wear out, silently or with a report", 0.001, (random) => ({
+    kind: "worn",
+    erases: 1 + random.below(4),
+    reports: random.oneIn(2),
+  })),
+  damaged("faults", "a program or erase that reports an error", 0.01, (random) => ({
+    kind: "fault",
+    operation: 1 + random.below(60),
+    done: random.oneIn(2),
+  })),
+  damaged("random", "random bytes as a partition", 0.001, (random) => ({ kind: "random", seed: random.next() })),
 ];
+
+function damaged(name: string, title: string, casesPerCut: number, draw: (random: SeededRandom) => Damage): CaseClass {
+  return {
+    name,
+    title,
+    casesPerCut,
+    caseAt(seed, n) {
+      const random = drawn(seed, n);
+      const { unit, sectors, prelude } = anyJournal(random, n);
+      return { unit, sectors, prelude, damage: draw(random) };
+    },
+  };
+}
+
+function anyCell(random: SeededRandom): readonly [offset: number, bit: number] {
+  return [random.below(SECTORS * SECTOR_BYTES), random.below(8)];
+}
+
+/** The n-th point of an enumeration, from where this seed begins. */
+function pointAt(seed: number, n: number, total: number): number {
+  const index = (Math.imul(seed, 7919) + n * strideOf(total)) % total;
+  return index < 0 ? index + total : index;
+}
 
 function anyJournal(random: SeededRandom, n: number) {
   return {
@@ -96,9 +156,9 @@ interface Workload {
 function enumerated(
   name: string,
   title: string,
-  share: number,
+  casesPerCut: number,
   tearsOf: (operation: Operation) => { readonly count: number; at(index: number, random: SeededRandom): Tear },
-): CutClass {
+): CaseClass {
   let known: { readonly workloads: readonly Workload[]; readonly total: number } | undefined;
   const enumerate = () => {
     if (known !== undefined) return known;
@@ -118,13 +178,11 @@ function enumerated(
   return {
     name,
     title,
-    share,
-    cutsPerCase: 1,
+    casesPerCut,
     points: () => enumerate().total,
     caseAt(seed, n) {
       const { workloads, total } = enumerate();
-      let index = (Math.imul(seed, 7919) + n * strideOf(total)) % total;
-      if (index < 0) index += total;
+      let index = pointAt(seed, n, total);
       const random = drawn(seed, n);
       const workload = lastBefore(workloads, index);
       index -= workload.before;

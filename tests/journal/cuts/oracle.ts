@@ -104,7 +104,8 @@ export class Oracle {
 
   #read({ seq, id, content }: Extract<Told, { kind: "read" }>): void {
     const promised = this.promised[seq];
-    if (promised === undefined) throw new Violation(`seq ${seq} was given out, the head is ${this.promised.length - 1}`);
+    if (promised === undefined)
+      throw new Violation(`seq ${seq} was given out, the head is ${this.promised.length - 1}`);
     const text = toHex(id);
     const before = this.#givenOut.get(seq);
     if (before !== undefined && before !== text) throw new Violation(`two records were given out at seq ${seq}`);

@@ -1,0 +1,52 @@
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+const WORKER = fileURLToPath(new URL("worker.ts", import.meta.url));
+const CACHE = `${ROOT}.cache/cuts/`;
+
+/** A change of one source file, for showing that a defence is needed: `from` stands in it exactly once. */
+export interface Mutation {
+  /** From the project's top, as modules/journal/scan.ts. */
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** The worker and all that it imports, as one file that starts in a moment; with the mutation in it where one is given. */
+export async function bundleWorker(mutation?: Mutation): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [WORKER],
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    write: false,
+    sourcemap: "inline",
+    logLevel: "silent",
+    plugins: mutation
+      ? [
+          {
+            name: "mutation",
+            setup({ onLoad }) {
+              onLoad({ filter: /\.ts$/ }, ({ path }) =>
+                path === `${ROOT}${mutation.file}` ? { contents: mutated(mutation), loader: "ts" } : undefined,
+              );
+            },
+          },
+        ]
+      : [],
+  });
+  const { contents } = outputFiles[0]!;
+  const path = `${CACHE}${createHash("sha256").update(contents).digest("hex").slice(0, 16)}.mjs`;
+  mkdirSync(CACHE, { recursive: true });
+  writeFileSync(path, contents);
+  return path;
+}
+
+function mutated({ file, from, to }: Mutation): string {
+  const text = readFileSync(`${ROOT}${file}`, "utf8");
+  if (text.split(from).length !== 2) throw new Error(`${file}: expected exactly once:\n${from}`);
+  return text.replace(from, () => to);
+}

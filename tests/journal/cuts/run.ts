@@ -1,0 +1,120 @@
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import { bundleWorker, type Mutation } from "./bundle.js";
+import { type AnyCase, CASE_CLASSES, type CaseClass } from "./classes.js";
+import type { Batch, BatchResult, Failed } from "./worker.js";
+
+export interface RunOptions {
+  readonly seed: number;
+  /** Power cuts, about; classes without cuts take their part of it in cases. */
+  readonly count: number;
+  /** Names of classes; all where it is not given. */
+  readonly classes?: readonly string[];
+  readonly jobs?: number;
+  readonly mutation?: Mutation;
+  /** Ends the run at the first failure. */
+  readonly untilFailure?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: Totals, of: number) => void;
+}
+
+export interface Totals {
+  readonly cases: number;
+  readonly cuts: number;
+  readonly failures: number;
+}
+
+export interface ClassSummary extends Totals {
+  readonly name: string;
+  readonly title: string;
+  /** Of the class's enumeration; undefined where its cases are drawn. */
+  readonly points?: number;
+}
+
+export interface RunSummary {
+  readonly seed: number;
+  readonly classes: readonly ClassSummary[];
+  readonly totals: Totals;
+  readonly failed: readonly Failed[];
+  /** Ended before all was tried. */
+  readonly stopped: boolean;
+}
+
+/** A batch takes a second or so; one of 300 cuts at one point has more work in a case. */
+const BATCH_CASES = 250;
+const BATCH_CASES_LOOPS = 2;
+/** What is kept of failures for the report; all are counted. */
+const FAILURES_KEPT = 100;
+
+/** The line that reruns a case. */
+export function rerun(failed: AnyCase): string {
+  return `npm run cuts -- --case '${JSON.stringify(failed)}'`;
+}
+
+/** Tries cases of all classes on all cores. What it finds depends on seed and count alone. */
+export async function runCuts(options: RunOptions): Promise<RunSummary> {
+  const { seed, count, onProgress, signal } = options;
+  const classes = CASE_CLASSES.filter(({ name }) => options.classes?.includes(name) ?? true);
+  const batches = classes.flatMap((one) => batchesOf(one, seed, count));
+  const of = batches.reduce((sum, { from, to }) => sum + to - from, 0);
+  const counts = new Map(classes.map(({ name }) => [name, { cases: 0, cuts: 0, failures: 0 }]));
+  const failed: Failed[] = [];
+  const bundle = await bundleWorker(options.mutation);
+  const workers = Array.from({ length: options.jobs ?? availableParallelism() }, () => new Worker(bundle));
+  let next = 0;
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+  };
+  signal?.addEventListener("abort", stop);
+  const take = ({ batch, cuts, failures }: BatchResult): void => {
+    const sums = counts.get(batch.className)!;
+    sums.cases += batch.to - batch.from;
+    sums.cuts += cuts;
+    sums.failures += failures.length;
+    failed.push(...failures.slice(0, FAILURES_KEPT - failed.length));
+    onProgress?.(total([...counts.values()]), of);
+    if (failures.length > 0 && options.untilFailure) stopped = true;
+  };
+  const serve = async (worker: Worker): Promise<void> => {
+    while (!stopped && next < batches.length) take(await ask(worker, batches[next++]!));
+  };
+  try {
+    await Promise.all(workers.map(serve));
+  } finally {
+    signal?.removeEventListener("abort", stop);
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
+  const summaries = classes.map(({ name, title, points }) => ({
+    name,
+    title,
+    ...counts.get(name)!,
+    ...(points && { points: points() }),
+  }));
+  return { seed, classes: summaries, totals: total([...counts.values()]), failed, stopped };
+}
+
+function batchesOf({ name, casesPerCut }: CaseClass, seed: number, count: number): Batch[] {
+  const cases = Math.ceil(count * casesPerCut);
+  const step = name === "loops" ? BATCH_CASES_LOOPS : BATCH_CASES;
+  return Array.from({ length: Math.ceil(cases / step) }, (_, i) => ({
+    className: name,
+    seed,
+    from: i * step,
+    to: Math.min(cases, (i + 1) * step),
+  }));
+}
+
+function ask(worker: Worker, batch: Batch): Promise<BatchResult> {
+  return new Promise((resolve, reject) => {
+    worker.removeAllListeners();
+    worker.on("message", resolve);
+    worker.on("error", reject);
+    worker.postMessage(batch);
+  });
+}
+
+function total(counts: readonly Totals[]): Totals {
+  const sum = (key: keyof Totals) => counts.reduce((all, one) => all + one[key], 0);
+  return { cases: sum("cases"), cuts: sum("cuts"), failures: sum("failures") };
+}
