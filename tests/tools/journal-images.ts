@@ -1,7 +1,9 @@
 import { createHash, createPrivateKey, createPublicKey, sign, verify } from "node:crypto";
 import { explain, ok, type Result } from "tallystick/codes/codes";
 import { didKey, kidOf } from "tallystick/identity/key";
+import type { Flash } from "tallystick/journal/flash";
 import { Journal } from "tallystick/journal/journal";
+import { alignUp, FRAME_HEADER_BYTES } from "tallystick/journal/layout";
 import type { RecordSigner } from "tallystick/journal/tail";
 import { encodeGenesis } from "tallystick/record/payload";
 import { encodeBody, Kind } from "tallystick/record/record";
@@ -52,8 +54,8 @@ export class JournalDevice {
     must(Journal.format(this.flash));
   }
 
-  mount(): Journal {
-    return must(Journal.mount({ flash: this.flash, sha256, signers: [this.key.signer] }));
+  mount(flash: Flash = this.flash): Journal {
+    return must(Journal.mount({ flash, sha256, signers: [this.key.signer] }));
   }
 
   /** Commits `count` records, genesis first of all, in one start; releases them, and those before, where `release` says so. */
@@ -66,9 +68,27 @@ export class JournalDevice {
     return journal;
   }
 
-  /** Commits one record more, and the power goes at an operation of it; in the same start as `journal`. */
-  cutCommit(journal: Journal, cut: FlashCut): void {
-    this.#cut(cut, () => void journal.commit(this.#next(journal)));
+  /**
+   * Commits one record more in the same start as `journal`, in a sector that is open, and the power goes when `bits` bits
+   * of a part of its frame are cleared.
+   */
+  cutCommit(journal: Journal, part: "header" | "body" | "signature", bits: number): void {
+    const body = this.#next(journal);
+    const unit = this.flash.writeUnitBytes;
+    let start: number | undefined;
+    this.flash.onOperation = (_, offset) => {
+      start ??= offset;
+      const behind = offset - start;
+      const signature = alignUp(FRAME_HEADER_BYTES + body.length, Math.max(4, unit));
+      const now = behind === 0 ? "header" : behind < signature ? "body" : "signature";
+      // Planned here, it is of the operation that comes.
+      if (now === part) this.flash.cutAt(torn(1, bits));
+    };
+    try {
+      this.#cut(undefined, () => void journal.commit(body));
+    } finally {
+      this.flash.onOperation = undefined;
+    }
   }
 
   /** Starts, and the power goes at an operation of the recovery. */
@@ -81,7 +101,7 @@ export class JournalDevice {
     return this.flash.read(0, this.flash.sizeBytes);
   }
 
-  #cut(cut: FlashCut, run: () => void): void {
+  #cut(cut: FlashCut | undefined, run: () => void): void {
     this.flash.cutAt(cut);
     try {
       run();
@@ -120,8 +140,6 @@ export class JournalDevice {
   }
 }
 
-/** Programs of one commit, in their order, in a sector that is open. */
-export const COMMIT = { header: 1, body: 2, signature: 3 } as const;
 /** Of a recovery that voids a torn body: zeros over the slot behind, then the verdict, twice. */
 export const VERDICT = { spend: 1, first: 2, second: 3 } as const;
 

@@ -13,7 +13,7 @@ const KINDS = "a record (d2 84 …), a journal image or an evidence file";
 const SIGN1 = [0xd2, 0x84];
 
 /** A journal's partition on the largest flash of the boards is less; in hexadecimal it is twice that. */
-const INPUT_MAX_BYTES = 32 * 1024 * 1024;
+export const INPUT_MAX_BYTES = 32 * 1024 * 1024;
 
 export interface InspectOptions {
   /** Beside a journal's fields, their bytes. */

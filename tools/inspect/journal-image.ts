@@ -80,6 +80,22 @@ export function readSectors(image: Uint8Array, geometry: Geometry): SectorImage[
   return read.map((sector) => (sector.state === "damaged" ? withOrdinalOfFrames(geometry, sector, newest) : sector));
 }
 
+/** A sector that holds frames, bound to its ordinal. */
+export interface OpenedSector extends SectorImage {
+  readonly ordinal: number;
+}
+
+/** The sectors that were opened, oldest first; also those whose header is damaged and whose frames tell their ordinal. */
+export function openedSectors(image: Uint8Array, geometry: Geometry): OpenedSector[] {
+  return readSectors(image, geometry)
+    .filter(isOpened)
+    .sort((a, b) => a.ordinal - b.ordinal);
+}
+
+export function isOpened(sector: SectorImage): sector is OpenedSector {
+  return sector.state === "opened" || (sector.state === "damaged" && sector.ordinal !== undefined);
+}
+
 function sectorImage(geometry: Geometry, slot: number, bytes: Uint8Array): SectorImage {
   const reading = readSectorHeader(geometry, bytes);
   const none = { slot, ordinal: undefined, header: undefined, bytes };

@@ -8,7 +8,7 @@ import type { SectorHeader } from "tallystick/journal/sector";
 import { KIND_WORDS, parseRecord } from "tallystick/record/record";
 import { pieceHex, sectorHeaderHex } from "./hex.js";
 import type { Inspection } from "./inspect.js";
-import { checkLength, readSectors, type SectorImage } from "./journal-image.js";
+import { checkLength, isOpened, type OpenedSector, readSectors } from "./journal-image.js";
 import { type Frame, hex, type Piece, type Stretch, walkSector } from "./walk.js";
 
 const TYPE_WORDS = { 1: "record", 2: "copy", 3: "void", 4: "position" } as const;
@@ -17,11 +17,9 @@ const TYPE_WORDS = { 1: "record", 2: "copy", 3: "void", 4: "position" } as const
 export function inspectJournal(image: Uint8Array, geometry: Geometry, withBytes = false): Inspection {
   const { sectors, sectorBytes, unitBytes } = geometry;
   const read = readSectors(image, geometry);
-  const opened = read
-    .filter(({ state, ordinal }) => state === "opened" || (state === "damaged" && ordinal !== undefined))
-    .sort((a, b) => a.ordinal! - b.ordinal!);
+  const opened = read.filter(isOpened).sort((a, b) => a.ordinal - b.ordinal);
   const blank = read.filter(({ state }) => state === "formatted").length;
-  const strange = read.filter((sector) => sector.state !== "formatted" && !opened.includes(sector));
+  const strange = read.filter((sector) => sector.state !== "formatted" && !isOpened(sector));
   const described = opened.map((sector, n) => describeSector(geometry, sector, opened[n + 1]?.header));
   const lines = [
     `journal of ${sectors} sectors of ${sectorBytes} bytes, ${unitBytes === 1 ? "plain NOR" : `write units of ${unitBytes} bytes`}`,
@@ -46,14 +44,14 @@ export function inspectJournal(image: Uint8Array, geometry: Geometry, withBytes 
 }
 
 interface DescribedSector {
-  readonly sector: SectorImage;
+  readonly sector: OpenedSector;
   readonly pieces: readonly Piece[];
 }
 
 /** The sector's pieces; of what it ends with, what the next sector's header says. */
-function describeSector(geometry: Geometry, sector: SectorImage, next: SectorHeader | undefined): DescribedSector {
+function describeSector(geometry: Geometry, sector: OpenedSector, next: SectorHeader | undefined): DescribedSector {
   const { ordinal, header, bytes } = sector;
-  const { pieces } = walkSector({ geometry, sha256: portableCrypto.sha256, ordinal: ordinal!, header, bytes });
+  const { pieces } = walkSector({ geometry, sha256: portableCrypto.sha256, ordinal, header, bytes });
   return { sector, pieces: pieces.map((piece) => (isOpen(piece) ? decided(piece, next) : piece)) };
 }
 
