@@ -4,8 +4,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ESP32_C3 } from "../../hosts/simulator/board.js";
 import { goal, goalLine } from "../../tools/bench/area.js";
 import { measureJournal } from "../../tools/bench/journal.js";
+import { measureOnBoard } from "../../tools/bench/journal-board.js";
+import { SECTOR_BYTES } from "../../tools/bench/journal-workload.js";
+import { newEngine } from "../engine/boards.js";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -28,8 +32,8 @@ describe("npm run bench", () => {
   const folder = mkdtempSync(join(tmpdir(), "tallystick-bench-"));
   after(() => rmSync(folder, { recursive: true, force: true }));
 
-  it("measures the journal, and every figure of its design is met", () => {
-    const { json, table } = measureJournal({ sectors: [16], records: ["smallest", 160, 400], rounds: 1 });
+  it("measures the journal, and every figure of its design is met", async () => {
+    const { json, table } = await measureJournal({ sectors: [16], records: ["smallest", 160, 400], rounds: 1 });
     assert.deepEqual(
       json.goals.filter(({ met }) => !met),
       [],
@@ -68,6 +72,16 @@ describe("npm run bench", () => {
         assert.ok(reads > 0 && reads <= (kind === "after_cut" ? 4 * Number(entry["sectors"]) : 16), shown);
     }
     assert.ok(table.some((line) => line.includes("littlefs")));
+  });
+
+  describe("on a board's engine", () => {
+    before(newEngine);
+
+    it("finds the least memory that the journal runs in: its buffers, and little more", async () => {
+      const { mountBytes, commitBytes, stackPeakSlots } = await measureOnBoard(1);
+      assert.ok(mountBytes > SECTOR_BYTES && mountBytes <= commitBytes && commitBytes < 8192, `${commitBytes}`);
+      assert.ok(stackPeakSlots > 0 && stackPeakSlots <= ESP32_C3.stackSlots);
+    });
   });
 
   it("says of a figure that is not met that it is missed", () => {

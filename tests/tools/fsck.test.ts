@@ -93,7 +93,7 @@ recovery, at the next start:
 then:
   head         seq 2 readings, id …
   first held   seq 0
-  released     nothing
+  released     nothing, by what the flash holds
   usage        1 of 6 sectors, 5 free: normal
   records      3 read back, 3 signatures verify
 
@@ -123,7 +123,7 @@ recovery, at the next start:
 
 then:
   head         none: no record was ever committed
-  released     nothing
+  released     nothing, by what the flash holds
   usage        0 of 6 sectors, 6 free: normal
   records      0 read back, 0 signatures verify
 

@@ -1,7 +1,9 @@
 import v8 from "node:v8";
 import { runInNewContext } from "node:vm";
 import { RESERVED_SECTORS } from "tallystick/journal/layout";
+import { ESP32_C3 } from "../../hosts/simulator/board.js";
 import { type Area, figure, goal, type Measured } from "./area.js";
+import type { BoardMemory } from "./journal-board.js";
 import {
   type Combination,
   fill,
@@ -22,7 +24,7 @@ import {
 export const journalArea: Area = {
   name: "journal",
   description: "bytes programmed, erases, mount, memory and wear of the ring log in flash",
-  run: ({ quick, progress }) => measureJournal({ progress, ...(quick && { sectors: [], records: [] }) }),
+  run: ({ quick, progress }) => measureJournal({ progress, board: !quick, ...(quick && { sectors: [], records: [] }) }),
 };
 
 /** What is measured beside the design's workload. */
@@ -31,6 +33,8 @@ export interface JournalBench {
   readonly records?: readonly Combination["record"][];
   /** How often each sector is opened while it is counted. */
   readonly rounds?: number;
+  /** Whether to find out as well what a board's engine needs; compiles the engine where that was never done. */
+  readonly board?: boolean;
   readonly progress?: (line: string) => void;
 }
 
@@ -95,7 +99,7 @@ interface Measurement {
 }
 
 /** Measures every combination; the top level is the design's workload, which is always among them. */
-export function measureJournal(options: JournalBench = {}): Measured {
+export async function measureJournal(options: JournalBench = {}): Promise<Measured> {
   const { sectors = SECTORS, records = RECORDS, rounds = ROUNDS, progress } = options;
   // First of all, while nothing of what is measured below waits to be collected.
   const ramBufferBytes = Math.max(...UNITS.map((writeUnitBytes) => heldBuffers({ ...WORKLOAD, writeUnitBytes })));
@@ -105,6 +109,8 @@ export function measureJournal(options: JournalBench = {}): Measured {
     progress?.(`journal: ${measurements.length + 1} of ${combinations.length}: ${wordsOf(combination)}`);
     measurements.push(measure(combination, rounds));
   }
+  if (options.board) progress?.("journal: on a board's engine");
+  const board = options.board ? await onBoards() : undefined;
   const plain = workloadOf(measurements, 1);
   const encrypted = workloadOf(measurements, ENCRYPTED_UNIT_BYTES);
   // Of the two, what is worse is what the design's goal is about.
@@ -120,6 +126,11 @@ export function measureJournal(options: JournalBench = {}): Measured {
     records_per_sector_plain: recordsASector(plain),
     records_per_sector_encrypted: recordsASector(encrypted),
     ram_buffer_bytes: ramBufferBytes,
+    ...(board && {
+      ram_board_mount_bytes: board.mountBytes,
+      ram_board_bytes: board.commitBytes,
+      stack_peak_slots: board.stackPeakSlots,
+    }),
     wear_spread_erases: Math.max(...measurements.map(wearSpread)),
     records_at_100k_cycles: Math.min(recordsOfALife(plain), recordsOfALife(encrypted)),
   };
@@ -142,6 +153,11 @@ export function measureJournal(options: JournalBench = {}): Measured {
       "",
       ...peerTable(top),
       `buffers that a mounted journal keeps: ${figure(ramBufferBytes)} bytes`,
+      ...(board
+        ? [
+            `memory that it needs on a board's engine, with garbage: ${figure(board.commitBytes)} bytes, and ${board.stackPeakSlots} of the C3's ${ESP32_C3.stackSlots} stack slots`,
+          ]
+        : []),
       "",
       ...matrixTable(measurements),
     ],
@@ -190,6 +206,19 @@ function measure(combination: Combination, rounds: number): Measurement {
 function median(costs: readonly MountCost[]): MountCost {
   const sorted = [...costs].sort((a, b) => a.bytes + a.scanBytes - (b.bytes + b.scanBytes) || a.reads - b.reads);
   return sorted[Math.floor(sorted.length / 2)]!;
+}
+
+/** The most of both modes. */
+async function onBoards(): Promise<BoardMemory> {
+  // Here and not above: engine and compiler are large, and the figures of the flash need neither.
+  const { measureOnBoard } = await import("./journal-board.js");
+  const plain = await measureOnBoard(1);
+  const encrypted = await measureOnBoard(ENCRYPTED_UNIT_BYTES);
+  return {
+    mountBytes: Math.max(plain.mountBytes, encrypted.mountBytes),
+    commitBytes: Math.max(plain.commitBytes, encrypted.commitBytes),
+    stackPeakSlots: Math.max(plain.stackPeakSlots, encrypted.stackPeakSlots),
+  };
 }
 
 /** The largest of each figure: they need not come from one mount. */

@@ -156,7 +156,8 @@ function placeText({ sector, offset }: Place): string {
 }
 
 function releasedText({ released, chain }: Examination): string {
-  if (released.count === 0) return "nothing";
+  // An acknowledgement is written down when the next sector is opened: the device may know of a later one.
+  if (released.count === 0) return "nothing, by what the flash holds";
   const newest = `up to seq ${released.count - 1}`;
   return released.chain === chain ? newest : `${newest} of an earlier chain, from sector ordinal ${released.chain}`;
 }
