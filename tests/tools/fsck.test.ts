@@ -74,6 +74,16 @@ describe("tallystick fsck", () => {
     tail[2 * SECTOR_BYTES + 0x810 + 100]! ^= 1;
     write("damaged-tail", tail);
 
+    // Two records that another key signed; the one behind them names them all the same.
+    const forged = new JournalDevice();
+    const journal = forged.write(2);
+    const { sign } = forged.key.signer;
+    forged.key.signer.sign = another.signer.sign;
+    forged.write(2, { journal });
+    forged.key.signer.sign = sign;
+    forged.write(1, { journal });
+    write("forged", forged.image());
+
     write("blank", new Uint8Array(8 * SECTOR_BYTES).fill(0xff));
     write("random", new SeededRandom(1).bytes(8 * SECTOR_BYTES));
     write("few", new SeededRandom(1).bytes(1000));
@@ -256,6 +266,16 @@ damaged:
 
 verdict: damaged
 [1]
+$ tallystick fsck forged
+…
+  records      5 read back, 3 signatures verify
+…
+damaged:
+  seq 2: SIGNATURE_INVALID: the signature does not verify by the one rule (it was not signed by the key with kid …); …
+  seq 3: SIGNATURE_INVALID: …
+
+verdict: damaged
+[1]
 $ tallystick fsck damaged-tail
 …
   head         seq 48 readings, id …
@@ -338,6 +358,31 @@ tallystick fsck: absent: FILE_UNREADABLE: …
     const refused = json("newer");
     assert.equal(refused.verdict, "unreadable");
     assert.equal(refused.failure.code, "JOURNAL_NEWER");
+  });
+
+  it("ends on whatever becomes of an image, and knows each step that it tells", () => {
+    const random = new SeededRandom(3);
+    const images = ([1, 32] as const).flatMap((writeUnitBytes) => {
+      const young = new JournalDevice({ writeUnitBytes });
+      young.cutCommit(young.write(30), "signature", 60);
+      const old = new JournalDevice({ writeUnitBytes });
+      old.write(200, { release: true });
+      return [young.image(), old.image()];
+    });
+    const sectorAt = () => random.below(8) * SECTOR_BYTES;
+    for (let run = 0; run < 200; run++) {
+      const image = random.pick(images).slice();
+      const [from, to] = [sectorAt(), sectorAt()];
+      const what = random.below(4);
+      if (what === 0) image[random.below(image.length)]! ^= 1 << random.below(8);
+      else if (what === 1) image.fill(random.pick([0, 0xff, 0xa5]), to + random.below(SECTOR_BYTES), to + SECTOR_BYTES);
+      else if (what === 2) image.set(random.pick(images).subarray(from, from + SECTOR_BYTES), to);
+      else for (let n = 0; n < 40; n++) image[to + random.below(700)]! &= random.below(256);
+      const said = examine(image, []);
+      if (!said.ok) continue;
+      for (const step of [...said.value.steps, ...said.value.later])
+        assert.ok(step.kind !== "other" && !("seq" in step && step.seq < 0), `run ${run}: ${JSON.stringify(step)}`);
+    }
   });
 
   for (const writeUnitBytes of [1, 16, 32] as const)

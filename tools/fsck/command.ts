@@ -20,10 +20,10 @@ tallystick inspect shows the bytes.
 Exit status: 0 nothing to do, 1 recovery would write, or something is damaged, 2 unreadable input or no journal,
 3 nothing to do, but a signature could not be verified because no key is known.`,
   )
-  .action(async (file: string, options: { key: readonly string[]; json?: boolean }, command: Command) => {
+  .action(async (file: string, options: { key?: readonly string[]; json?: boolean }, command: Command) => {
     // Loaded when it is asked for: no other command needs it.
     const [{ fsck }, { readKey }] = await Promise.all([import("./fsck.js"), import("./keys.js")]);
-    const keys = options.key.map((text) => {
+    const keys = (options.key ?? []).map((text) => {
       const key = readKey(text);
       return (
         key ?? command.error(`error: --key: expected a did:key or 64 hexadecimal digits of an Ed25519 key, got ${text}`)
@@ -32,6 +32,6 @@ Exit status: 0 nothing to do, 1 recovery would write, or something is damaged, 2
     process.exitCode = fsck(file, keys, options.json ?? false);
   });
 
-function collect(text: string, before: readonly string[]): readonly string[] {
+function collect(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
 }
