@@ -3,6 +3,7 @@ import packageJson from "../package.json" with { type: "json" };
 import { demoCommand } from "./demo/command.js";
 import { enrolCommand } from "./enrol/command.js";
 import { firmwareCommand } from "./firmware/command.js";
+import { fsckCommand } from "./fsck/command.js";
 import { inspectCommand } from "./inspect/command.js";
 import { relayCommand } from "./relay/command.js";
 import { verifyCommand } from "./verify/command.js";
@@ -21,7 +22,15 @@ const program = new Command("tallystick")
   // 1 says that something is false; what was typed wrongly is not.
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_STATUS));
 
-for (const command of [demoCommand, verifyCommand, inspectCommand, relayCommand, enrolCommand, firmwareCommand])
+for (const command of [
+  demoCommand,
+  verifyCommand,
+  inspectCommand,
+  fsckCommand,
+  relayCommand,
+  enrolCommand,
+  firmwareCommand,
+])
   program.addCommand(command.copyInheritedSettings(program));
 
 // Whoever reads may stop early, as `head` does: then end as a program does that gets SIGPIPE.

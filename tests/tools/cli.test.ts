@@ -75,7 +75,12 @@ Ctrl-C stops it; …
       folder,
     ));
 
-  for (const args of [["--help"], ["verify", "absent.tally", "--policy", "absent.json"], ["inspect", "absent"]])
+  for (const args of [
+    ["--help"],
+    ["verify", "absent.tally", "--policy", "absent.json"],
+    ["inspect", "absent"],
+    ["fsck", "absent"],
+  ])
     it(`loads neither relay nor simulator for ${args.join(" ")}`, () => {
       const loaded = loadedBy(args, folder);
       const heavy = loaded.filter((url) => HEAVY.test(url) || /\/hosts\/(relay|simulator|board)\//.test(url));

@@ -5,9 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { fromHex } from "tallystick/bytes/bytes";
-import type { Flash } from "tallystick/journal/flash";
-import { Journal } from "tallystick/journal/journal";
 import { inspect } from "../../tools/inspect/inspect.js";
+import { JournalDevice, SECTOR_BYTES } from "./journal-images.js";
 import { play, TALLYSTICK } from "./session.js";
 
 const vector = (name: string) => JSON.parse(readFileSync(new URL(`../vectors/${name}.json`, import.meta.url), "utf8"));
@@ -15,25 +14,9 @@ const records = (vector("record").records as { record: string }[]).map(({ record
 const evidence = fromHex(vector("evidence").evidence)!;
 
 const SECTORS = 8;
-const SECTOR_BYTES = 4096;
 
 /** A formatted partition of plain NOR flash without a record. */
-function journalImage(): Uint8Array {
-  const cells = new Uint8Array(SECTORS * SECTOR_BYTES).fill(0xff);
-  const flash: Flash = {
-    sizeBytes: cells.length,
-    sectorBytes: SECTOR_BYTES,
-    writeUnitBytes: 1,
-    read: (offset, into) => into.set(cells.subarray(offset, offset + into.length)),
-    write: (offset, bytes) => {
-      for (let i = 0; i < bytes.length; i++) cells[offset + i]! &= bytes[i]!;
-    },
-    erase: (sector) => cells.fill(0xff, sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES),
-  };
-  const formatted = Journal.format(flash);
-  assert.ok(formatted.ok);
-  return cells;
-}
+const journalImage = (): Uint8Array => new JournalDevice({ sectors: SECTORS }).image();
 
 describe("tallystick inspect", () => {
   const folder = mkdtempSync(join(tmpdir(), "tallystick-inspect-"));
@@ -107,7 +90,7 @@ tallystick inspect: cut: at byte ${records[0]!.length}: CBOR_INVALID: …
 $ tallystick inspect journal.cut
 journal of ${SECTORS} sectors of ${SECTOR_BYTES} bytes, plain NOR
 …
-tallystick inspect: journal.cut: expected ${SECTORS * SECTOR_BYTES} bytes, received ${3 * SECTOR_BYTES + 5}; read the whole partition
+tallystick inspect: journal.cut: FILE_UNREADABLE: the file cannot be read (expected ${SECTORS * SECTOR_BYTES} bytes, received ${3 * SECTOR_BYTES + 5}; read the whole partition); …
 [2]
 $ tallystick inspect empty
 tallystick inspect: empty: it is empty; expected a record (d2 84 …), a journal image or an evidence file
@@ -135,7 +118,9 @@ tallystick inspect: absent: FILE_UNREADABLE: …
   });
 
   it("throws at no bytes at all, and says so of whatever does not read", () => {
-    const originals = [records[0]!, records[1]!, evidence, journalImage()];
+    const device = new JournalDevice({ sectors: SECTORS });
+    device.write(25);
+    const originals = [records[0]!, records[1]!, evidence, journalImage(), device.image()];
     const damaged = fc.record({
       original: fc.nat(originals.length - 1),
       flips: fc.array(fc.tuple(fc.nat(1_000_000), fc.nat(7)), { maxLength: 4 }),

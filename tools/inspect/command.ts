@@ -1,13 +1,20 @@
 import { Command } from "commander";
+import type { InspectOptions } from "./inspect.js";
 
 export const inspectCommand = new Command("inspect")
   .description("print a record, a sequence of records, a journal image or an evidence file, field by field")
   .argument("<file>", "file of bytes, or of hexadecimal; - for standard input")
+  .option("--hex", "of a journal image: the bytes of each frame beside its fields")
+  .option("--json", "of a journal image: one JSON document")
   .addHelpText(
     "after",
-    "\nNothing is verified: `tallystick verify` does that. Exit status: 0, or 2 for unreadable input.",
+    `
+A journal image is the raw partition as the device reads it: of an encrypted one, its decrypted content.
+modules/journal/SPEC.md has the fields; tallystick fsck says what the next start would do about it.
+
+Nothing is verified: tallystick verify does that. Exit status: 0, or 2 for unreadable input.`,
   )
-  .action(async (file: string) => {
+  .action(async (file: string, options: InspectOptions) => {
     const { inspectFile } = await import("./inspect.js");
-    process.exitCode = inspectFile(file);
+    process.exitCode = inspectFile(file, options);
   });

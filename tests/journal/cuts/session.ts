@@ -130,7 +130,10 @@ function release({ sha256, tell }: SessionOptions, journal: Journal, back: numbe
   let { id } = head;
   if (seq < head.seq) {
     const bytes = journal.record(seq);
-    if (!bytes.ok) return tell({ kind: "unread", seq, code: bytes.failure.code });
+    if (!bytes.ok) {
+      tell({ kind: "unread", seq, code: bytes.failure.code });
+      return;
+    }
     id = recordId(sha256, bytes.value);
   }
   tell({ kind: "releasing", seq });

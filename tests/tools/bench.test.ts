@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ESP32_C3 } from "../../hosts/simulator/board.js";
+import { goal, goalLine } from "../../tools/bench/area.js";
+import { measureJournal } from "../../tools/bench/journal.js";
+import { measureOnBoard } from "../../tools/bench/journal-board.js";
+import { SECTOR_BYTES } from "../../tools/bench/journal-workload.js";
+import { newEngine } from "../engine/boards.js";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+interface Mount {
+  readonly kind: string;
+  readonly reads: number;
+  readonly bytes: number;
+  readonly scan_bytes: number;
+}
+type Entry = Readonly<Record<string, number | string>> & { readonly mounts: readonly Mount[] };
+
+function bench(...args: string[]): { stdout: string; stderr: string; status: number | null } {
+  return spawnSync(process.execPath, ["--import", "tsx", "tools/bench/command.ts", ...args], {
+    cwd: ROOT,
+    encoding: "utf8",
+  });
+}
+
+describe("npm run bench", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tallystick-bench-"));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("measures the journal, and every figure of its design is met", async () => {
+    const { json, table } = await measureJournal({ sectors: [16], records: ["smallest", 160, 400], rounds: 1 });
+    assert.deepEqual(
+      json.goals.filter(({ met }) => !met),
+      [],
+    );
+    for (const { key, measured } of json.goals) assert.equal(json[key], measured, key);
+    for (const key of [
+      "write_amplification_plain",
+      "write_amplification_encrypted",
+      "erases_per_record_plain",
+      "erases_per_record_encrypted",
+      "mount_reads",
+      "mount_bytes",
+      "mount_scan_bytes",
+      "records_per_sector_encrypted",
+      "records_at_100k_cycles",
+      "ram_buffer_bytes",
+    ])
+      assert.ok(typeof json[key] === "number" && json[key] > 0, key);
+    assert.equal((json["peers"] as readonly { source: string }[])[0]!.source, "journal design table");
+
+    const matrix = json["matrix"] as readonly Entry[];
+    // 16 and 64 sectors, three sizes of records, three write units: the design's workload is always measured.
+    assert.equal(matrix.length, 18);
+    for (const entry of matrix) {
+      const shown = JSON.stringify(entry);
+      // Below 1 nothing was counted: each record is programmed once at least.
+      const amplification = Number(entry["write_amplification"]);
+      assert.ok(amplification > 1 && amplification < 1.3, shown);
+      assert.ok(Number(entry["wear_erases_most"]) - Number(entry["wear_erases_least"]) <= 1, shown);
+      assert.equal(entry["records"], Math.round(Number(entry["records_per_sector"]) * Number(entry["sectors"])), shown);
+      if (entry["record"] !== "smallest") assert.equal(entry["record_bytes_largest"], entry["record"], shown);
+      assert.ok(Number(entry["cuts_tried"]) >= 20, shown);
+      const kinds = entry.mounts.map(({ kind }) => kind);
+      assert.deepEqual(kinds, ["formatted", "written", "just_opened", "after_cut", "full"], shown);
+      for (const { kind, reads } of entry.mounts)
+        assert.ok(reads > 0 && reads <= (kind === "after_cut" ? 4 * Number(entry["sectors"]) : 16), shown);
+    }
+    assert.ok(table.some((line) => line.includes("littlefs")));
+  });
+
+  describe("on a board's engine", () => {
+    before(newEngine);
+
+    it("finds the least memory that the journal runs in: its buffers, and little more", async () => {
+      const { mountBytes, commitBytes, stackPeakSlots } = await measureOnBoard(1);
+      assert.ok(mountBytes > SECTOR_BYTES && mountBytes <= commitBytes && commitBytes < 8192, `${commitBytes}`);
+      assert.ok(stackPeakSlots > 0 && stackPeakSlots <= ESP32_C3.stackSlots);
+    });
+  });
+
+  it("says of a figure that is not met that it is missed", () => {
+    const missed = goal("mount_reads", "at most", 16, 17);
+    assert.equal(missed.met, false);
+    assert.equal(goalLine(missed), "MISSED  mount_reads 17, at most 16");
+    assert.equal(goal("records_per_sector_encrypted", "at least", 20, 20).met, true);
+  });
+
+  it("writes the document where it is told to, and progress only to a terminal", () => {
+    const file = join(folder, "journal.json");
+    const toFile = bench("journal", "--quick", "--json", file);
+    assert.equal(toFile.status, 0, toFile.stdout + toFile.stderr);
+    assert.equal(toFile.stderr, "");
+    assert.match(toFile.stdout, /^met {5}write_amplification_plain 1\.09/m);
+    const document = JSON.parse(readFileSync(file, "utf8"));
+    const toOutput = bench("journal", "--quick", "--json", "-");
+    assert.equal(toOutput.status, 0);
+    // But for the memory, nothing in it depends on the machine or the moment.
+    assert.deepEqual({ ...JSON.parse(toOutput.stdout), ram_buffer_bytes: document.ram_buffer_bytes }, document);
+    assert.equal(document.area, "journal");
+  });
+
+  it("tells wrong usage by the status, and lists its areas", () => {
+    const help = bench("--help");
+    assert.equal(help.status, 0);
+    assert.match(help.stdout, /journal {2}bytes programmed, erases, mount/);
+    for (const [args, message] of [
+      [["nonsense"], /'nonsense' is invalid for argument 'area'\. Allowed choices are journal/],
+      [[], /missing required argument 'area'/],
+      [["journal", "--jsn"], /unknown option '--jsn'/],
+      [["journal", "--quick", "--json", join(folder, "no", "where.json")], /ENOENT.*name a file that can be written/],
+    ] as const) {
+      const { status, stderr } = bench(...args);
+      assert.equal(status, 2, stderr);
+      assert.match(stderr, message);
+    }
+  });
+});

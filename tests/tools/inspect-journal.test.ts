@@ -1,0 +1,289 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { portableCrypto } from "tallystick/identity/portable";
+import { crc32c } from "tallystick/journal/crc32c";
+import { SECTOR_HEADER_BYTES } from "tallystick/journal/layout";
+import { scanSector } from "tallystick/journal/scan";
+import { PowerCut } from "../../hosts/simulator/board.js";
+import { SeededRandom } from "../../hosts/simulator/world/random.js";
+import { eraseTear, programTear } from "../../hosts/simulator/world/tear.js";
+import { inspect } from "../../tools/inspect/inspect.js";
+import { findGeometry, readSectors } from "../../tools/inspect/journal-image.js";
+import { walkSector } from "../../tools/inspect/walk.js";
+import { JournalDevice, SECTOR_BYTES, torn, VERDICT } from "./journal-images.js";
+import { play, TALLYSTICK } from "./session.js";
+
+/** The header of slot 1 with another version, and a CRC that fits. */
+function newerImage(): Uint8Array {
+  const image = new JournalDevice().image();
+  for (let at = 0; at < image.length; at += SECTOR_BYTES) {
+    image[at + 2] = 2;
+    new DataView(image.buffer).setUint32(at + 28, crc32c(image, at, at + 28));
+  }
+  return image;
+}
+
+describe("tallystick inspect, of a journal", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tallystick-inspect-journal-"));
+  const write = (name: string, content: Uint8Array) => writeFileSync(join(folder, name), content);
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  before(() => {
+    const clean = new JournalDevice();
+    clean.write(3);
+    write("clean", clean.image());
+
+    const body = new JournalDevice();
+    body.cutCommit(body.write(3), "body", 100);
+    write("torn-body", body.image());
+    body.cutMount(torn(VERDICT.second, 10));
+    write("torn-verdict", body.image());
+    body.write(1);
+    write("voided", body.image());
+
+    const encrypted = new JournalDevice({ writeUnitBytes: 32 });
+    encrypted.cutCommit(encrypted.write(3), "signature", 100);
+    encrypted.write(1);
+    write("encrypted", encrypted.image());
+
+    const copied = new JournalDevice();
+    copied.write(2);
+    copied.mount().record(1);
+    write("copied", copied.image());
+
+    const long = new JournalDevice();
+    long.write(50);
+    const image = long.image();
+    write("long", image);
+    write("cut", image.subarray(0, 2 * SECTOR_BYTES + 100));
+    image[SECTOR_BYTES + 12]! ^= 1;
+    write("damaged-header", image);
+    image.set(new JournalDevice({ sectors: 16 }).image().subarray(0, SECTOR_BYTES), 7 * SECTOR_BYTES);
+    write("mixed", image);
+
+    write("newer", newerImage());
+    write("random", new SeededRandom(1).bytes(8 * SECTOR_BYTES));
+  });
+
+  it("prints each frame with its fields, and what stands", () =>
+    play(
+      `
+$ tallystick inspect clean
+journal of 8 sectors of 4096 bytes, plain NOR
+1 opened, 7 formatted and not yet opened
+
+sector 0 (image 0x0000): ordinal 8, chain from 8, first seq 0, tail before 0000000000000000
+  0020 position, 32 bytes, link 00000000 passes, CRC … holds; nothing released
+  0040 record, 268 bytes, body 190, signature at 0x010c, link 00000000 passes, CRC … holds
+       seq 0 genesis, id …; stands: named by the frame at 0x014c
+  014c record, 200 bytes, body 122, signature at 0x01d4, link … follows, CRC … holds
+       seq 1 readings, id …; stands: named by the frame at 0x0214
+  0214 record, 200 bytes, body 122, signature at 0x029c, link … follows, CRC … holds
+       seq 2 readings, id …; open: nothing in this sector names it: the next mount decides, and tallystick fsck says how
+  02dc 3364 bytes erased
+[0]
+`,
+      folder,
+    ));
+
+  it("says what is void, and why", () =>
+    play(
+      `
+$ tallystick inspect torn-body
+…
+  02dc record, 200 bytes, body 122, signature at 0x0364, link … follows, CRC … does not hold; would be seq 3; open: torn body, and nothing behind it decides yet: …
+  03a4 3164 bytes erased
+[0]
+$ tallystick inspect torn-verdict
+…
+  02dc record, 200 bytes, body 122, signature at 0x0364, link … follows, CRC … does not hold; void: torn body, void by the verdict at 0x03b0
+  03a4 spent slot, 12 bytes of zeros
+  03b0 void, 12 bytes, link … passes, CRC … holds; verdict: what stands between the linked record and here is void; nothing right behind proves that it was driven to the end
+  03bc 4 bytes without a legible header: torn header, or what an erase that was cut has left
+  03c0 3136 bytes erased
+  void: 216 bytes
+    02dc 200 bytes: torn body, void by the verdict at 0x03b0
+    03a4 12 bytes: spent slot: …
+    03bc 4 bytes: no legible header: …
+[0]
+$ tallystick inspect voided
+…
+  03b0 void, …; verdict: what stands between the linked record and here is void
+  03bc spent slot, 12 bytes of zeros
+  03c8 void, …
+  03d4 void, …; proves the verdict at 0x03c8
+  03e0 record, …
+       seq 3 readings, …
+…
+[0]
+$ tallystick inspect encrypted
+journal of 8 sectors of 4096 bytes, write units of 32 bytes
+…
+  0320 record, 224 bytes, body 122, signature at 0x03c0, …
+       seq 3 readings, id …; void: superseded by the try at 0x0420
+  0400 spent slot, 32 bytes of zeros
+  0420 record, 224 bytes, …
+       seq 3 readings, id …; stands: named by the frame at 0x0500
+…
+  05e0 2592 bytes without a legible header: not written, or a torn header: encrypted units do not tell
+…
+[0]
+$ tallystick inspect copied
+…
+  014c record, …
+       seq 1 readings, id …; stands: its copy at 0x0220 counts
+  0214 spent slot, 12 bytes of zeros
+  0220 copy, 200 bytes, …
+       seq 1 readings, id …; stands: fresh cells for the record at 0x014c
+  02e8 void, 12 bytes, link … follows, CRC … holds; seals the copy at 0x0220: it was finished
+…
+[0]
+`,
+      folder,
+    ));
+
+  it("reads on where a header is damaged, and tells what does not belong here", () =>
+    play(
+      `
+$ tallystick inspect long
+journal of 8 sectors of 4096 bytes, plain NOR
+3 opened, 5 formatted and not yet opened
+…
+       seq 18 readings, id …; stands: the header of sector ordinal 9 names it
+…
+[0]
+$ tallystick inspect damaged-header
+journal of 8 sectors of 4096 bytes, plain NOR
+3 opened, 5 formatted and not yet opened
+…
+sector 1 (image 0x1000): damaged header: its CRC does not hold; its frames are those of ordinal 9
+…
+       seq 20 readings, id …
+…
+[0]
+$ tallystick inspect mixed
+…
+sector 7 (image 0x7000): header of another partition: 16 sectors of 4096 bytes in units of 1
+…
+[0]
+$ tallystick inspect cut
+…
+tallystick inspect: cut: FILE_UNREADABLE: the file cannot be read (expected 32768 bytes, received 8292; read the whole partition); …
+[2]
+$ tallystick inspect newer
+tallystick inspect: newer: JOURNAL_NEWER: the journal is of a newer format (the header at 0x0 is of format 2; this reads 1); install the firmware …
+[2]
+$ tallystick inspect random
+tallystick inspect: random: expected a record (d2 84 …), a journal image or an evidence file; …
+[2]
+`,
+      folder,
+    ));
+
+  it("prints the bytes of each field beside it", () =>
+    play(
+      `
+$ tallystick inspect --hex clean
+…
+sector 0 (image 0x0000): ordinal 8, …
+      0000  54 6a                                            magic
+      0002  01 40                                            ver, shape
+      0004  00 08                                            N sectors
+      0006  00 00 00 00 00 00                                first seq
+      000c  00 00 00 08                                      ordinal
+      0010  00 00 00 08                                      chain ordinal
+      0014  00 00 00 00 00 00 00 00                          tail id
+      001c  …                                      CRC of 0–27
+  0020 position, …
+      0020  40 14                                            word: type, body length
+      0022  bf eb                                            ~word
+      0024  00 00 00 00                                      link
+      0028  …                                      CRC
+…
+      004c  d2 84 …  body
+…
+      010a  ff ff                                            padding
+      010c  …  signature
+…
+[0]
+`,
+      folder,
+    ));
+
+  it("prints one JSON document, and refuses to where it is no journal", () => {
+    const json = (...args: string[]) =>
+      spawnSync(process.execPath, [TALLYSTICK, "inspect", "--json", ...args], { cwd: folder, encoding: "utf8" });
+    const document = JSON.parse(json("torn-verdict").stdout);
+    assert.equal(document.kind, "journal");
+    const [sector] = document.opened;
+    assert.deepEqual(
+      sector.pieces.map(({ offset, kind, verdict }: Record<string, unknown>) => [offset, kind, verdict]),
+      [
+        [0x20, "position", "heeded"],
+        [0x40, "record", "stands"],
+        [0x14c, "record", "stands"],
+        [0x214, "record", "stands"],
+        [0x2dc, "record", "void"],
+        [0x3a4, "spent", undefined],
+        [0x3b0, "void", "heeded"],
+        [0x3bc, "illegible", undefined],
+        [0x3c0, "erased", undefined],
+      ],
+    );
+    assert.equal(sector.void_bytes, 216);
+    assert.equal(sector.pieces[4].crc_holds, false);
+    const cut = json("cut");
+    assert.equal(cut.status, 2);
+    assert.match(JSON.parse(cut.stdout).failure, /^FILE_UNREADABLE/);
+    assert.equal(json("random").status, 2);
+  });
+
+  for (const unit of [1, 16, 32] as const)
+    it(`leaves no byte out and contradicts the journal's own reading nowhere, write units of ${unit}`, () => {
+      const random = new SeededRandom(unit);
+      const device = new JournalDevice({ writeUnitBytes: unit });
+      for (let start = 0; start < 80; start++) {
+        device.flash.cutAt({
+          operation: 1 + random.below(14),
+          program: programTear(random),
+          erase: eraseTear(random),
+        });
+        try {
+          device.write(1 + random.below(6), { release: true });
+        } catch (error) {
+          if (!(error instanceof PowerCut)) throw error;
+        }
+        const image = device.image();
+        const geometry = findGeometry(image);
+        assert.ok(geometry?.ok);
+        // Every other time with some bits over: what stands behind damage is told as well.
+        for (let flips = (start % 2) * 4; flips > 0; flips--)
+          image[random.below(image.length)]! ^= 1 << random.below(8);
+        for (const { ordinal, header, bytes, slot } of readSectors(image, geometry.value)) {
+          if (ordinal === undefined || ordinal < 8) continue;
+          const view = { geometry: geometry.value, sha256: portableCrypto.sha256, ordinal, header, bytes };
+          const { pieces, scan } = walkSector(view);
+          const where = `start ${start}, sector ${slot}`;
+          let end = SECTOR_HEADER_BYTES;
+          for (const piece of pieces) {
+            assert.equal(piece.offset, end, where);
+            end += piece.bytes;
+          }
+          assert.equal(end, SECTOR_BYTES, where);
+          const legible = pieces.filter(({ kind }) => kind === "frame" || kind === "spent").at(-1);
+          assert.equal(legible ? legible.offset + legible.bytes : SECTOR_HEADER_BYTES, scan.end, where);
+          scanSector(view, (record, named) => {
+            const frame = pieces.find(({ offset }) => offset === record.offset);
+            assert.ok(frame?.kind === "frame" && frame.crcHolds === record.whole, where);
+            assert.equal(frame.verdict, named ? "stands" : "open", where);
+            return false;
+          });
+        }
+        const { lines } = inspect(image);
+        assert.ok(!lines.some((line) => line.includes("undefined")), lines.join("\n"));
+      }
+    });
+});
