@@ -192,26 +192,21 @@ export class Appender {
   }
 
   /**
-   * Gives a record fresh cells. Its body is written and read back, then a frame that names it: from then on it stands,
-   * whatever becomes of its signature's cells, for its key makes the same one again. Then the signature is written.
-   *
-   * A cut before that frame leaves nothing that has to stay: where the open sector has no room, the next one begins with
-   * the record and is erased again until its opening was finished. So a loop of cuts takes one sector, and no more.
+   * Gives a record fresh cells: as any other where the open sector has room for it. Otherwise the next sector begins with
+   * it, and is erased again until its opening was finished: a loop of cuts takes one sector, and no more.
    */
   appendAgain(record: Carried): Result<Placed & Signed> {
-    const { geometry } = this.#ring;
     const { body, link } = record;
-    const size = frameBytes(geometry, FrameType.record, body.length);
-    if (!this.#fits(size + geometry.slotBytes) || !this.#spend()) return this.#openCarrying(record);
+    if (!this.#fits(frameBytes(this.#ring.geometry, FrameType.record, body.length)) || !this.#spend())
+      return this.#openCarrying(record);
     const offset = this.#write(FrameType.record, link, body);
     if (offset === undefined) return this.#openCarrying(record);
     const signed = record.sign();
     if (!signed.ok) return signed;
-    if (this.#write(FrameType.void, linkOf(signed.value.id), new Uint8Array(0)) === undefined)
-      return this.#openCarrying(record);
     const place = { ordinal: this.head, offset };
-    this.sign(place, body.length, signed.value.signature);
-    return ok({ ...place, ...signed.value });
+    return this.sign(place, body.length, signed.value.signature)
+      ? ok({ ...place, ...signed.value })
+      : this.#openCarrying(record);
   }
 
   /** Writes one frame into the open sector: its offset, or undefined where it does not read back. */

@@ -28,8 +28,6 @@ export const SEQ_MAX = 2 ** 48 - 1;
 export const ORDINAL_MAX = 2 ** 32 - 2;
 /** Stands in a sector header while the partition is being formatted. */
 export const FORMATTING_ORDINAL = 2 ** 32 - 1;
-/** Times the tail is read at mount. */
-export const TAIL_READS = 3;
 
 export interface Geometry {
   readonly sectors: number;

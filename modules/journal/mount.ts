@@ -41,28 +41,49 @@ interface Found {
   readonly linear: boolean;
 }
 
-/** undefined where any header that the search meets does not fit. */
+/**
+ * Binary search. Openings that were cut leave headers that cannot be read right behind the newest sector: so many are
+ * passed over. undefined where anything else does not fit.
+ */
 function bySearch(ring: Ring): Found | undefined {
   const { sectors } = ring.geometry;
-  const first = sound(ring.headerInSlot(0));
-  if (first === undefined || first.ordinal % sectors !== 0) return undefined;
   let low = 0;
+  let first = headerOrGap(ring, low);
+  while (first === "gap" && low < FIRST_OPENINGS_MAX) first = headerOrGap(ring, ++low);
+  if (typeof first !== "object" || (first.ordinal - low) % sectors !== 0) return undefined;
+  const round = first.ordinal - low;
+  const firstSlot = low;
   let high = sectors - 1;
   let header = first;
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
-    const candidate = sound(ring.headerInSlot(middle));
-    if (candidate === undefined) return undefined;
-    if (candidate.ordinal === first.ordinal + middle) {
-      low = middle;
-      header = candidate;
-    } else if (candidate.ordinal === first.ordinal + middle - sectors) high = middle - 1;
-    else return undefined;
+    let slot = middle;
+    let found = headerOrGap(ring, slot);
+    while (found === "gap" && middle - slot < FIRST_OPENINGS_MAX && slot > low) found = headerOrGap(ring, --slot);
+    if (typeof found !== "object") return undefined;
+    if (found.ordinal === round + slot - sectors) high = slot - 1;
+    else if (found.ordinal !== round + slot) return undefined;
+    else {
+      low = slot;
+      header = found;
+      if (slot === middle) continue;
+      // What cannot be read behind it is an opening that was cut only where the round before goes on behind that.
+      const beyond = middle + 1 < sectors ? headerOrGap(ring, middle + 1) : "gap";
+      if (beyond === undefined || (beyond !== "gap" && beyond.ordinal === round + middle + 1)) return undefined;
+      high = slot;
+    }
   }
-  if (low === sectors - 1) return { header, suspects: 0, linear: false };
-  const next = ring.headerInSlot(low + 1);
-  if (next.kind === "header" && next.header.ordinal === FORMATTING_ORDINAL) return undefined;
-  return { header, suspects: sound(next)?.ordinal === header.ordinal + 1 - sectors ? 0 : 1, linear: false };
+  if (low === sectors - 1) return { header, suspects: firstSlot > 0 ? 1 : 0, linear: false };
+  const next = headerOrGap(ring, low + 1);
+  if (next === undefined || firstSlot > 0) return undefined;
+  return { header, suspects: next !== "gap" && next.ordinal === header.ordinal + 1 - sectors ? 0 : 1, linear: false };
+}
+
+/** A slot's header; "gap" where it has none; undefined where it has one that no search may pass over. */
+function headerOrGap(ring: Ring, slot: number): SectorHeader | "gap" | undefined {
+  const reading = ring.headerInSlot(slot);
+  if (reading.kind === "none") return "gap";
+  return sound(reading);
 }
 
 function byReadingAll(ring: Ring): Found | Result<NewestSector> {

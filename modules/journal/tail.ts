@@ -4,7 +4,7 @@ import type { Sha256 } from "../identity/crypto.js";
 import { type RecordHeader, readBody, recordId, SIGNATURE_BYTES, toBeSigned } from "../record/record.js";
 import type { Tail } from "./append.js";
 import { isWhole, linkOf, readFrameHeader, signatureOffset } from "./frame.js";
-import { FRAME_HEADER_BYTES, TAIL_READS } from "./layout.js";
+import { FRAME_HEADER_BYTES } from "./layout.js";
 import type { Ring } from "./ring.js";
 import { type Candidate, type RecordVisitor, type Resume, recordAt, type SectorScan, scanSigned } from "./scan.js";
 import type { SectorHeader } from "./sector.js";
@@ -20,9 +20,9 @@ export interface RecordSigner {
 export type TailVerdict =
   /** Its signature verifies: the body is durable, and signing it again gives the same bytes whatever becomes of the cells. */
   | { readonly kind: "stands"; readonly tail: Tail }
-  /** The body is whole at every reading and may have been signed: it must be, in fresh cells. */
+  /** The body is whole and may have been signed: it must be, in fresh cells. */
   | { readonly kind: "unsigned"; readonly body: Uint8Array; readonly header: RecordHeader }
-  /** The body is not whole, or not at every reading: it was never signed. */
+  /** The body is not whole: it was never signed. */
   | { readonly kind: "void" }
   /** It was committed, and the cells changed since. */
   | { readonly kind: "damaged"; readonly detail: string }
@@ -103,8 +103,8 @@ export class TailReader {
         };
       return { kind: "void" };
     }
-    const frame = readFrameHeader(bytes, offset);
-    if (frame?.bodyBytes !== bodyBytes || !isWhole({ ordinal, offset }, bytes, offset, frame)) return { kind: "void" };
+    // The sector may have been read again since it was walked, and a torn body be whole only now and then.
+    if (!this.#isWhole({ ordinal, offset, bodyBytes })) return { kind: "void" };
     const record = recordAt(geometry, bytes, offset, bodyBytes);
     const body = record.subarray(0, bodyBytes);
     const parts = readBody(body);
@@ -112,23 +112,22 @@ export class TailReader {
     const signer = this.signerOf(parts.value.header);
     if (signer === undefined)
       return { kind: "foreign", detail: "the newest record has another kid than the device's key" };
-    const message = toBeSigned(parts.value);
-    let stable = true;
-    let signed = signer.verify(message, record.subarray(bodyBytes)) ? record : undefined;
-    for (let reading = 1; reading < TAIL_READS && signed === undefined; reading++) {
-      const again = this.#readFrame(ordinal, offset, bodyBytes).bytes;
-      if (!equalBytes(again.subarray(0, bodyBytes), body)) stable = false;
-      else if (signer.verify(message, again.subarray(bodyBytes))) signed = again;
-    }
-    if (signed !== undefined) {
-      const id = recordId(this.#sha256, signed);
+    if (signer.verify(toBeSigned(parts.value), record.subarray(bodyBytes))) {
+      const id = recordId(this.#sha256, record);
       return {
         kind: "stands",
         tail: { ordinal, offset, bodyBytes, id, link: candidate.link, header: keep(parts.value.header) },
       };
     }
     if (candidate.afterDamage) return { kind: "damaged", detail: "the newest record has no valid signature" };
-    return stable ? { kind: "unsigned", body: body.slice(), header: keep(parts.value.header) } : { kind: "void" };
+    return { kind: "unsigned", body: body.slice(), header: keep(parts.value.header) };
+  }
+
+  /** Whether a record's header and body stand in the buffered sector as they were written. */
+  #isWhole({ ordinal, offset, bodyBytes }: Pick<Tail, "ordinal" | "offset" | "bodyBytes">): boolean {
+    const bytes = this.#ring.sector(ordinal);
+    const frame = readFrameHeader(bytes, offset);
+    return frame?.bodyBytes === bodyBytes && isWhole({ ordinal, offset }, bytes, offset, frame);
   }
 
   /** A record that something names. */
@@ -191,19 +190,13 @@ export class TailReader {
 
   /** The tail's bytes, checked against its id; its signature is made again where the cells do not hold it. */
   bytesOf(tail: Tail): Result<Uint8Array> {
-    const matches = (bytes: Uint8Array | undefined): bytes is Uint8Array =>
-      bytes !== undefined && equalBytes(recordId(this.#sha256, bytes), tail.id);
-    for (let reading = 0; reading < TAIL_READS; reading++) {
-      const { bytes, whole } = this.#readFrame(tail.ordinal, tail.offset, tail.bodyBytes);
-      if (matches(bytes)) return ok(bytes);
-      // Only a whole body is signed: its signature was made before, and is the same.
-      const signed = whole ? this.signAgain(bytes) : undefined;
-      if (matches(signed)) return ok(signed);
-    }
-    return fail(
-      "JOURNAL_RECORD_DAMAGED",
-      `seq ${tail.header.seq}: the newest record does not read as it was committed`,
-    );
+    const bytes = recordAt(this.#ring.geometry, this.#ring.sector(tail.ordinal), tail.offset, tail.bodyBytes);
+    if (equalBytes(recordId(this.#sha256, bytes), tail.id)) return ok(bytes);
+    // Only a body that is whole is signed: its signature was made before, and is the same.
+    const signed = this.#isWhole(tail) ? this.signAgain(bytes) : undefined;
+    return signed && equalBytes(recordId(this.#sha256, signed), tail.id)
+      ? ok(signed)
+      : fail("JOURNAL_RECORD_DAMAGED", `seq ${tail.header.seq}: the newest record does not read as it was committed`);
   }
 
   /** The record with the signature that its key gives it. undefined where the body is none of ours. */
@@ -222,19 +215,6 @@ export class TailReader {
   idSigned(record: Uint8Array): Uint8Array | undefined {
     const signed = this.signAgain(record);
     return signed && recordId(this.#sha256, signed);
-  }
-
-  /** A record from the cells, past the buffer, and whether its header and body are as they were written. */
-  #readFrame(
-    ordinal: number,
-    offset: number,
-    bodyBytes: number,
-  ): { readonly bytes: Uint8Array; readonly whole: boolean } {
-    const frame = new Uint8Array(signatureOffset(this.#ring.geometry, bodyBytes) + SIGNATURE_BYTES);
-    this.#ring.read(this.#ring.at(ordinal) + offset, frame);
-    const header = readFrameHeader(frame, 0);
-    const whole = header?.bodyBytes === bodyBytes && isWhole({ ordinal, offset }, frame, 0, header);
-    return { bytes: recordAt(this.#ring.geometry, frame, 0, bodyBytes), whole };
   }
 }
 

@@ -55,6 +55,7 @@ const damageOf: { readonly [K in Damage["kind"]]: (c: DamageCase, damage: Extrac
     for (const [offset, bit] of cells) flash.flip(offset, bit);
     const lost = readAll(flash, damageCase);
     if (lost > LOST_MOST_PER_CELL * cells.length) throw new Error(`${lost} records are lost`);
+    refuseSecond(flash, damageCase);
   },
 
   stuck(damageCase, { offset, bit, value }) {
@@ -118,6 +119,19 @@ function readAll(flash: Flash, damageCase: DamageCase): number {
       throw new Error(`seq ${seq} was given out changed`);
   }
   return lost;
+}
+
+/**
+ * The position of a committed record takes no other one. On an encrypted partition a newest record that was flipped cannot
+ * be told from a torn one (DESIGN.md, "What physics leaves"): there the sent mark of the key store stands in front.
+ */
+function refuseSecond(flash: Flash, damageCase: DamageCase): void {
+  const { oracle } = preludeOf(damageCase);
+  const mounted = Journal.mount({ flash, sha256, signers: [SIGNER] });
+  if (!mounted.ok || damageCase.unit > 1) return;
+  const committed = mounted.value.commit(bodyAfter(SIGNER.kid, mounted.value.head, 160, 0));
+  if (committed.ok && committed.value.seq < oracle.promised.length)
+    throw new Error(`a second record was signed at seq ${committed.value.seq}`);
 }
 
 /** Commits and releases for as long as the flash takes it; then everything that was committed is there, in this start and the next. */
