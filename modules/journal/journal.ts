@@ -10,7 +10,7 @@ import {
   SIGNATURE_BYTES,
   toBeSigned,
 } from "../record/record.js";
-import { Appender, type ChainStart, type Placed, type Signed, type Tail } from "./append.js";
+import { Appender, type ChainStart, type Placed, type Signed } from "./append.js";
 import type { Flash } from "./flash.js";
 import { FrameType, isWhole, linkOf, nothingReleased, type Released, readFrameHeader, readReleased } from "./frame.js";
 import {
@@ -62,6 +62,17 @@ export interface JournalOptions {
 
 /** Sectors before the newest that are asked for a position frame. */
 const POSITION_SECTORS_MAX = 4;
+/** What the walks found at the end of the journal. */
+interface Ends {
+  /** Of the newest sector, where one was ever opened. */
+  readonly scan: SectorScan | undefined;
+  readonly earlier: EarlierEnd | undefined;
+  readonly open: readonly OpenTail[];
+  readonly judged: TailVerdict | undefined;
+  /** Erasing the newest sector takes nothing away. */
+  readonly disposable: boolean;
+}
+
 interface Recovered {
   readonly tail: MountReport["tail"];
   readonly voidBytes: number;
@@ -114,7 +125,17 @@ export class Journal {
       if (!newest.ok) return newest;
       const journal = new Journal(ring, options);
       const open = journal.#newestOpen(newest.value);
-      const recovered = journal.#recover(open, open.ordinal === newest.value.ordinal);
+      // In steps, one beside the other and not within: a board's stack is short.
+      const scan = open.ordinal >= geometry.value.sectors ? journal.#tails.scan(open.ordinal, open.header) : undefined;
+      // What the newest sector does not tell, those before it do.
+      const asks = scan !== undefined && (!scan.decided || scan.settled === undefined);
+      const earlier = asks ? journal.#tails.before(open.ordinal, namedBy(open.header, scan.settled)) : undefined;
+      const tails = scan === undefined ? [] : openTails(open.ordinal, scan);
+      if (earlier && !scan?.decided) tails.push(...earlier.open);
+      const judged = journal.#tails.judge(tails);
+      const disposable = open.ordinal === newest.value.ordinal && journal.#holdsNothing(open, scan);
+      const end = { scan, earlier, open: tails, judged, disposable };
+      const recovered = journal.#recover(open, end, open.ordinal === newest.value.ordinal);
       if (!recovered.ok) return recovered;
       const { voidBytes, verdict } = recovered.value;
       let { tail } = recovered.value;
@@ -249,21 +270,20 @@ export class Journal {
       if (tail === undefined || seq > tail.header.seq)
         return fail("JOURNAL_RELEASE_FALSE", `seq ${seq} is above the head ${tail?.header.seq ?? "(none)"}`);
       if (released.chain === chain && seq < released.count) return ok(undefined);
-      const held = seq === tail.header.seq ? ok(tail.id) : this.#idAt(seq);
-      if (!held.ok) return held;
-      if (!equalBytes(held.value, id))
-        return fail("JOURNAL_RELEASE_FALSE", `seq ${seq}: expected ${toHex(held.value)}, received ${toHex(id)}`);
+      let held = tail.id;
+      if (seq < tail.header.seq) {
+        const bytes = this.#reader.record(seq, this.#appender.range);
+        if (!bytes.ok) return bytes;
+        held = recordId(this.#sha256, bytes.value);
+      }
+      if (!equalBytes(held, id))
+        return fail("JOURNAL_RELEASE_FALSE", `seq ${seq}: expected ${toHex(held)}, received ${toHex(id)}`);
       this.#appender.release({ chain, count: seq + 1, id: id.slice(0, TAIL_ID_BYTES) });
       const open = this.#undecided;
       return open === undefined ? ok(undefined) : this.#decide(open, this.#tails.judge(open) ?? { kind: "void" });
     } catch (error) {
       return flashFault(error);
     }
-  }
-
-  #idAt(seq: number): Result<Uint8Array> {
-    const bytes = this.#reader.record(seq, this.#appender.range);
-    return bytes.ok ? ok(recordId(this.#sha256, bytes.value)) : bytes;
   }
 
   /**
@@ -281,24 +301,25 @@ export class Journal {
     return open;
   }
 
-  /** Reads the newest sector. Where its end is open, `verdict` says what is to be decided before anything is told. */
-  #recover({ ordinal: newest, header }: NewestSector, isLast: boolean): Result<Recovered> {
+  /** What the walks say of the journal's end. Where it is open, `verdict` says what is to be decided before anything is told. */
+  #recover(
+    { ordinal: newest, header }: NewestSector,
+    { scan, earlier, open, judged, disposable }: Ends,
+    isLast: boolean,
+  ): Result<Recovered> {
     const { geometry } = this.#ring;
-    const started = newest >= geometry.sectors;
-    const scan = started ? this.#tails.scan(newest, header) : undefined;
     // Cells from the end on are as erased, but for a slot that a start may have begun to write.
     const usable =
       isLast &&
       scan !== undefined &&
       (geometry.unitBytes !== 1 || this.#isErasedFrom(newest, scan.end + geometry.slotBytes));
-    // Where nothing in the newest sector tells, what the sectors before end with is still open.
-    const earlier = started && !scan!.decided ? this.#tails.before(newest, namedBy(header, scan!.settled)) : undefined;
-    const open = scan === undefined ? [] : openTails(newest, scan);
-    if (earlier) open.push(...earlier.open);
-    const judged = this.#tails.judge(open);
     if (judged?.kind === "foreign") return fail("JOURNAL_FOREIGN", judged.detail);
     const before =
-      judged?.kind === "stands" ? ok(judged.tail) : this.#standingTail(newest, header, scan?.settled, earlier);
+      judged?.kind === "stands"
+        ? ok(judged.tail)
+        : scan?.settled !== undefined
+          ? this.#tails.standing(newest, scan.settled)
+          : (earlier?.tail ?? ok(undefined));
     let stopped: string | undefined;
     if (!before.ok) {
       if (before.failure.code !== "JOURNAL_TAIL_DAMAGED") return before;
@@ -315,7 +336,7 @@ export class Journal {
         usable,
         durable: scan?.released ?? this.#releasedBefore(newest),
         tail: before.ok ? before.value : undefined,
-        disposable: isLast && scan !== undefined && stopped === undefined && this.#holdsNothing(newest, header, scan),
+        disposable: disposable && stopped === undefined,
       },
       () => this.#tails.bytesOf(this.#appender.tail!),
     );
@@ -333,22 +354,12 @@ export class Journal {
    * Nothing in the sector stands or may have been signed, and what is said in it, a sector before says too: erasing it
    * takes nothing away.
    */
-  #holdsNothing(ordinal: number, header: SectorHeader | undefined, scan: SectorScan): boolean {
-    if (header === undefined || scan.settled !== undefined || scan.tail?.whole || scan.tries.length > 0) return false;
+  #holdsNothing({ ordinal, header }: NewestSector, scan: SectorScan | undefined): boolean {
+    if (header === undefined || scan === undefined) return false;
+    if (scan.settled !== undefined || scan.tail?.whole || scan.tries.length > 0) return false;
     if (!scan.decided) return true;
     const before = this.#tails.scan(ordinal - 1, this.#ring.header(ordinal - 1));
     return before.opened && before.verdict === linkOf(header.tailId);
-  }
-
-  #standingTail(
-    newest: number,
-    header: SectorHeader | undefined,
-    settled: Candidate | undefined,
-    earlier: EarlierEnd | undefined,
-  ): Result<Tail | undefined> {
-    if (settled !== undefined) return this.#tails.standing(newest, settled);
-    if (newest < this.#ring.geometry.sectors) return ok(undefined);
-    return (earlier ?? this.#tails.before(newest, header)).tail;
   }
 
   /** Decides about the record that the newest sector ends with. Nothing is told of the decision before it is durable. */

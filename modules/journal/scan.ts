@@ -84,7 +84,7 @@ export interface SectorScan {
   readonly end: number;
   /**
    * The walk ended here: a frame behind this whole record names neither it nor the one before. Perhaps the cells do not
-   * hold the record's signature: `scanSigned` has it made again, and walks anew.
+   * hold the record's signature: TailReader has it made again, and walks anew.
    */
   readonly unresolved: Candidate | undefined;
 }
@@ -92,155 +92,145 @@ export interface SectorScan {
 /** What a walk tells of each record: `named` where a later frame's link names it. Return true to stop the walk. */
 export type RecordVisitor = (record: Candidate, named: boolean, resume: Resume) => boolean;
 
-/** The id of a record with the signature that its key gives it; undefined where no key here signs it. */
-export type Resign = (record: Candidate) => Uint8Array | undefined;
-
-/**
- * Walks a sector whose records' signatures may be damaged: a body that is whole has one signature, and its key makes it
- * again. Outside of the walk, since a board's stack is short; `visit` may be told of the first records more than once.
- */
-export function scanSigned(view: SectorView, resign: Resign, visit?: RecordVisitor, from?: Resume): SectorScan {
-  let scan = scanSector(view, visit, from);
-  if (scan.unresolved === undefined) return scan;
-  const signed = new Map<number, Uint8Array | undefined>();
-  while (scan.unresolved !== undefined) {
-    signed.set(scan.unresolved.offset, resign(scan.unresolved));
-    scan = scanSector({ ...view, signed }, visit, from);
-  }
-  return scan;
-}
-
 export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resume): SectorScan {
-  const { geometry, sha256, ordinal, header, bytes, signed } = view;
-  let link = from ? from.link : header && linkOf(header.tailId);
-  let seq = from ? from.seq : header && header.firstSeq - 1;
-  let offset = from ? from.offset : SECTOR_HEADER_BYTES;
-  let settled: Candidate | undefined;
-  let tail: Candidate | undefined;
-  let resume: Resume = { offset, link, seq };
-  let tries: Candidate[] = [];
-  let decided = false;
-  let voidEnd: number | undefined;
-  let unproved = false;
-  let verdict: number | undefined;
-  let carried: number | undefined;
-  let opened = false;
-  let voidBytes = 0;
-  let released: Released | undefined;
-  let end = offset;
-  let stopped = false;
-  let unresolved: Candidate | undefined;
-
-  /** The tail is named, or left behind: its fate is known. */
-  const pass = (named: boolean): void => {
-    if (tail === undefined) return;
-    if (visit?.(tail, named, resume)) stopped = true;
-    tries = [];
-    if (named) {
-      settled = tail;
-      link = linkOf(tail.id);
-      seq = tail.seq;
-    }
-    tail = undefined;
+  const { geometry, header, bytes, signed } = view;
+  // What the walk knows is in two objects and not in variables: each takes a slot of a board's stack, all the way down.
+  const walk: Walk = {
+    link: from ? from.link : header && linkOf(header.tailId),
+    seq: from ? from.seq : header && header.firstSeq - 1,
+    resume: from ?? { offset: SECTOR_HEADER_BYTES, link: undefined, seq: undefined },
+    voidEnd: undefined,
+    carried: undefined,
+    stopped: false,
+  };
+  let offset = walk.resume.offset;
+  const scan: Mutable<SectorScan> = {
+    settled: undefined,
+    tail: undefined,
+    tries: [],
+    decided: false,
+    unproved: false,
+    verdict: undefined,
+    opened: false,
+    voidBytes: 0,
+    released: undefined,
+    end: offset,
+    unresolved: undefined,
   };
 
-  while (!stopped && offset + geometry.slotBytes <= bytes.length) {
+  while (!walk.stopped && offset + geometry.slotBytes <= bytes.length) {
     const frame = readFrameHeader(bytes, offset);
     const size = frame ? frameBytes(geometry, frame.type, frame.bodyBytes) : 0;
     if (frame === undefined || offset + size > bytes.length) {
       if (isBurnt(bytes, offset, geometry.slotBytes)) {
         offset += geometry.slotBytes;
-        end = offset;
+        scan.end = offset;
         continue;
       }
       if (geometry.unitBytes === 1 && isErased(bytes, offset, bytes.length)) break;
       offset += geometry.alignBytes;
       continue;
     }
+    const { tail } = scan;
     const follows = tail?.id !== undefined && frame.link === linkOf(tail.id);
-    const passes = link !== undefined && frame.link === link;
+    const passes = walk.link !== undefined && frame.link === walk.link;
     const linked = follows || passes;
-    const whole = isWhole({ ordinal, offset }, bytes, offset, frame);
+    const whole = isWhole({ ordinal: view.ordinal, offset }, bytes, offset, frame);
     if (!linked && tail?.whole && (whole || frame.type === FrameType.record) && !signed?.has(tail.offset)) {
-      unresolved = tail;
+      scan.unresolved = tail;
       break;
     }
     if (frame.type === FrameType.record && !whole && passes && tail !== undefined) {
       // A torn try to give the tail fresh cells: what may have been signed is not void because of it.
-      voidBytes += size;
+      scan.voidBytes += size;
     } else if (frame.type === FrameType.record && (whole || linked)) {
       if (follows) {
-        decided = true;
-        pass(true);
-      } else if (passes && tail?.whole) tries.push(tail);
-      else if (passes) voidBytes += sizeOf(geometry, tail);
-      else if (tail !== undefined) pass(false);
-      const known = linked && seq !== undefined;
-      resume = { offset, link: linked ? link : undefined, seq: linked ? seq : undefined };
-      if (!linked) link = undefined;
-      tail = {
+        scan.decided = true;
+        pass(walk, scan, true, visit);
+      } else if (passes && tail?.whole) scan.tries.push(tail);
+      else if (passes) scan.voidBytes += sizeOf(geometry, tail);
+      else if (tail !== undefined) pass(walk, scan, false, visit);
+      walk.resume = { offset, link: linked ? walk.link : undefined, seq: linked ? walk.seq : undefined };
+      if (!linked) walk.link = undefined;
+      scan.tail = {
         offset,
         bodyBytes: frame.bodyBytes,
         whole,
-        id: whole ? (signed?.get(offset) ?? idAt(sha256, geometry, bytes, offset, frame.bodyBytes)) : undefined,
-        seq: known ? seq! + 1 : undefined,
+        id: whole ? (signed?.get(offset) ?? idAt(view.sha256, geometry, bytes, offset, frame.bodyBytes)) : undefined,
+        seq: linked && walk.seq !== undefined ? walk.seq + 1 : undefined,
         link: frame.link,
         afterDamage: !linked,
       };
-      verdict = undefined;
-      unproved = false;
-      if (carried !== undefined && offset === RECORDS_OFFSET && whole) {
-        if (linkOf(tail.id) === carried) pass(true);
+      scan.verdict = undefined;
+      scan.unproved = false;
+      if (walk.carried !== undefined && offset === RECORDS_OFFSET && whole) {
+        if (linkOf(scan.tail.id) === walk.carried) pass(walk, scan, true, visit);
         else if (!signed?.has(offset)) {
-          unresolved = tail;
+          scan.unresolved = scan.tail;
           break;
         }
       }
     } else if (whole && frame.type === FrameType.void) {
       if (linked) {
         // A start that goes on appending does so right behind; a later one spends a slot first.
-        unproved = !follows && voidEnd !== offset;
-        verdict = frame.link;
-        voidEnd = offset + size;
-        if (follows) pass(true);
-        else {
-          voidBytes += sizeOf(geometry, tail);
-          tail = undefined;
-        }
-        decided = true;
-        tries = [];
+        scan.unproved = !follows && walk.voidEnd !== offset;
+        scan.verdict = frame.link;
+        walk.voidEnd = offset + size;
+        if (follows) pass(walk, scan, true, visit);
+        else scan.voidBytes += sizeOf(geometry, tail);
+        scan.tail = undefined;
+        scan.decided = true;
+        scan.tries = [];
       }
     } else if (frame.type === FrameType.position && (whole || linked)) {
       // A position tells nothing about the records around it, but the one that a carrying sector's opening ends with.
       const carries = header?.carries === true && offset === SECTOR_HEADER_BYTES;
-      if (whole && carries) carried = frame.link;
-      if (whole && voidEnd === offset) unproved = false;
-      if (whole && (linked || carries)) released = readReleased(bytes, offset + FRAME_HEADER_BYTES);
-      else voidBytes += size;
+      if (whole && carries) walk.carried = frame.link;
+      if (whole && walk.voidEnd === offset) scan.unproved = false;
+      if (whole && (linked || carries)) scan.released = readReleased(bytes, offset + FRAME_HEADER_BYTES);
+      else scan.voidBytes += size;
     } else {
       offset += geometry.alignBytes;
       continue;
     }
-    if (carried !== undefined || offset > RECORDS_OFFSET || (offset === RECORDS_OFFSET && !header?.carries))
-      opened = true;
+    if (walk.carried !== undefined || offset > RECORDS_OFFSET || (offset === RECORDS_OFFSET && !header?.carries))
+      scan.opened = true;
     offset += size;
-    end = offset;
+    scan.end = offset;
   }
-  if (!stopped && unresolved === undefined && tail !== undefined && visit !== undefined)
-    for (const open of [...tries, tail]) visit(open, false, resume);
-  return {
-    settled,
-    tail,
-    tries,
-    decided,
-    unproved,
-    verdict,
-    opened,
-    voidBytes,
-    released,
-    end,
-    unresolved,
-  };
+  if (!walk.stopped && scan.unresolved === undefined && scan.tail !== undefined && visit !== undefined)
+    for (const open of [...scan.tries, scan.tail]) visit(open, false, walk.resume);
+  return scan;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer E)[] ? E[] : T[K] };
+
+/** What a walk carries from frame to frame, beside what it finds. */
+interface Walk {
+  /** Of the record that stands before the tail; undefined behind damage. */
+  link: number | undefined;
+  seq: number | undefined;
+  /** Before the tail. */
+  resume: Resume;
+  /** Behind the last void frame. */
+  voidEnd: number | undefined;
+  /** Link of the record that this sector carries, once its opening's last frame was read. */
+  carried: number | undefined;
+  stopped: boolean;
+}
+
+/** The tail is named, or left behind: its fate is known. */
+function pass(walk: Walk, scan: Mutable<SectorScan>, named: boolean, visit: RecordVisitor | undefined): void {
+  const { tail } = scan;
+  if (tail === undefined) return;
+  if (visit?.(tail, named, walk.resume)) walk.stopped = true;
+  scan.tries = [];
+  if (named) {
+    scan.settled = tail;
+    walk.link = linkOf(tail.id);
+    walk.seq = tail.seq;
+  }
+  scan.tail = undefined;
 }
 
 function sizeOf(geometry: Geometry, candidate: Candidate | undefined): number {

@@ -6,7 +6,7 @@ import type { Tail } from "./append.js";
 import { isWhole, linkOf, readFrameHeader, signatureOffset } from "./frame.js";
 import { FRAME_HEADER_BYTES } from "./layout.js";
 import type { Ring } from "./ring.js";
-import { type Candidate, type RecordVisitor, type Resume, recordAt, type SectorScan, scanSigned } from "./scan.js";
+import { type Candidate, type RecordVisitor, type Resume, recordAt, type SectorScan, scanSector } from "./scan.js";
 import type { SectorHeader } from "./sector.js";
 
 /** Who signs the records of one key. Messages are COSE Sig_structures; Ed25519 signs each of them in one way only. */
@@ -60,17 +60,24 @@ export class TailReader {
     return this.#signers.find(({ kid }) => equalBytes(kid, header.kid));
   }
 
-  /** Walks a sector; where its cells do not hold a record's signature, with the one that its key makes again. */
+  /**
+   * Walks a sector. Where its cells may not hold a record's signature, its key makes it again, and the walk begins anew:
+   * `visit` may be told of the first records more than once. Made outside of the walk, since a board's stack is short.
+   */
   scan(ordinal: number, header: SectorHeader | undefined, visit?: RecordVisitor, from?: Resume): SectorScan {
     const { geometry } = this.#ring;
     const bytes = this.#ring.sector(ordinal);
-    const view = { geometry, sha256: this.#sha256, ordinal, header, bytes };
-    return scanSigned(
-      view,
-      (record) => this.idSigned(recordAt(geometry, bytes, record.offset, record.bodyBytes)),
-      visit,
-      from,
-    );
+    const sha256 = this.#sha256;
+    let scan = scanSector({ geometry, sha256, ordinal, header, bytes }, visit, from);
+    if (scan.unresolved === undefined) return scan;
+    const signed = new Map<number, Uint8Array | undefined>();
+    while (scan.unresolved !== undefined) {
+      const { offset, bodyBytes } = scan.unresolved;
+      const record = this.signAgain(recordAt(geometry, bytes, offset, bodyBytes));
+      signed.set(offset, record && recordId(sha256, record));
+      scan = scanSector({ geometry, sha256, ordinal, header, bytes, signed }, visit, from);
+    }
+    return scan;
   }
 
   /**
@@ -160,11 +167,18 @@ export class TailReader {
         if (record.whole && (named === undefined || mayBeNamed(record, named))) whole.push(record);
         return false;
       });
-      // Judged behind the walk and not within it: a board's stack is short.
+      // Judged behind the walk and not within it, and in no method of its own: a board's stack is short.
       let found: Candidate | undefined;
       for (const record of whole) {
-        const id = named === undefined ? record.id : this.#idNamed(ordinal, record, named);
-        if (id !== undefined) found = { ...record, id };
+        let { id } = record;
+        if (named !== undefined && !startsWith(id!, named.tailId)) {
+          // Only the record right before what the newest sector begins with can be the named one; no other is signed again.
+          const bytes = recordAt(geometry, this.#ring.sector(ordinal), record.offset, record.bodyBytes);
+          const signed = this.signAgain(bytes, named.firstSeq - 1);
+          id = signed && recordId(this.#sha256, signed);
+          if (id === undefined || !startsWith(id, named.tailId)) continue;
+        }
+        found = { ...record, id };
       }
       // Only what comes after the named record is open; where its own bytes end a sector, it is that record.
       if (!decided && named !== undefined && (scan.tail === undefined || scan.tail.offset !== found?.offset))
@@ -175,17 +189,6 @@ export class TailReader {
     }
     const missing = () => fail("JOURNAL_TAIL_DAMAGED", "the record that the newest sector names cannot be read");
     return { tail: first ? ok(undefined) : missing(), open };
-  }
-
-  /** The id where the record is the named one, with its signature made again where the cells do not hold it. */
-  #idNamed(ordinal: number, record: Candidate, named: Named): Uint8Array | undefined {
-    if (startsWith(record.id!, named.tailId)) return record.id;
-    const bytes = recordAt(this.#ring.geometry, this.#ring.sector(ordinal), record.offset, record.bodyBytes);
-    const parts = readBody(bytes.subarray(0, record.bodyBytes));
-    // Only the record right before what the newest sector begins with can be the named one; no other is signed again.
-    if (!parts.ok || parts.value.header.seq !== named.firstSeq - 1) return undefined;
-    const id = this.idSigned(bytes);
-    return id !== undefined && startsWith(id, named.tailId) ? id : undefined;
   }
 
   /** The tail's bytes, checked against its id; its signature is made again where the cells do not hold it. */
@@ -199,22 +202,16 @@ export class TailReader {
       : fail("JOURNAL_RECORD_DAMAGED", `seq ${tail.header.seq}: the newest record does not read as it was committed`);
   }
 
-  /** The record with the signature that its key gives it. undefined where the body is none of ours. */
-  signAgain(record: Uint8Array): Uint8Array | undefined {
+  /** The record with the signature that its key gives it. undefined where the body is none of ours, or not at `seq`. */
+  signAgain(record: Uint8Array, seq?: number): Uint8Array | undefined {
     const body = record.subarray(0, record.length - SIGNATURE_BYTES);
     const parts = readBody(body);
-    if (!parts.ok) return undefined;
+    if (!parts.ok || parts.value.header.seq !== (seq ?? parts.value.header.seq)) return undefined;
     const signature = this.signerOf(parts.value.header)?.sign(toBeSigned(parts.value));
     if (!signature?.ok) return undefined;
     const signed = record.slice();
     signed.set(signature.value, body.length);
     return signed;
-  }
-
-  /** The id that a record has with the signature of its key. */
-  idSigned(record: Uint8Array): Uint8Array | undefined {
-    const signed = this.signAgain(record);
-    return signed && recordId(this.#sha256, signed);
   }
 }
 

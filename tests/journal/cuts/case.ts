@@ -6,7 +6,7 @@ import { type FlashCut, type FlashSnapshot, NorFlash } from "../../../hosts/simu
 import { SeededRandom } from "../../../hosts/simulator/world/random.js";
 import { ledgered, quickSigner, sha256 } from "../rig.js";
 import { Oracle, Violation } from "./oracle.js";
-import { check, mountOnly, type SessionOptions, type Told, work } from "./session.js";
+import { fill, run, type Start, type Told, work } from "./session.js";
 
 /**
  * Power cuts against the journal: a case is a journal to begin with, a workload by its seed and a list of cuts. It is a
@@ -16,12 +16,14 @@ import { check, mountOnly, type SessionOptions, type Told, work } from "./sessio
 export interface CutCase {
   readonly unit: 1 | 16 | 32;
   readonly sectors: number;
-  /** Which of the journals to begin with, 0 to PRELUDES − 1: from a blank one to one many rounds of the ring old. */
+  /** Which of the journals to begin with: from a blank one to one many rounds of the ring old, or PRELUDE_FULL. */
   readonly prelude: number;
   /** Of the workload before and between the cuts, and of what unstable cells read as. */
   readonly seed: number;
   /** One a start: the power goes at this program or erase of it. */
   readonly cuts: readonly FlashCut[];
+  /** The workload's records are long. */
+  readonly long?: boolean;
   /** How often the list of cuts is gone through; once where it is not given. */
   readonly rounds?: number;
 }
@@ -30,6 +32,9 @@ export const SECTOR_BYTES = 4096;
 /** Starts before the case begins, by prelude. */
 const PRELUDE_STARTS = [0, 1, 3, 6, 12, 20, 30, 60] as const;
 export const PRELUDES = PRELUDE_STARTS.length;
+/** Some rounds old, and filled up with records of which none is released. */
+export const PRELUDE_FULL = PRELUDES;
+const ROUNDS_BEFORE_FULL = 12;
 /** Mounts after the last cut, with nothing but reading between them. */
 const REMOUNTS = 8;
 /** Records that a start commits where no cut stops it: so many, and two more. */
@@ -37,15 +42,12 @@ const COMMITS_MOST = 6;
 const COMMITS_AFTER = 3;
 
 /** One start of a case. */
-export interface PlannedStart {
-  readonly kind: "work" | "mount" | "check";
-  readonly seed: number;
-  readonly commits: number;
+export interface PlannedStart extends Start {
   readonly cut?: FlashCut;
 }
 
 /** The starts of a case, in their order: those that are cut, eight mounts with two looks at everything, and one more that works. */
-export function startsOf({ seed, cuts, rounds = 1 }: CutCase): PlannedStart[] {
+export function startsOf({ seed, cuts, rounds = 1, long = false }: CutCase): PlannedStart[] {
   const random = new SeededRandom(seed ^ 0x5eed);
   const starts: PlannedStart[] = [];
   for (let n = 0; n < cuts.length * rounds; n++)
@@ -53,6 +55,7 @@ export function startsOf({ seed, cuts, rounds = 1 }: CutCase): PlannedStart[] {
       kind: "work",
       seed: random.next(),
       commits: 2 + random.below(COMMITS_MOST),
+      long,
       cut: cuts[n % cuts.length]!,
     });
   for (let remount = 0; remount < REMOUNTS; remount++)
@@ -60,13 +63,6 @@ export function startsOf({ seed, cuts, rounds = 1 }: CutCase): PlannedStart[] {
   starts.push({ kind: "work", seed: random.next(), commits: COMMITS_AFTER });
   starts.push({ kind: "check", seed: 0, commits: 0 });
   return starts;
-}
-
-/** Does what a start is there for; a check looks at what is held from position `from` on. */
-export function runStart(options: SessionOptions, { kind, seed, commits }: PlannedStart, from: number): void {
-  if (kind === "work") work(options, seed, commits);
-  else if (kind === "check") check(options, from);
-  else mountOnly(options);
 }
 
 /** Reads that a mount may take: every header once, and twice where one does not fit; the newest sectors; their tails. */
@@ -96,12 +92,10 @@ export function preludeOf(
     if (!formatted.ok) throw new Error(formatted.failure.detail);
     const oracle = new Oracle();
     const random = new SeededRandom(prelude);
-    for (let start = 0; start < PRELUDE_STARTS[prelude]!; start++)
-      work(
-        { flash, sha256: hash, signer, tell: (told) => oracle.hear(told) },
-        random.next(),
-        1 + random.below(COMMITS_MOST),
-      );
+    const options = { flash, sha256: hash, signer, tell: (told: Told) => oracle.hear(told) };
+    for (let start = 0; start < (PRELUDE_STARTS[prelude] ?? ROUNDS_BEFORE_FULL); start++)
+      work(options, random.next(), 1 + random.below(COMMITS_MOST));
+    if (prelude === PRELUDE_FULL) fill(options);
     found = { flash: flash.snapshot(), oracle };
     preludes.set(key, found);
   }
@@ -129,14 +123,12 @@ export function tryCase(cutCase: CutCase): Outcome {
   let last: PlannedStart["kind"] | undefined;
   try {
     for (const start of startsOf(cutCase)) {
-      // A start that only read, over cells that all are stable, can only read the same again; a check begins with a mount.
-      const repeats = start.kind === last || (start.kind === "mount" && last === "check");
-      if (repeats && start.kind !== "work" && flash.operations === 0 && flash.isStable) continue;
+      if (repeats(start.kind, last, flash)) continue;
       last = start.kind;
       flash.cutAt(start.cut);
       if (start.kind === "mount") flash.resetCounters();
       try {
-        runStart(options, start, oracle.unreleased);
+        run(options, start, oracle.unreleased);
       } catch (error) {
         if (!(error instanceof PowerCut)) throw error;
         cuts++;
@@ -149,6 +141,12 @@ export function tryCase(cutCase: CutCase): Outcome {
   } catch (error) {
     return { cuts, failure: error instanceof Violation ? error.message : String((error as Error).stack) };
   }
+}
+
+/** A start that only read, over cells that all are stable, can only read the same again; a check begins with a mount. */
+export function repeats(kind: Start["kind"], last: Start["kind"] | undefined, flash: NorFlash): boolean {
+  const same = kind !== "work" && (kind === last || (kind === "mount" && last === "check"));
+  return same && flash.operations === 0 && flash.isStable;
 }
 
 /** A program or erase of a start. */
@@ -167,6 +165,6 @@ export function operationsOf(cutCase: CutCase): Operation[] {
   const operations: Operation[] = [];
   flash.onOperation = (kind, _offset, length) => void operations.push({ kind, bits: length * 8 });
   const [start] = startsOf({ ...cutCase, cuts: [{ operation: Number.MAX_SAFE_INTEGER }] });
-  runStart({ flash, sha256, signer: SIGNER, tell: () => {} }, start!, 0);
+  run({ flash, sha256, signer: SIGNER, tell: () => {} }, start!, 0);
   return operations;
 }

@@ -1,7 +1,7 @@
 import type { FlashCut } from "../../../hosts/simulator/world/nor.js";
 import { SeededRandom } from "../../../hosts/simulator/world/random.js";
 import { eraseTear, programTear, type Tear } from "../../../hosts/simulator/world/tear.js";
-import { type CutCase, type Operation, operationsOf, PRELUDES, SECTOR_BYTES, tryCase } from "./case.js";
+import { type CutCase, type Operation, operationsOf, PRELUDE_FULL, PRELUDES, SECTOR_BYTES, tryCase } from "./case.js";
 import { type Damage, type DamageCase, tryDamage } from "./damage.js";
 
 /**
@@ -15,6 +15,8 @@ export interface CaseClass {
   readonly title: string;
   /** Cases for each cut of a run: what a run's count of cuts is multiplied with. */
   readonly casesPerCut: number;
+  /** Its cases are cuts of the power, and not damage of another kind. */
+  readonly hasCuts: boolean;
   /** Points of the enumeration; undefined where cases are drawn. */
   points?(): number;
   /** The n-th case of this seed. */
@@ -34,14 +36,25 @@ const UNITS = [1, 32, 16] as const;
 const SECTORS = 8;
 /** Workloads by seed for each journal to begin with, where operations are enumerated. */
 const VARIANTS = 12;
+/** How many workloads have one of long records among them. */
+const LONG_ONE_IN = 4;
 
 export const CASE_CLASSES: readonly CaseClass[] = [
-  enumerated("programs", "each program: every prefix, suffix, subset, unstable bit", 0.4, programTears),
+  enumerated(
+    "frames",
+    "each program of a header, verdict, position, signature: prefix, suffix, subset, unstable bit",
+    0.25,
+    (operation) => programTears(operation, operation.bits <= FRAME_BITS_MAX),
+  ),
+  enumerated("bodies", "each longer program, of a body: the same", 0.15, (operation) =>
+    programTears(operation, operation.bits > FRAME_BITS_MAX),
+  ),
   enumerated("erases", "each erase: 64 points, zeros, mixed, nearly all ones, weak ones", 0.15, eraseTears),
   {
     name: "pairs",
     title: "all pairs of operations, the second during recovery",
     casesPerCut: 0.2 / 2,
+    hasCuts: true,
     caseAt(seed, n) {
       const random = drawn(seed, n);
       const first = 1 + (n % 40);
@@ -54,6 +67,7 @@ export const CASE_CLASSES: readonly CaseClass[] = [
     name: "runs",
     title: "three to ten cuts anywhere",
     casesPerCut: 0.15 / 6,
+    hasCuts: true,
     caseAt(seed, n) {
       const random = drawn(seed, n);
       const cuts = Array.from({ length: 3 + random.below(8) }, () => anyCut(1 + random.below(24), random));
@@ -64,6 +78,7 @@ export const CASE_CLASSES: readonly CaseClass[] = [
     name: "loops",
     title: "300 cuts at one point",
     casesPerCut: 0.1 / 300,
+    hasCuts: true,
     caseAt(seed, n) {
       const random = drawn(seed, n);
       return { ...anyJournal(random, n), sectors: 16, cuts: [anyCut(1 + random.below(10), random)], rounds: 300 };
@@ -73,13 +88,14 @@ export const CASE_CLASSES: readonly CaseClass[] = [
     name: "flips",
     title: "each bit of a partition flipped",
     casesPerCut: 0.06,
+    hasCuts: false,
     points: () => UNITS.length * SECTORS * SECTOR_BYTES * 8,
     caseAt(seed, n) {
       const total = UNITS.length * SECTORS * SECTOR_BYTES * 8;
       const index = pointAt(seed, n, total);
       const cell = [Math.floor(index / 8 / UNITS.length), index % 8] as const;
       const unit = UNITS[Math.floor(index / 8) % UNITS.length]!;
-      return { unit, sectors: SECTORS, prelude: PRELUDES - 1, damage: { kind: "flips", cells: [cell] } };
+      return { unit, sectors: SECTORS, prelude: PRELUDE_FULL, damage: { kind: "flips", cells: [cell] } };
     },
   },
   damaged("two flips", "two bits flipped", 0.015, (random) => ({
@@ -108,10 +124,11 @@ function damaged(name: string, title: string, casesPerCut: number, draw: (random
     name,
     title,
     casesPerCut,
+    hasCuts: false,
     caseAt(seed, n) {
       const random = drawn(seed, n);
       const { unit, sectors, prelude } = anyJournal(random, n);
-      return { unit, sectors, prelude, damage: draw(random) };
+      return { unit, sectors, prelude: random.oneIn(2) ? PRELUDE_FULL : prelude, damage: draw(random) };
     },
   };
 }
@@ -132,6 +149,7 @@ function anyJournal(random: SeededRandom, n: number) {
     sectors: SECTORS,
     prelude: random.below(PRELUDES),
     seed: random.below(1_000_000),
+    ...(random.oneIn(LONG_ONE_IN) && { long: true }),
   };
 }
 
@@ -148,6 +166,7 @@ interface Workload {
   readonly unit: 1 | 16 | 32;
   readonly prelude: number;
   readonly seed: number;
+  readonly long: boolean;
   readonly operations: readonly Operation[];
   /** Points of the workloads before this one. */
   readonly before: number;
@@ -168,8 +187,9 @@ function enumerated(
       for (let prelude = 0; prelude < PRELUDES; prelude++)
         for (const unit of UNITS) {
           const seed = variant * 1009 + prelude * 31 + unit;
-          const operations = operationsOf({ unit, sectors: SECTORS, prelude, seed, cuts: [] });
-          workloads.push({ unit, prelude, seed, operations, before: total });
+          const long = variant % LONG_ONE_IN === 0;
+          const operations = operationsOf({ unit, sectors: SECTORS, prelude, seed, long, cuts: [] });
+          workloads.push({ unit, prelude, seed, long, operations, before: total });
           for (const operation of operations) total += tearsOf(operation).count;
         }
     known = { workloads, total };
@@ -179,6 +199,7 @@ function enumerated(
     name,
     title,
     casesPerCut,
+    hasCuts: true,
     points: () => enumerate().total,
     caseAt(seed, n) {
       const { workloads, total } = enumerate();
@@ -186,13 +207,13 @@ function enumerated(
       const random = drawn(seed, n);
       const workload = lastBefore(workloads, index);
       index -= workload.before;
-      const { unit, prelude, seed: workloadSeed, operations } = workload;
+      const { unit, prelude, seed: workloadSeed, long, operations } = workload;
       let at = 0;
       while (index >= tearsOf(operations[at]!).count) index -= tearsOf(operations[at++]!).count;
       const operation = operations[at]!;
       const tear = tearsOf(operation).at(index, random);
       const cuts = [{ operation: at + 1, [operation.kind]: tear }];
-      return { unit, sectors: SECTORS, prelude, seed: workloadSeed, cuts };
+      return { unit, sectors: SECTORS, prelude, seed: workloadSeed, ...(long && { long }), cuts };
     },
   };
 }
@@ -223,10 +244,13 @@ function gcd(a: number, b: number): number {
 const CLEARED_SHARE = 0.55;
 const SUBSETS = 32;
 
-function programTears({ kind, bits }: Operation) {
-  const cleared = kind === "program" ? Math.ceil(bits * CLEARED_SHARE) : 0;
+/** A signature's; a longer program is of a body. */
+const FRAME_BITS_MAX = 64 * 8;
+
+function programTears({ kind, bits }: Operation, counts: boolean) {
+  const cleared = Math.ceil(bits * CLEARED_SHARE);
   return {
-    count: kind === "program" ? 5 * cleared + SUBSETS + 2 : 0,
+    count: kind === "program" && counts ? 5 * cleared + SUBSETS + 2 : 0,
     at(index: number, random: SeededRandom): Tear {
       if (index < 4 * cleared)
         return {

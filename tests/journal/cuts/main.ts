@@ -17,6 +17,7 @@ interface Options {
   readonly count: number;
   readonly jobs: number;
   readonly class?: readonly string[];
+  readonly boards?: boolean;
   readonly json?: string;
   readonly case?: AnyCase;
 }
@@ -29,6 +30,7 @@ const program = new Command("cuts")
   .option("--seed <n>", "which cases are tried", whole, 1)
   .option("--count <n>", "power cuts, about", whole, 100_000)
   .option("--class <names>", `classes, with commas between them: ${names.join(", ")}`, classNames)
+  .option("--boards", "whole boards, on Node's engine and on XS: both must do the same, byte for byte; cuts only")
   .option("--jobs <n>", "workers", whole, availableParallelism())
   .option("--json <file>", "write the summary as JSON; - for standard output")
   .option("--case <json>", "run one case, as a failure prints it", caseOf)
@@ -40,15 +42,17 @@ const program = new Command("cuts")
   .parse();
 
 const options = program.opts<Options>();
-process.exitCode = options.case ? one(options.case) : await many(options);
+process.exitCode = options.case ? await one(options.case, options) : await many(options);
 
-function one(any: AnyCase): number {
-  const { cuts, failure } = tryAny(any);
+async function one(any: AnyCase, { boards }: Options): Promise<number> {
+  const { cuts, failure } = boards
+    ? await (await (await import("./boards.js")).Boards.ready()).tryAny(any)
+    : tryAny(any);
   console.log(failure === undefined ? `held, ${cuts} cuts` : `FAILED: ${failure}`);
   return failure === undefined ? 0 : FAILED_STATUS;
 }
 
-async function many({ seed, count, jobs, class: classes, json }: Options): Promise<number> {
+async function many({ seed, count, jobs, class: classes, boards, json }: Options): Promise<number> {
   const abort = new AbortController();
   const interrupt = () => {
     if (abort.signal.aborted) process.exit(INTERRUPTED_STATUS);
@@ -63,6 +67,7 @@ async function many({ seed, count, jobs, class: classes, json }: Options): Promi
     jobs,
     signal: abort.signal,
     ...(classes && { classes }),
+    ...(boards && { onBoards: true }),
     ...(onProgress && { onProgress }),
   });
   process.off("SIGINT", interrupt);
@@ -73,7 +78,7 @@ async function many({ seed, count, jobs, class: classes, json }: Options): Promi
     if (json === "-") process.stdout.write(text);
     else writeFileSync(json, text);
   }
-  if (json !== "-") console.log(table(summary, seconds));
+  if (json !== "-") console.log(table(summary, seconds, boards));
   if (abort.signal.aborted) return INTERRUPTED_STATUS;
   return summary.totals.failures === 0 ? 0 : FAILED_STATUS;
 }
@@ -92,7 +97,7 @@ function progressLine(startedMs: number): (done: Totals, of: number) => void {
   };
 }
 
-function table({ seed, classes, totals, failed, stopped }: RunSummary, seconds: number): string {
+function table({ seed, classes, totals, failed, stopped }: RunSummary, seconds: number, boards = false): string {
   const rows = [
     ["class", "cases", "cuts", "failures", ""],
     ...classes.map(({ name, title, cases, cuts, failures, points }) => [
@@ -119,7 +124,9 @@ function table({ seed, classes, totals, failed, stopped }: RunSummary, seconds: 
       .join("  ")
       .trimEnd(),
   );
-  const shown = failed.slice(0, FAILURES_SHOWN).flatMap(({ failed: one, reason }) => ["", reason, `  ${rerun(one)}`]);
+  const shown = failed
+    .slice(0, FAILURES_SHOWN)
+    .flatMap(({ failed: one, reason }) => ["", reason, `  ${rerun(one)}${boards ? " --boards" : ""}`]);
   const more = totals.failures - Math.min(failed.length, FAILURES_SHOWN);
   return [...lines, ...shown, ...(more > 0 ? ["", `and ${more} more`] : []), ...(stopped ? ["", "stopped"] : [])].join(
     "\n",

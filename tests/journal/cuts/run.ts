@@ -1,8 +1,10 @@
+import { fork } from "node:child_process";
 import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { bundleWorker, type Mutation } from "./bundle.js";
 import { type AnyCase, CASE_CLASSES, type CaseClass } from "./classes.js";
-import type { Batch, BatchResult, Failed } from "./worker.js";
+import type { Asked, Batch, BatchResult, Failed } from "./worker.js";
 
 export interface RunOptions {
   readonly seed: number;
@@ -10,8 +12,11 @@ export interface RunOptions {
   readonly count: number;
   /** Names of classes; all where it is not given. */
   readonly classes?: readonly string[];
+  /** Workers; one a core where it is not given. */
   readonly jobs?: number;
   readonly mutation?: Mutation;
+  /** Whole boards, in lanes A and B, in place of the journal alone: cuts only, and some hundred times slower. */
+  readonly onBoards?: boolean;
   /** Ends the run at the first failure. */
   readonly untilFailure?: boolean;
   readonly signal?: AbortSignal;
@@ -43,6 +48,7 @@ export interface RunSummary {
 /** A batch takes a second or so; one of 300 cuts at one point has more work in a case. */
 const BATCH_CASES = 250;
 const BATCH_CASES_LOOPS = 2;
+const BATCH_CASES_BOARDS = 10;
 /** What is kept of failures for the report; all are counted. */
 const FAILURES_KEPT = 100;
 
@@ -54,20 +60,26 @@ export function rerun(failed: AnyCase): string {
 /** Tries cases of all classes on all cores. What it finds depends on seed and count alone. */
 export async function runCuts(options: RunOptions): Promise<RunSummary> {
   const { seed, count, onProgress, signal } = options;
-  const classes = CASE_CLASSES.filter(({ name }) => options.classes?.includes(name) ?? true);
-  const batches = classes.flatMap((one) => batchesOf(one, seed, count));
+  const classes = CASE_CLASSES.filter(
+    ({ name, hasCuts }) => (options.classes?.includes(name) ?? true) && (hasCuts || !options.onBoards),
+  );
+  const batches = classes.flatMap((one) =>
+    batchesOf(one, seed, count, options.onBoards ? BATCH_CASES_BOARDS : undefined),
+  );
   const of = batches.reduce((sum, { from, to }) => sum + to - from, 0);
   const counts = new Map(classes.map(({ name }) => [name, { cases: 0, cuts: 0, failures: 0 }]));
   const failed: Failed[] = [];
-  const bundle = await bundleWorker(options.mutation);
-  const workers = Array.from({ length: options.jobs ?? availableParallelism() }, () => new Worker(bundle));
+  const bundle = options.onBoards ? undefined : await bundleWorker(options.mutation);
+  const hands = Array.from({ length: options.jobs ?? availableParallelism() }, () =>
+    bundle === undefined ? boardsHand() : journalHand(bundle),
+  );
   let next = 0;
   let stopped = false;
   const stop = () => {
     stopped = true;
   };
   signal?.addEventListener("abort", stop);
-  const take = ({ batch, cuts, failures }: BatchResult): void => {
+  const take = (batch: Batch, { cuts, failures }: BatchResult): void => {
     const sums = counts.get(batch.className)!;
     sums.cases += batch.to - batch.from;
     sums.cuts += cuts;
@@ -76,14 +88,17 @@ export async function runCuts(options: RunOptions): Promise<RunSummary> {
     onProgress?.(total([...counts.values()]), of);
     if (failures.length > 0 && options.untilFailure) stopped = true;
   };
-  const serve = async (worker: Worker): Promise<void> => {
-    while (!stopped && next < batches.length) take(await ask(worker, batches[next++]!));
+  const serve = async (hand: Hand): Promise<void> => {
+    while (!stopped && next < batches.length) {
+      const batch = batches[next++]!;
+      take(batch, await hand.ask(batch));
+    }
   };
   try {
-    await Promise.all(workers.map(serve));
+    await Promise.all(hands.map(serve));
   } finally {
     signal?.removeEventListener("abort", stop);
-    await Promise.all(workers.map((worker) => worker.terminate()));
+    await Promise.all(hands.map((hand) => hand.close()));
   }
   const summaries = classes.map(({ name, title, points }) => ({
     name,
@@ -94,9 +109,19 @@ export async function runCuts(options: RunOptions): Promise<RunSummary> {
   return { seed, classes: summaries, totals: total([...counts.values()]), failed, stopped };
 }
 
-function batchesOf({ name, casesPerCut }: CaseClass, seed: number, count: number): Batch[] {
+/** Runs these cases, one after the other; those that failed. */
+export async function runCases(cases: readonly AnyCase[], mutation?: Mutation): Promise<readonly Failed[]> {
+  const hand = journalHand(await bundleWorker(mutation));
+  try {
+    return (await hand.ask({ cases })).failures;
+  } finally {
+    await hand.close();
+  }
+}
+
+function batchesOf({ name, casesPerCut }: CaseClass, seed: number, count: number, most = BATCH_CASES): Batch[] {
   const cases = Math.ceil(count * casesPerCut);
-  const step = name === "loops" ? BATCH_CASES_LOOPS : BATCH_CASES;
+  const step = name === "loops" ? Math.min(BATCH_CASES_LOOPS, most) : most;
   return Array.from({ length: Math.ceil(cases / step) }, (_, i) => ({
     className: name,
     seed,
@@ -105,13 +130,46 @@ function batchesOf({ name, casesPerCut }: CaseClass, seed: number, count: number
   }));
 }
 
-function ask(worker: Worker, batch: Batch): Promise<BatchResult> {
-  return new Promise((resolve, reject) => {
-    worker.removeAllListeners();
-    worker.on("message", resolve);
-    worker.on("error", reject);
-    worker.postMessage(batch);
-  });
+/** Somebody who runs what is asked for, one request at a time. */
+interface Hand {
+  ask(what: Asked): Promise<BatchResult>;
+  close(): Promise<unknown>;
+}
+
+function journalHand(bundle: string): Hand {
+  const worker = new Worker(bundle);
+  return {
+    ask: (what) =>
+      new Promise((resolve, reject) => {
+        worker.removeAllListeners();
+        worker.on("message", resolve);
+        worker.on("error", reject);
+        worker.postMessage(what);
+      }),
+    close: () => worker.terminate(),
+  };
+}
+
+function boardsHand(): Hand {
+  const child = fork(fileURLToPath(new URL("boards-worker.ts", import.meta.url)), { execArgv: ["--import", "tsx"] });
+  const ended = new Promise((resolve) => child.on("exit", resolve));
+  const lost = ended.then((status) => Promise.reject(new Error(`a worker ended with ${status}`)));
+  // Only whoever waits for an answer is told.
+  lost.catch(() => {});
+  return {
+    ask: (what) =>
+      Promise.race([
+        lost,
+        new Promise<BatchResult>((resolve) => {
+          child.once("message", (result) => resolve(result as BatchResult));
+          child.send(what);
+        }),
+      ]),
+    close: () => {
+      child.kill();
+      return ended;
+    },
+  };
 }
 
 function total(counts: readonly Totals[]): Totals {

@@ -38,17 +38,35 @@ export interface SessionOptions {
   readonly tell: (told: Told) => void;
 }
 
+/** What a start is there for. */
+export interface Start {
+  readonly kind: "work" | "mount" | "check";
+  /** Of what a start that works does, and how many records it commits. */
+  readonly seed: number;
+  readonly commits: number;
+  /** Its records are long: hardly two go into a sector. */
+  readonly long?: boolean;
+}
+
+/** A start; one that checks looks at what is held from position `from` on. */
+export function run(options: SessionOptions, { kind, seed, commits, long }: Start, from: number): void {
+  if (kind === "work") work(options, seed, commits, long ? SIZES_LONG : SIZES);
+  else if (kind === "check") check(options, from);
+  else start(options);
+}
+
 /** Records' sizes in bytes, the design's 160 the most frequent; the last is the largest that there is. */
-const SIZES = [120, 160, 160, 160, 400, 1000, 4000];
+const SIZES = [120, 160, 160, 160, 160, 160, 160, 400, 400, 1000, 4000];
+const SIZES_LONG = [1500, 2500, 3900, 4000, 4000];
 
 /** A start that works: `commits` records, and in between what a device does with its journal. */
-export function work(options: SessionOptions, seed: number, commits: number): void {
+export function work(options: SessionOptions, seed: number, commits: number, sizes: readonly number[] = SIZES): void {
   const journal = start(options);
   if (journal === undefined) return;
   const { signer, sha256, tell } = options;
   const random = new SeededRandom(seed);
   const offer = (): Uint8Array => {
-    const body = bodyAfter(signer.kid, journal.head, random.pick(SIZES), random.next());
+    const body = bodyAfter(signer.kid, journal.head, random.pick(sizes), random.next());
     tell({ kind: "offered", seq: (journal.head?.seq ?? -1) + 1, content: sha256(body) });
     return body;
   };
@@ -71,8 +89,25 @@ export function work(options: SessionOptions, seed: number, commits: number): vo
   }
 }
 
+/** A start that commits until the journal takes no more, and releases nothing. */
+export function fill(options: SessionOptions): void {
+  const journal = start(options);
+  if (journal === undefined) return;
+  const { signer, sha256, tell } = options;
+  for (let n = 0; ; n++) {
+    const body = bodyAfter(signer.kid, journal.head, SIZES[1]!, n);
+    tell({ kind: "offered", seq: (journal.head?.seq ?? -1) + 1, content: sha256(body) });
+    const committed = journal.commit(body);
+    if (!committed.ok) {
+      tell({ kind: "refused", code: committed.failure.code });
+      return;
+    }
+    tell({ kind: "committed", ...committed.value });
+  }
+}
+
 /** A start that looks at everything that is held from `from` on, and writes nothing but what reading makes the journal write. */
-export function check(options: SessionOptions, from: number): void {
+function check(options: SessionOptions, from: number): void {
   const journal = start(options);
   if (journal === undefined || journal.report.tail === "undecided") return;
   const last = journal.head?.seq ?? -1;
@@ -80,11 +115,6 @@ export function check(options: SessionOptions, from: number): void {
   for (let seq = Math.max(first, from); seq <= last; seq++) read(options, journal, seq);
   if (journal.record(last + 1).ok) options.tell({ kind: "read", seq: last + 1, id: NOTHING, content: NOTHING });
   options.tell({ kind: "held", first, last });
-}
-
-/** A start that goes no further than its mount. */
-export function mountOnly(options: SessionOptions): void {
-  start(options);
 }
 
 const NOTHING = new Uint8Array(0);

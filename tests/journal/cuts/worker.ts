@@ -9,8 +9,10 @@ export interface Batch {
   readonly to: number;
 }
 
+/** A batch, or cases one by one. */
+export type Asked = Batch | { readonly cases: readonly AnyCase[] };
+
 export interface BatchResult {
-  readonly batch: Batch;
   readonly cuts: number;
   readonly failures: readonly Failed[];
 }
@@ -21,15 +23,18 @@ export interface Failed {
   readonly reason: string;
 }
 
-parentPort?.on("message", (batch: Batch) => {
-  const found = CASE_CLASSES.find(({ name }) => name === batch.className)!;
+parentPort?.on("message", (asked: Asked) => {
   const failures: Failed[] = [];
   let cuts = 0;
-  for (let n = batch.from; n < batch.to; n++) {
-    const one = found.caseAt(batch.seed, n);
+  const attempt = (n: number, one: AnyCase): void => {
     const outcome = tryAny(one);
     cuts += outcome.cuts;
     if (outcome.failure !== undefined) failures.push({ n, failed: one, reason: outcome.failure });
+  };
+  if ("cases" in asked) for (const [n, one] of asked.cases.entries()) attempt(n, one);
+  else {
+    const found = CASE_CLASSES.find(({ name }) => name === asked.className)!;
+    for (let n = asked.from; n < asked.to; n++) attempt(n, found.caseAt(asked.seed, n));
   }
-  parentPort!.postMessage({ batch, cuts, failures } satisfies BatchResult);
+  parentPort!.postMessage({ cuts, failures } satisfies BatchResult);
 });

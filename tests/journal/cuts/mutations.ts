@@ -1,0 +1,286 @@
+import type { Mutation } from "./bundle.js";
+
+/**
+ * The journal's defences, each with the change that switches it off, and the class of cases that finds it gone. Whoever
+ * adds a defence adds it here; whoever finds that one can go without any case failing has found code to delete.
+ */
+export interface Defence extends Mutation {
+  /** What is given up. */
+  readonly without: string;
+  readonly classes: readonly string[];
+}
+
+const APPEND = "modules/journal/append.ts";
+const FRAME = "modules/journal/frame.ts";
+const JOURNAL = "modules/journal/journal.ts";
+const MOUNT = "modules/journal/mount.ts";
+const READER = "modules/journal/reader.ts";
+const RING = "modules/journal/ring.ts";
+const SCAN = "modules/journal/scan.ts";
+const SECTOR = "modules/journal/sector.ts";
+const TAIL = "modules/journal/tail.ts";
+
+export const DEFENCES: readonly Defence[] = [
+  {
+    without: "reading back what was programmed",
+    classes: ["stuck", "worn"],
+    file: RING,
+    from: "if (!this.#holds(offset, bytes, from, to)) return false;",
+    to: "",
+  },
+  {
+    without: "taking a fault that the chip reports for one",
+    classes: ["faults"],
+    file: RING,
+    from: `        if (!this.#holds(offset, bytes, from, to)) return false;
+      }
+      return true;
+    } catch (error) {
+      if (error instanceof FlashError) return false;`,
+    to: `        if (!this.#holds(offset, bytes, from, to)) return false;
+      }
+      return true;
+    } catch (error) {
+      if (error instanceof FlashError) return true;`,
+  },
+  {
+    without: "a frame's header before its body",
+    classes: ["frames", "bodies", "pairs", "runs"],
+    file: RING,
+    from: "to = Math.min(headBytes, bytes.length); from < bytes.length",
+    to: "to = bytes.length + 0 * headBytes; from < bytes.length",
+  },
+  {
+    without: "the CRC of a body",
+    classes: ["frames", "bodies"],
+    file: FRAME,
+    from: "return frameCrc(place, bytes, at, header.bodyBytes) === header.crc;",
+    to: "return frameCrc(place, bytes, at, header.bodyBytes) !== undefined && header !== undefined;",
+  },
+  {
+    without: "the frame's place under its CRC",
+    classes: ["erases", "pairs", "runs"],
+    file: FRAME,
+    from: "const start = crc32c(bytes, at, at + 8, crc32c(where));",
+    to: "const start = crc32c(bytes, at, at + 8);",
+  },
+  {
+    without: "the complement of a frame's first word",
+    classes: ["frames", "bodies", "pairs", "runs"],
+    file: FRAME,
+    from: "if ((word ^ 0xffff) !== ((bytes[at + 2]! << 8) | bytes[at + 3]!)) return undefined;",
+    to: "",
+  },
+  {
+    without: "the CRC of a sector's header",
+    classes: ["erases", "flips"],
+    file: SECTOR,
+    from: 'if (view.getUint32(28) !== crc32c(bytes, 0, 28)) return { kind: "none" };',
+    to: "",
+  },
+  {
+    without: "a body being durable before it is signed",
+    classes: ["frames", "bodies", "pairs", "runs"],
+    file: JOURNAL,
+    from: "const placed = appender.append(FrameType.record, link, body, start);",
+    to: "sign(); const placed = appender.append(FrameType.record, link, body, start);",
+  },
+  {
+    without: "fresh cells being durable before a body is signed again",
+    classes: ["pairs", "runs"],
+    file: APPEND,
+    from: "    const { body, link } = record;",
+    to: "    const { body, link } = record; record.sign();",
+  },
+  {
+    without: "finishing a body that may have been signed",
+    classes: ["frames", "bodies"],
+    file: TAIL,
+    from: 'return { kind: "unsigned", body: body.slice(), header: keep(parts.value.header) };',
+    to: 'return { kind: "void" };',
+  },
+  {
+    without: "fresh cells for such a body",
+    classes: ["frames", "bodies", "pairs", "runs"],
+    file: TAIL,
+    from: 'return { kind: "unsigned", body: body.slice(), header: keep(parts.value.header) };',
+    to: `return { kind: "stands", tail: { ordinal, offset, bodyBytes, id: this.idSigned(record)!, link: candidate.link, header: keep(parts.value.header) } };`,
+  },
+  {
+    without: "looking again whether a body is whole before it is judged",
+    classes: ["frames", "bodies", "pairs", "runs"],
+    file: TAIL,
+    from: 'if (!this.#isWhole({ ordinal, offset, bodyBytes })) return { kind: "void" };',
+    to: "",
+  },
+  {
+    without: "a try that may have been signed outweighing a torn one",
+    classes: ["pairs", "runs", "loops"],
+    file: TAIL,
+    from: "if (verdict === undefined || rank(judged) > rank(verdict)) verdict = judged;",
+    to: "if (verdict === undefined) verdict = judged;",
+  },
+  {
+    without: "a verdict that is written before it is told",
+    classes: ["frames", "bodies", "pairs"],
+    file: JOURNAL,
+    from: "const written = erases ? appender.reopen() : appender.appendVerdict();",
+    to: "const written = erases ? appender.reopen() : ok(undefined);",
+  },
+  {
+    without: "the second of a verdict's two frames",
+    classes: ["pairs", "runs"],
+    file: APPEND,
+    from: "for (let n = 0; n < 2; n++) {",
+    to: "for (let n = 0; n < 1; n++) {",
+  },
+  {
+    without: "saying a verdict again that nothing proves",
+    classes: ["pairs", "runs", "loops"],
+    file: JOURNAL,
+    from: '...(scan?.unproved && { verdict: { open: [], judged: { kind: "void" } } })',
+    to: "...(scan?.unproved && {})",
+  },
+  {
+    without: "spending the slot that an earlier start may have touched",
+    classes: ["frames", "bodies", "pairs", "runs"],
+    file: APPEND,
+    from: `  #spend(): boolean {
+    if (this.#fresh) return true;`,
+    to: `  #spend(): boolean {
+    if (this.#fresh || this.#usable) return true;`,
+  },
+  {
+    without: "closing a sector with programmed bits behind its end",
+    classes: ["erases", "pairs", "runs"],
+    file: JOURNAL,
+    from: "(geometry.unitBytes !== 1 || this.#isErasedFrom(newest, scan.end + geometry.slotBytes));",
+    to: "(geometry.unitBytes !== 1 || this.#isErasedFrom(newest, geometry.sectorBytes));",
+  },
+  {
+    without: "an opening counting only once something stands behind it",
+    classes: ["pairs", "runs"],
+    file: JOURNAL,
+    from: "if (this.#tails.scan(open.ordinal, open.header).opened) return open;",
+    to: "return open;",
+  },
+  {
+    without: "a carrying sector's last frame for its opening",
+    classes: ["pairs", "runs", "loops"],
+    file: SCAN,
+    from: "if (carried !== undefined || offset > RECORDS_OFFSET || (offset === RECORDS_OFFSET && !header?.carries))",
+    to: "if (offset >= RECORDS_OFFSET)",
+  },
+  {
+    without: "a carried record being named by its sector's opening",
+    classes: ["loops", "runs"],
+    file: SCAN,
+    from: "if (whole && carries) carried = frame.link;",
+    to: "if (whole && carries) carried = undefined;",
+  },
+  {
+    without: "what is open before a carried record staying open",
+    classes: ["loops", "runs", "pairs"],
+    file: JOURNAL,
+    from: "const earlier = started && !scan!.decided ?",
+    to: "const earlier = started && !scan!.decided && scan!.settled === undefined ?",
+  },
+  {
+    without: "making a signature again to see what a frame names",
+    classes: ["frames", "bodies", "pairs", "runs"],
+    file: SCAN,
+    from: "if (!linked && tail?.whole && (whole || frame.type === FrameType.record) && !signed?.has(tail.offset)) {",
+    to: "if (!linked && tail?.whole && (whole || frame.type === FrameType.record) && signed === null) {",
+  },
+  {
+    without: "making a signature again to give a record out",
+    classes: ["frames", "bodies", "pairs", "runs"],
+    file: READER,
+    from: "return signed && equalBytes(recordId(this.#sha256, signed), id) ? signed : undefined;",
+    to: "return undefined;",
+  },
+  {
+    without: "making the signature of a sector's last record again",
+    classes: ["frames", "bodies", "pairs", "runs"],
+    file: READER,
+    from: "return equalBytes(id, next.tailId) ? signed : undefined;",
+    to: "return undefined;",
+  },
+  {
+    without: "signing only what the next sector follows, to look at it",
+    classes: ["pairs", "runs"],
+    file: READER,
+    from: "if (next?.firstSeq !== parts.value.header.seq + 1) return undefined;",
+    to: "if (next === undefined) return undefined;",
+  },
+  {
+    without: "giving records out by their id alone",
+    classes: ["flips", "two flips"],
+    file: READER,
+    from: "if (equalBytes(recordId(this.#sha256, record), id)) return record;",
+    to: "if (id !== undefined) return record;",
+  },
+  {
+    without: "erasing only what is released",
+    classes: ["frames", "bodies", "erases"],
+    file: APPEND,
+    from: "return this.#ring.isCovered(former, released, this.head);",
+    to: "return released !== undefined;",
+  },
+  {
+    without: "never erasing the newest record",
+    classes: ["erases", "runs", "loops"],
+    file: APPEND,
+    from: "if (this.tail !== undefined && former >= this.tail.ordinal) return false;",
+    to: "",
+  },
+  {
+    without: "two sectors in reserve",
+    classes: ["pairs", "runs", "loops"],
+    file: APPEND,
+    from: "return this.spare >= RESERVED_SECTORS + opens;",
+    to: "return this.spare >= opens;",
+  },
+  {
+    without: "erasing a sector again that holds nothing",
+    classes: ["loops"],
+    file: APPEND,
+    from: "if (this.#disposable) return ok(this.head);",
+    to: "",
+  },
+  {
+    without: "carrying the newest record forward",
+    classes: ["loops"],
+    file: APPEND,
+    from: "if (type !== FrameType.record && tail !== undefined && tail.ordinal < next.value - 1) return this.#carryTail(tail);",
+    to: "",
+  },
+  {
+    without: "making a release durable where the reserve was used up",
+    classes: ["loops", "runs"],
+    file: APPEND,
+    from: "    this.#keepRelease();\n  }\n\n  /** Makes the released",
+    to: "  }\n\n  /** Makes the released",
+  },
+  {
+    without: "looking for a sector behind the newest one whose header is damaged",
+    classes: ["flips"],
+    file: MOUNT,
+    from: "if (hasFramesOf(ring, sha256, header.ordinal + ahead))",
+    to: "if (hasFramesOf(ring, sha256, header.ordinal + ahead) && ahead > FIRST_OPENINGS_MAX)",
+  },
+  {
+    without: "reading every header where one does not fit",
+    classes: ["flips", "erases"],
+    file: MOUNT,
+    from: 'const found = bySearch(ring) ?? byReadingAll(ring);\n  if ("ok" in found) return found;\n  const { header',
+    to: 'const found = bySearch(ring) ?? fail("JOURNAL_UNREADABLE", "");\n  if ("ok" in found) return found;\n  const { header',
+  },
+  {
+    without: "telling a newest record that was changed from one that was torn",
+    classes: ["flips"],
+    file: TAIL,
+    from: "if (geometry.unitBytes === 1 && left.some((byte) => byte !== 0 && byte !== 0xff))",
+    to: "if (geometry.unitBytes === 0 && left.some((byte) => byte !== 0 && byte !== 0xff))",
+  },
+];
