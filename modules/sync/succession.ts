@@ -1,8 +1,11 @@
+import { equalBytes } from "../bytes/bytes.js";
 import { type Failure, fail, ok, type Result } from "../codes/codes.js";
+import type { Crypto } from "../identity/crypto.js";
+import type { Identity } from "../identity/identity.js";
 import type { Succession } from "../identity/succession.js";
 import { type Cbor, decodeCbor, encodeCbor } from "../record/cbor.js";
 import { coseKey, publicKeyOf } from "../record/payload.js";
-import { isUint } from "../record/record.js";
+import { isUint, parseRecord, recordId, toBeSigned } from "../record/record.js";
 import { makeStatement, readStatement, type Statement } from "../record/statement.js";
 import { NONCE_BYTES, onlyLabels, type Position, positionOf, type Request } from "./messages.js";
 
@@ -94,6 +97,24 @@ export function stateSuccession({ former, next, seq, id }: Succession, origin: s
     return new Uint8Array(64);
   });
   return fault ? { ok: false, failure: fault } : ok(statement);
+}
+
+/** Whether the bytes are the record with this id at `seq`, under the signature of the device's own key. */
+export function isOwnRecord(
+  { identity, crypto }: { readonly identity: Identity; readonly crypto: Crypto },
+  seq: number,
+  id: Uint8Array,
+  bytes: Uint8Array,
+): boolean {
+  const record = parseRecord(bytes);
+  if (!record.ok) return false;
+  const { header, signature } = record.value;
+  return (
+    header.seq === seq &&
+    equalBytes(header.kid, identity.kid) &&
+    equalBytes(recordId(crypto.sha256, bytes), id) &&
+    identity.verify(toBeSigned(record.value), signature)
+  );
 }
 
 function malformed(expected: string): Result<never> {

@@ -1,6 +1,6 @@
-import { concatBytes, equalBytes, fromUtf8, toHex } from "../bytes/bytes.js";
+import { concatBytes, equalBytes, toHex } from "../bytes/bytes.js";
 import { type Clock, ClockState, type Timer, type Timers } from "../clock/clock.js";
-import { CODES, type Code, type Failure, fail, ok, type Result } from "../codes/codes.js";
+import { type Code, type Failure, fail, ok, type Result } from "../codes/codes.js";
 import type { Crypto, Entropy, KeyStore } from "../identity/crypto.js";
 import type { Identity } from "../identity/identity.js";
 import type { Succession } from "../identity/succession.js";
@@ -19,9 +19,10 @@ import {
   readAcknowledgement,
   splitRecords,
 } from "./messages.js";
+import { problemOf } from "./problem.js";
 import type { RelayPins } from "./relay-pins.js";
 import { sentMarkOf, writeSentMark } from "./sent-mark.js";
-import { encodeSuccessionRequest, stateSuccession } from "./succession.js";
+import { encodeSuccessionRequest, isOwnRecord, stateSuccession } from "./succession.js";
 import type { Transport, TransportResponse } from "./transport.js";
 
 /**
@@ -37,7 +38,6 @@ const RETRY_FIRST_MS = 1000;
 const RETRY_MAX_MS = 300_000;
 const RETRY_AFTER_MAX_S = 3600;
 const POLL_DEFAULT_MS = 60_000;
-const PROBLEM_MAX_BYTES = 4096;
 
 const TOKEN_NAME = "token";
 
@@ -111,6 +111,8 @@ export class Sync {
   #sent = -1;
   /** Why this chain cannot go on, once it is known; the next acknowledgement then names the head that it ends at. */
   #ends: "records" | "branch" | undefined;
+  /** Where the newest answer named another record than is held here. */
+  #disputed: Position | undefined;
 
   constructor(options: SyncOptions) {
     this.#options = options;
@@ -267,7 +269,9 @@ export class Sync {
   #welcome(request: Request, answer: Uint8Array): Step | Promise<Step> {
     const { keys, chain } = this.#options;
     const accepted = this.#accept(request, answer);
-    if (!accepted.ok) return accepted.failure.code === "DEVICE_BEHIND" ? this.#catchUp(accepted) : accepted;
+    if (!accepted.ok && accepted.failure.code === "DEVICE_BEHIND") return this.#catchUp(accepted);
+    if (!accepted.ok && this.#disputed !== undefined) return this.#askDisputed(accepted, this.#disputed);
+    if (!accepted.ok) return accepted;
     // Only a relay that knows the device signs for it.
     if (readToken(keys) !== undefined) keys.delete(TOKEN_NAME);
     const received = accepted.value.received?.seq ?? -1;
@@ -357,6 +361,22 @@ export class Sync {
     return unproved ? claim : (fetched as Step);
   }
 
+  /**
+   * The relay names another record at a position that is held here. It lies, unless it can show one there under the
+   * device's own signature: then flash and key store were set back together once, and two branches are signed.
+   */
+  async #askDisputed(claim: Step<never>, { seq, id }: Position): Promise<Step> {
+    const answer = await this.#call("GET", `${this.#path}/records?from=${seq}&to=${seq}`);
+    if (!answer.ok) return claim;
+    await undefined;
+    if (!isOwnRecord(this.#options, seq, id, answer.value.body)) return claim;
+    this.#hold();
+    // Nothing beyond the head was sent; the mark keeps this chain from going on after a restart, too.
+    this.#markSent(this.#headSeq() + 1);
+    this.#ends = "branch";
+    return fail("SUCCESSION_NEEDED", `two records are signed at seq ${seq}: the relay has ${toHex(id)}`);
+  }
+
   /** Restores the records after the head, at most up to `to`; how many. SUCCESSION_NEEDED where they are another branch. */
   async #fetchBack(to: number): Promise<Step<number>> {
     const { chain } = this.#options;
@@ -414,6 +434,12 @@ export class Sync {
       if (record.ok) ownIds.set(seq, recordId(crypto.sha256, record.value));
     }
     const ownId = (seq: number) => ownIds.get(seq);
+    this.#disputed = undefined;
+    for (const level of LEVELS) {
+      const position = read.value.acknowledgement[level];
+      const own = position && ownIds.get(position.seq);
+      if (position && own && !equalBytes(own, position.id)) this.#disputed = position;
+    }
     const lastSeq = isOther ? Number.MAX_SAFE_INTEGER : Math.max(this.#headSeq(), this.#sent);
     const accepted = accept({ crypto, kid: identity.kid, relay, keys, ownId, lastSeq }, request, answer);
     if (!accepted.ok) return accepted;
@@ -466,19 +492,3 @@ const GREETED: Step = { ok: true, value: "greeted" };
 const IDLE: Step = { ok: true, value: "idle" };
 /** Why records could not be fetched back, where that says nothing about whether the relay has them. */
 const UNFETCHED: readonly Code[] = ["TRANSPORT_FAILED", "SUCCESSION_NEEDED", "JOURNAL_FULL", "JOURNAL_FLASH_FAILED"];
-
-/** The code and detail of an RFC 9457 problem document, where the answer is one that this device knows. */
-function problemOf(response: TransportResponse): Failure | undefined {
-  const text = response.body.length <= PROBLEM_MAX_BYTES ? fromUtf8(response.body) : undefined;
-  if (text === undefined) return undefined;
-  try {
-    const problem: unknown = JSON.parse(text);
-    if (typeof problem !== "object" || problem === null) return undefined;
-    const { code, detail } = problem as { code?: unknown; detail?: unknown };
-    return typeof code === "string" && Object.keys(CODES).includes(code)
-      ? { code: code as Code, detail: `the relay: ${typeof detail === "string" ? detail : response.status}` }
-      : undefined;
-  } catch {
-    return undefined;
-  }
-}
