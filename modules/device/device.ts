@@ -1,4 +1,4 @@
-import { equalBytes, toHex, utf8 } from "../bytes/bytes.js";
+import { toHex, utf8 } from "../bytes/bytes.js";
 import { type Head, nextBody } from "../chain/chain.js";
 import type { ClockState, Timer } from "../clock/clock.js";
 import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js";
@@ -7,8 +7,8 @@ import { beginSuccession, endSuccession, openSuccession, type Succession } from 
 import { Journal } from "../journal/journal.js";
 import type { JournalUsage } from "../journal/report.js";
 import { openCheckpoint } from "../log/checkpoint.js";
-import { encodeBoot, encodeGenesis, encodeMark, readGenesis } from "../record/payload.js";
-import { KIND_WORDS, Kind, parseRecord } from "../record/record.js";
+import { encodeBoot, encodeGenesis, encodeMark } from "../record/payload.js";
+import { KIND_WORDS, Kind } from "../record/record.js";
 import { type Pack, type PlannedSensor, Sampler } from "../sampler/sampler.js";
 import type { Acknowledgement, Position } from "../sync/messages.js";
 import { type RelayPins, readRelayPins } from "../sync/relay-pins.js";
@@ -59,6 +59,8 @@ interface WaitingRecord {
   readonly clock: ClockState;
 }
 
+type Steps = readonly (() => Result<void>)[];
+
 const MARK_INTERVAL_S = 3600;
 /** ESP_RST_DEEPSLEEP: the board woke, it did not start. */
 const RESET_DEEP_SLEEP = 8;
@@ -91,6 +93,10 @@ export class Device {
   #usageLevel: JournalUsage["level"] = "normal";
   /** Sync has said that nothing later than the head can have been sent. */
   #mayAppend = false;
+  /** Between making it and committing it. */
+  #genesis: Uint8Array | undefined;
+  /** A succession is decided, and its genesis does not fit yet. */
+  #lacksRoom = false;
   #closed = false;
   #committing: Promise<void> = Promise.resolve();
   readonly #waiting: WaitingRecord[] = [];
@@ -114,8 +120,20 @@ export class Device {
    * Starts: key, journal, chain, sync, sampling, in this order, each in a job of its own: a board's JavaScript stack has
    * a few hundred slots in all. A failure is a refusal that needs a person: nothing is signed, and the code says what to do.
    */
-  async start(): Promise<Result<void>> {
-    for (const step of [this.#openIdentity, this.#openJournal, this.#resumeChain, this.#beginChain, this.#startSync]) {
+  start(): Promise<Result<void>> {
+    return this.#run(this.#allSteps());
+  }
+
+  #allSteps(): Steps {
+    return [this.#openIdentity, this.#openJournal, this.#resumeChain, ...this.#lastSteps()];
+  }
+
+  #lastSteps(): Steps {
+    return [this.#prepareGenesis, this.#commitGenesis, this.#startSync];
+  }
+
+  async #run(steps: Steps): Promise<Result<void>> {
+    for (const step of steps) {
       const done = step.call(this);
       if (!done.ok) {
         this.#problem(done.failure);
@@ -207,27 +225,14 @@ export class Device {
     if (!head) return ok(undefined);
     this.#bootPending = this.#platform.resetReason !== RESET_DEEP_SLEEP;
     this.#log(`event=resumed seq=${head.seq} boot=${head.boot} kid=${toHex(this.#identity.kid)}`);
-    return this.#checkGenesis();
+    return this.#chain.checkGenesis(this.#identity.publicKey);
   }
 
-  /** While the journal still holds genesis: the key that it announces must be the one that is derived from the seed. */
-  #checkGenesis(): Result<void> {
-    if (this.#journal.firstSeq > 0) return ok(undefined);
-    const bytes = this.#journal.record(0);
-    if (!bytes.ok) return bytes;
-    const record = parseRecord(bytes.value);
-    if (!record.ok) return record;
-    const genesis = readGenesis(record.value.payload);
-    if (!genesis.ok) return genesis;
-    return equalBytes(genesis.value.publicKey, this.#identity.publicKey)
-      ? ok(undefined)
-      : fail("KEY_MISMATCH", "the seed's public key is not the one that genesis announces");
-  }
-
-  /** Writes genesis where there is no chain yet: under a token's leave, or a succession's. */
-  #beginChain(): Result<void> {
+  /** Makes genesis where there is no chain yet: under a token's leave, or a succession's. */
+  #prepareGenesis(): Result<void> {
+    this.#genesis = undefined;
     if (this.#head) return ok(undefined);
-    const { model, firmware, keys, resetReason, clock } = this.#platform;
+    const { model, firmware, keys, resetReason } = this.#platform;
     const succession = this.#succession;
     const sent = succession ? sentMarkOf(keys, this.#identity.kid, true) : readSentMark(keys);
     if (!sent.ok) return sent;
@@ -243,25 +248,29 @@ export class Device {
         "there is a key without a chain, and no token that lets the device begin one",
       );
     this.#bootPending = false;
-    // What was sampled while nothing could be appended follows it: uptime never falls.
-    const uptimeMs = this.#waiting[0]?.uptimeMs ?? clock.uptimeMs();
     const { deviceKey, recoveryKey } = this.#relay;
-    return this.#append(
-      Kind.genesis,
-      encodeGenesis({
-        publicKey: this.#identity.publicKey,
-        model,
-        firmware,
-        quantities: this.#sampler.quantities,
-        markIntervalS: this.#options.markIntervalS ?? MARK_INTERVAL_S,
-        relayKey: deviceKey,
-        ...(recoveryKey && { recoveryKey }),
-        ...(succession && {
-          predecessor: { kid: succession.former.kid, seq: succession.seq, id: succession.id },
-        }),
-      }),
-      uptimeMs,
-    );
+    this.#genesis = encodeGenesis({
+      publicKey: this.#identity.publicKey,
+      model,
+      firmware,
+      quantities: this.#sampler.quantities,
+      markIntervalS: this.#options.markIntervalS ?? MARK_INTERVAL_S,
+      relayKey: deviceKey,
+      ...(recoveryKey && { recoveryKey }),
+      ...(succession && { predecessor: { kid: succession.former.kid, seq: succession.seq, id: succession.id } }),
+    });
+    return ok(undefined);
+  }
+
+  /** In a job of its own, in a frame as small as can be: below it is the longest chain of calls that there is. */
+  #commitGenesis(): Result<void> {
+    if (!this.#genesis) return ok(undefined);
+    // What was sampled while nothing could be appended follows it: uptime never falls.
+    const begun = this.#append(Kind.genesis, this.#genesis, this.#waiting[0]?.uptimeMs);
+    this.#genesis = undefined;
+    // The former chain's records are in the way: only the relay's word on them makes room.
+    this.#lacksRoom = !begun.ok && begun.failure.code === "JOURNAL_FULL" && this.#succession !== undefined;
+    return this.#lacksRoom ? ok(undefined) : begun;
   }
 
   #isDamaged(): boolean {
@@ -271,8 +280,10 @@ export class Device {
   #startSync(): Result<void> {
     const { keys, crypto, entropy, clock, timers, transport } = this.#platform;
     const { releaseAt, pollMs } = this.#options;
+    const succession = this.#succession;
+    const former = succession && this.#lacksRoom ? succession.former : undefined;
     this.#sync = new Sync({
-      identity: this.#identity,
+      identity: former ?? this.#identity,
       crypto,
       keys,
       entropy,
@@ -280,8 +291,8 @@ export class Device {
       timers,
       transport,
       relay: this.#relay,
-      chain: this.#chain,
-      ...(this.#succession && { succession: this.#succession }),
+      chain: former ? new OwnChain(this.#journal, former.kid) : this.#chain,
+      ...(succession && !former && { succession }),
       ...(releaseAt && { releaseAt }),
       ...(pollMs !== undefined && { pollMs }),
       onReady: () => this.#onReady(),
@@ -298,16 +309,26 @@ export class Device {
    * every start after a cut goes, from the key on.
    */
   #succeed(head: Position): Result<void> {
+    if (this.#lacksRoom) {
+      // Decided before; the relay's word on the former chain may have made the room that was lacking.
+      this.#goOn(this.#lastSteps());
+      return ok(undefined);
+    }
     const { used, sectors } = this.#journal.usage;
     if (used > sectors) return fail("JOURNAL_FULL", `${used} of ${sectors} sectors hold records that are not released`);
     const { keys, crypto, entropy } = this.#platform;
     const begun = beginSuccession({ keys, crypto, entropy }, head);
     if (!begun.ok) return begun;
     this.#mayAppend = false;
-    this.#committing = this.#committing.then(() => {
-      if (!this.#closed) void this.start();
-    });
+    this.#goOn(this.#allSteps());
     return ok(undefined);
+  }
+
+  /** After all that waits to be committed, and in a job of its own. */
+  #goOn(steps: Steps): void {
+    this.#committing = this.#committing.then(() => {
+      if (!this.#closed) void this.#run(steps);
+    });
   }
 
   /** The relay holds what this chain begins with, and with it all that came before: the former key has no more to say. */
@@ -323,6 +344,8 @@ export class Device {
   #onReady(): void {
     // Records may have been fetched back from the relay meanwhile.
     this.#head = this.#chain.head;
+    // The talk is about the former chain: nothing follows there.
+    if (this.#lacksRoom) return;
     this.#mayAppend = true;
     for (let i = 0; i < this.#waiting.length; i++) this.#commitNext();
     this.#sampler.start();
@@ -360,7 +383,7 @@ export class Device {
     }
     // From the second record on genesis is named by another, so that no mount needs the former key any more.
     const released = acknowledgement[this.#options.releaseAt ?? "logged"];
-    if (this.#succession && released && released.seq > 0) this.#endSuccession();
+    if (this.#succession && !this.#lacksRoom && released && released.seq > 0) this.#endSuccession();
     // At once, or as soon as anything may be appended: what follows the first answer of a start is not older than it.
     if (first) this.#mark();
     this.#options.onAcknowledged?.(acknowledgement);

@@ -2,6 +2,8 @@ import { equalBytes, toHex } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Journal } from "../journal/journal.js";
 import type { JournalHead, Position } from "../journal/report.js";
+import { readGenesis } from "../record/payload.js";
+import { parseRecord } from "../record/record.js";
 import type { ChainStore } from "../sync/sync.js";
 
 /**
@@ -25,6 +27,20 @@ export class OwnChain implements ChainStore {
 
   get firstSeq(): number {
     return this.head ? this.#journal.firstSeq : 0;
+  }
+
+  /** While genesis is still held: KEY_MISMATCH where the key that it announces is not the one derived from the seed. */
+  checkGenesis(publicKey: Uint8Array): Result<void> {
+    if (this.firstSeq > 0) return ok(undefined);
+    const bytes = this.#journal.record(0);
+    if (!bytes.ok) return bytes;
+    const record = parseRecord(bytes.value);
+    if (!record.ok) return record;
+    const genesis = readGenesis(record.value.payload);
+    if (!genesis.ok) return genesis;
+    return equalBytes(genesis.value.publicKey, publicKey)
+      ? ok(undefined)
+      : fail("KEY_MISMATCH", "the seed's public key is not the one that genesis announces");
   }
 
   record(seq: number): Result<Uint8Array> {

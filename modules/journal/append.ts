@@ -135,7 +135,7 @@ export class Appender {
   append(type: FrameType, link: number, body: Uint8Array, start?: ChainStart): Result<Placed> {
     const { geometry } = this.#ring;
     const size = frameBytes(geometry, type, body.length);
-    let opened = start === undefined;
+    let opened = start === undefined || this.#isBegun(start);
     for (let attempt = 0; attempt <= 2 * BAD_SECTORS_MAX; attempt++) {
       if (!opened || !this.#fits(size) || !this.#spend()) {
         const next = this.#open(start, type === FrameType.copy);
@@ -156,6 +156,13 @@ export class Appender {
       this.#usable = false;
     }
     return fail("JOURNAL_FLASH_FAILED", `no frame of ${size} bytes could be written and read back`);
+  }
+
+  /** The open sector was opened for this chain, and a cut has left nothing of it there: the next try goes on behind. */
+  #isBegun({ firstSeq, newChain }: ChainStart): boolean {
+    if (!newChain || this.chain !== this.head || (this.tail !== undefined && this.tail.ordinal >= this.head))
+      return false;
+    return this.#ring.header(this.head)?.firstSeq === firstSeq;
   }
 
   /** Says twice that all behind the tail is void: the second frame proves that the cells of the first were driven. */

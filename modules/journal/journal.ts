@@ -395,7 +395,8 @@ export class Journal {
     if (this.#undecided !== undefined) return this.#full();
     const mayUseReserve = header.kind === Kind.gap || header.kind === Kind.rotate || header.kind === Kind.genesis;
     if (!mayUseReserve && !this.#appender.hasRoomFor(bodyBytes)) return this.#full();
-    return this.#appender.settle(false);
+    // Of a former chain's tail nothing depends on: its copy must not take the sector that a genesis needs.
+    return header.kind === Kind.genesis ? ok(undefined) : this.#appender.settle(false);
   }
 
   #full(): Result<never> {
