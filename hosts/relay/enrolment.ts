@@ -47,6 +47,9 @@ export function enrolDevice(options: EnrolmentOptions, body: Uint8Array): Enroll
     return refuse("RECORD_MALFORMED", `expected a genesis record, received kind ${record.header.kind}`);
   const genesis = readGenesis(record.payload);
   if (!genesis.ok) return { refusal: genesis };
+  // A chain is continued by its former key's word alone, or anyone with a token could close another's.
+  if (genesis.value.predecessor)
+    return refuse("SUCCESSION_FALSE", "expected a genesis without predecessor, or its succession statement");
   const { kid } = record.header;
   const { publicKey } = genesis.value;
   const unproved = checkPossession(options, enrolment, tokenSha256, kid, publicKey);
@@ -96,6 +99,9 @@ function unproved(expected: string, received: string): Failure {
   return fail("POSSESSION_UNPROVED", `expected ${expected}, received ${received}`).failure;
 }
 
-function refuse(code: "TOKEN_INVALID" | "RECORD_MALFORMED" | "KEY_MISMATCH", detail: string): Enrolled {
+function refuse(
+  code: "TOKEN_INVALID" | "RECORD_MALFORMED" | "KEY_MISMATCH" | "SUCCESSION_FALSE",
+  detail: string,
+): Enrolled {
   return { refusal: fail(code, detail) };
 }

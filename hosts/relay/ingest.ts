@@ -9,19 +9,15 @@ import { checkPayload } from "tallystick/record/payload";
 import { Kind, parseRecord, type Record, recordId, toBeSigned } from "tallystick/record/record";
 import { BATCH_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
 import type { Refusal } from "./problem.js";
-import {
-  type NewRecord,
-  type Store,
-  type StoredDevice,
-  type StoredRecord,
-  StoredRecordDamaged,
-} from "./store/store.js";
+import { type NewRecord, type Store, type StoredDevice, StoredRecordDamaged } from "./store/store.js";
+import { LATE_MAX_PER_DEVICE, type LateRecord } from "./store/successions.js";
 
 /**
  * A batch of records of one known device: parse strictly → verify the signature by the one rule → check the chain →
  * store, in one durable transaction. Whoever sent the batch is acknowledged only after this has returned.
  *
- * It is taken in order up to the first record that does not fit; nothing of that record enters the chain.
+ * It is taken in order up to the first record that does not fit; nothing of that record enters the chain. Of a chain that
+ * a succession has closed, what follows is kept beside it as late: it was under way, and is neither an alarm nor a fork.
  */
 
 export interface IngestOptions {
@@ -32,7 +28,7 @@ export interface IngestOptions {
 }
 
 export interface Ingested {
-  /** Records that the chain grew by. */
+  /** Records that the chain grew by, or, of a closed one, that were kept as late. */
   readonly stored: number;
   /** Records that were held already, byte for byte. */
   readonly repeated: number;
@@ -56,7 +52,12 @@ export function ingest(options: IngestOptions, device: StoredDevice, sequence: U
   const { store, crypto } = options;
   const reader = new CborReader(sequence);
   const fresh: NewRecord[] = [];
-  let head = headOfStored(crypto, store.head(device.device));
+  const isLate = store.successions.of(device.device) !== undefined;
+  let head = headOfStored(
+    crypto,
+    (isLate ? store.successions.lateHead(device.device) : undefined) ?? store.head(device.device),
+  );
+  let room = isLate ? LATE_MAX_PER_DEVICE - store.successions.countLate(device.device) : Number.POSITIVE_INFINITY;
   let repeated = 0;
   let fork: NewRecord | undefined;
   let refusal: Refusal | undefined;
@@ -80,8 +81,9 @@ export function ingest(options: IngestOptions, device: StoredDevice, sequence: U
       fork = newRecord(record.value, id);
       refusal = forkRefusal(record.value.header.seq, held, id);
     } else {
-      const next = follow(crypto.sha256, head, record.value);
+      const next = room > 0 ? follow(crypto.sha256, head, record.value) : lateFull();
       if (next.ok) {
+        room--;
         fresh.push(newRecord(record.value, id));
         head = next.value;
       } else refusal = chainRefusal(next.failure, head, record.value);
@@ -90,7 +92,8 @@ export function ingest(options: IngestOptions, device: StoredDevice, sequence: U
   if (fresh.length > 0 || fork)
     store.transaction(() => {
       const nowMs = options.nowMs();
-      store.append(device.device, fresh, nowMs);
+      if (isLate) store.successions.keepLate(device.device, fresh, nowMs);
+      else store.append(device.device, fresh, nowMs);
       if (fork) store.keepFork(device.device, fork, nowMs);
     });
   return { stored: fresh.length, repeated, refusal };
@@ -138,10 +141,14 @@ function heldAt(
   const { seq } = record.header;
   const first = fresh[0];
   if (first && seq >= first.seq) return fresh[seq - first.seq]?.id;
-  return store.recordAt(device, seq)?.id;
+  return (store.recordAt(device, seq) ?? store.successions.lateAt(device, seq))?.id;
 }
 
-function headOfStored(crypto: Crypto, stored: StoredRecord): Head {
+function lateFull(): Result<never> {
+  return fail("CHAIN_CLOSED", `expected at most ${LATE_MAX_PER_DEVICE} late records of one chain, received another`);
+}
+
+function headOfStored(crypto: Crypto, stored: LateRecord): Head {
   const record = parseRecord(stored.bytes);
   if (!record.ok || !equalBytes(recordId(crypto.sha256, stored.bytes), stored.id))
     throw new StoredRecordDamaged(stored);

@@ -263,8 +263,28 @@ export const CODES = Object.freeze({
   ),
   SUCCESSION_NEEDED: entry(
     409,
-    "the device has lost records that it may have sent, and the relay does not have them",
-    "nothing is signed on this chain again; provision a new key that succeeds it",
+    "the device's chain cannot go on: records that it may have sent are lost, or it has signed another branch",
+    "nothing: nothing is signed on this chain again, and the device goes on with a new key that succeeds this one",
+  ),
+  SUCCESSION_FALSE: entry(
+    422,
+    "the succession does not hold here",
+    "a statement names this relay and a head that it holds, and genesis names the same head as its predecessor; a relay that was set back has to be restored from its log first",
+  ),
+  SUCCESSION_TAKEN: entry(
+    409,
+    "another key has succeeded this one already",
+    "a chain has one successor: find out who made the other statement, and enrol this device anew with a token",
+  ),
+  SUCCESSION_KEY_TAKEN: entry(
+    409,
+    "the next key is no new one",
+    "a succession brings a key that was never enrolled here: make one from the board's entropy",
+  ),
+  DEVICE_FORKED: entry(
+    409,
+    "this key has signed two histories, so that its word on a successor proves nothing",
+    "look at both branches, then enrol the device anew with a token",
   ),
   RELAY_BEHIND: entry(
     409,

@@ -1,17 +1,20 @@
-import { equalBytes, toHex, utf8 } from "../bytes/bytes.js";
+import { toHex, utf8 } from "../bytes/bytes.js";
 import { type Head, nextBody } from "../chain/chain.js";
 import type { ClockState, Timer } from "../clock/clock.js";
 import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js";
 import { Identity } from "../identity/identity.js";
+import { beginSuccession, endSuccession, openSuccession, type Succession } from "../identity/succession.js";
 import { Journal } from "../journal/journal.js";
 import type { JournalUsage } from "../journal/report.js";
 import { openCheckpoint } from "../log/checkpoint.js";
-import { encodeBoot, encodeGenesis, encodeMark, readGenesis } from "../record/payload.js";
-import { KIND_WORDS, Kind, parseRecord } from "../record/record.js";
+import { encodeBoot, encodeGenesis, encodeMark } from "../record/payload.js";
+import { KIND_WORDS, Kind } from "../record/record.js";
 import { type Pack, type PlannedSensor, Sampler } from "../sampler/sampler.js";
-import type { Acknowledgement } from "../sync/messages.js";
+import type { Acknowledgement, Position } from "../sync/messages.js";
 import { type RelayPins, readRelayPins } from "../sync/relay-pins.js";
+import { sentMarkOf } from "../sync/sent-mark.js";
 import { type Level, readSentMark, readToken, Sync } from "../sync/sync.js";
+import { OwnChain } from "./own-chain.js";
 import type { Platform } from "./platform.js";
 
 /**
@@ -56,6 +59,8 @@ interface WaitingRecord {
   readonly clock: ClockState;
 }
 
+type Steps = readonly (() => Result<void>)[];
+
 const MARK_INTERVAL_S = 3600;
 /** ESP_RST_DEEPSLEEP: the board woke, it did not start. */
 const RESET_DEEP_SLEEP = 8;
@@ -72,8 +77,11 @@ export class Device {
   readonly #options: DeviceOptions;
   readonly #sampler: Sampler;
   #identity!: Identity;
+  /** While the key that this one succeeds is still kept. */
+  #succession: Succession | undefined;
   #relay!: RelayPins;
   #journal!: Journal;
+  #chain!: OwnChain;
   #sync: Sync | undefined;
   #head: Head | undefined;
   #bootPending = false;
@@ -85,6 +93,11 @@ export class Device {
   #usageLevel: JournalUsage["level"] = "normal";
   /** Sync has said that nothing later than the head can have been sent. */
   #mayAppend = false;
+  /** Between making it and committing it. */
+  #genesis: Uint8Array | undefined;
+  /** A succession is decided, and its genesis does not fit yet. */
+  #lacksRoom = false;
+  #closed = false;
   #committing: Promise<void> = Promise.resolve();
   readonly #waiting: WaitingRecord[] = [];
 
@@ -107,32 +120,55 @@ export class Device {
    * Starts: key, journal, chain, sync, sampling, in this order, each in a job of its own: a board's JavaScript stack has
    * a few hundred slots in all. A failure is a refusal that needs a person: nothing is signed, and the code says what to do.
    */
-  async start(): Promise<Result<void>> {
-    for (const step of [this.#openIdentity, this.#openJournal, this.#resumeChain, this.#beginChain, this.#startSync]) {
+  start(): Promise<Result<void>> {
+    return this.#run(this.#allSteps());
+  }
+
+  #allSteps(): Steps {
+    return [this.#openIdentity, this.#openJournal, this.#resumeChain, ...this.#lastSteps()];
+  }
+
+  #lastSteps(): Steps {
+    return [this.#prepareGenesis, this.#commitGenesis, this.#startSync];
+  }
+
+  async #run(steps: Steps): Promise<Result<void>> {
+    for (const step of steps) {
       const done = step.call(this);
       if (!done.ok) {
         this.#problem(done.failure);
         return done;
       }
       await undefined;
+      if (this.#closed) break;
     }
     return ok(undefined);
   }
 
   /** Commits what was sampled and stops; resolves when it is committed. */
   close(): Promise<void> {
+    this.#closed = true;
     this.#sampler.close();
     this.#markTimer?.cancel();
     this.#sync?.close();
     return this.#committing;
   }
 
-  /** A key is made only where provisioning left a token and nothing was ever sent. */
+  /** A key is made only where provisioning left a token and nothing was ever sent; or to succeed one, in `#succeed`. */
   #openIdentity(): Result<void> {
     const { keys, crypto, entropy, flash } = this.#platform;
     const relay = readRelayPins(keys, crypto.sha256);
     if (!relay.ok) return relay;
     this.#relay = relay.value;
+    const succession = openSuccession({ keys, crypto });
+    if (!succession.ok) return succession;
+    this.#succession = succession.value;
+    if (succession.value) {
+      const { former, next, seq, id } = succession.value;
+      this.#identity = next;
+      this.#log(`event=succession kid=${toHex(next.kid)} former=${toHex(former.kid)} seq=${seq} id=${toHex(id)}`);
+      return ok(undefined);
+    }
     const opened = Identity.open({ keys, crypto });
     if (!opened.ok) return opened;
     if (opened.value) {
@@ -156,13 +192,9 @@ export class Device {
 
   #openJournal(): Result<void> {
     const { flash, crypto, keys } = this.#platform;
-    const identity = this.#identity;
-    const signer = {
-      kid: identity.kid,
-      sign: (message: Uint8Array) => identity.sign(message),
-      verify: (message: Uint8Array, signature: Uint8Array) => identity.verify(message, signature),
-    };
-    const options = { flash, sha256: crypto.sha256, signers: [signer] };
+    const former = this.#succession?.former;
+    const signers = former ? [this.#identity, former] : [this.#identity];
+    const options = { flash, sha256: crypto.sha256, signers };
     let mounted = Journal.mount(options);
     const mark = keys.read(FORMAT_NAME)?.[0];
     const code = mounted.ok ? undefined : mounted.failure.code;
@@ -183,63 +215,75 @@ export class Device {
     if (!mounted.ok) return mounted;
     if (keys.read(FORMAT_NAME) !== undefined) keys.delete(FORMAT_NAME);
     this.#journal = mounted.value;
+    this.#chain = new OwnChain(mounted.value, this.#identity.kid);
     return ok(undefined);
   }
 
   #resumeChain(): Result<void> {
-    const head = this.#journal.head;
-    if (!head) return ok(undefined);
+    const { head } = this.#chain;
     this.#head = head;
+    if (!head) return ok(undefined);
     this.#bootPending = this.#platform.resetReason !== RESET_DEEP_SLEEP;
     this.#log(`event=resumed seq=${head.seq} boot=${head.boot} kid=${toHex(this.#identity.kid)}`);
-    return this.#checkGenesis();
+    return this.#chain.checkGenesis(this.#identity.publicKey);
   }
 
-  /** While the journal still holds genesis: the key that it announces must be the one that is derived from the seed. */
-  #checkGenesis(): Result<void> {
-    if (this.#journal.firstSeq > 0) return ok(undefined);
-    const bytes = this.#journal.record(0);
-    if (!bytes.ok) return bytes;
-    const record = parseRecord(bytes.value);
-    if (!record.ok) return record;
-    const genesis = readGenesis(record.value.payload);
-    if (!genesis.ok) return genesis;
-    return equalBytes(genesis.value.publicKey, this.#identity.publicKey)
-      ? ok(undefined)
-      : fail("KEY_MISMATCH", "the seed's public key is not the one that genesis announces");
-  }
-
-  /** Writes genesis where there is no chain yet. */
-  #beginChain(): Result<void> {
+  /** Makes genesis where there is no chain yet: under a token's leave, or a succession's. */
+  #prepareGenesis(): Result<void> {
+    this.#genesis = undefined;
     if (this.#head) return ok(undefined);
-    const { model, firmware, keys } = this.#platform;
-    const sent = readSentMark(keys);
+    const { model, firmware, keys, resetReason } = this.#platform;
+    const succession = this.#succession;
+    const sent = succession ? sentMarkOf(keys, this.#identity.kid, true) : readSentMark(keys);
     if (!sent.ok) return sent;
-    if (readToken(keys) === undefined || sent.value !== undefined)
+    if (succession && sent.value !== undefined) {
+      // Genesis was sent, and the flash has lost it: only the relay can bring it back.
+      this.#bootPending = resetReason !== RESET_DEEP_SLEEP;
+      return ok(undefined);
+    }
+    const continues = succession !== undefined && (this.#journal.head !== undefined || this.#isDamaged());
+    if (!continues && (readToken(keys) === undefined || sent.value !== undefined))
       return fail(
         "DEVICE_NOT_PROVISIONED",
         "there is a key without a chain, and no token that lets the device begin one",
       );
+    this.#bootPending = false;
     const { deviceKey, recoveryKey } = this.#relay;
-    return this.#append(
-      Kind.genesis,
-      encodeGenesis({
-        publicKey: this.#identity.publicKey,
-        model,
-        firmware,
-        quantities: this.#sampler.quantities,
-        markIntervalS: this.#options.markIntervalS ?? MARK_INTERVAL_S,
-        relayKey: deviceKey,
-        ...(recoveryKey && { recoveryKey }),
-      }),
-    );
+    this.#genesis = encodeGenesis({
+      publicKey: this.#identity.publicKey,
+      model,
+      firmware,
+      quantities: this.#sampler.quantities,
+      markIntervalS: this.#options.markIntervalS ?? MARK_INTERVAL_S,
+      relayKey: deviceKey,
+      ...(recoveryKey && { recoveryKey }),
+      ...(succession && { predecessor: { kid: succession.former.kid, seq: succession.seq, id: succession.id } }),
+    });
+    return ok(undefined);
+  }
+
+  /** In a job of its own, in a frame as small as can be: below it is the longest chain of calls that there is. */
+  #commitGenesis(): Result<void> {
+    if (!this.#genesis) return ok(undefined);
+    // What was sampled while nothing could be appended follows it: uptime never falls.
+    const begun = this.#append(Kind.genesis, this.#genesis, this.#waiting[0]?.uptimeMs);
+    this.#genesis = undefined;
+    // The former chain's records are in the way: only the relay's word on them makes room.
+    this.#lacksRoom = !begun.ok && begun.failure.code === "JOURNAL_FULL" && this.#succession !== undefined;
+    return this.#lacksRoom ? ok(undefined) : begun;
+  }
+
+  #isDamaged(): boolean {
+    return this.#journal.report.tail === "damaged";
   }
 
   #startSync(): Result<void> {
     const { keys, crypto, entropy, clock, timers, transport } = this.#platform;
     const { releaseAt, pollMs } = this.#options;
+    const succession = this.#succession;
+    const former = succession && this.#lacksRoom ? succession.former : undefined;
     this.#sync = new Sync({
-      identity: this.#identity,
+      identity: former ?? this.#identity,
       crypto,
       keys,
       entropy,
@@ -247,20 +291,61 @@ export class Device {
       timers,
       transport,
       relay: this.#relay,
-      chain: this.#journal,
+      chain: former ? new OwnChain(this.#journal, former.kid) : this.#chain,
+      ...(succession && !former && { succession }),
       ...(releaseAt && { releaseAt }),
       ...(pollMs !== undefined && { pollMs }),
       onReady: () => this.#onReady(),
       onHold: () => this.#onHold(),
+      onSuccession: (head) => this.#succeed(head),
       onAcknowledged: (acknowledgement, bytes) => this.#onAcknowledged(acknowledgement, bytes),
       onProblem: (failure) => this.#problem(failure),
     });
     return this.#sync.start();
   }
 
+  /**
+   * The chain has ended at `head`. The one write of `beginSuccession` decides: from then on this start goes the way that
+   * every start after a cut goes, from the key on.
+   */
+  #succeed(head: Position): Result<void> {
+    if (this.#lacksRoom) {
+      // Decided before; the relay's word on the former chain may have made the room that was lacking.
+      this.#goOn(this.#lastSteps());
+      return ok(undefined);
+    }
+    const { used, sectors } = this.#journal.usage;
+    if (used > sectors) return fail("JOURNAL_FULL", `${used} of ${sectors} sectors hold records that are not released`);
+    const { keys, crypto, entropy } = this.#platform;
+    const begun = beginSuccession({ keys, crypto, entropy }, head);
+    if (!begun.ok) return begun;
+    this.#mayAppend = false;
+    this.#goOn(this.#allSteps());
+    return ok(undefined);
+  }
+
+  /** After all that waits to be committed, and in a job of its own. */
+  #goOn(steps: Steps): void {
+    this.#committing = this.#committing.then(() => {
+      if (!this.#closed) void this.#run(steps);
+    });
+  }
+
+  /** The relay holds what this chain begins with, and with it all that came before: the former key has no more to say. */
+  #endSuccession(): void {
+    this.#committing = this.#committing.then(() => {
+      if (!this.#succession) return;
+      endSuccession(this.#platform);
+      this.#succession = undefined;
+      this.#log(`event=succeeded kid=${toHex(this.#identity.kid)}`);
+    });
+  }
+
   #onReady(): void {
     // Records may have been fetched back from the relay meanwhile.
-    this.#head = this.#journal.head;
+    this.#head = this.#chain.head;
+    // The talk is about the former chain: nothing follows there.
+    if (this.#lacksRoom) return;
     this.#mayAppend = true;
     for (let i = 0; i < this.#waiting.length; i++) this.#commitNext();
     this.#sampler.start();
@@ -296,6 +381,9 @@ export class Device {
         this.#clockEvents.push([clock.uptimeMs(), this.#clockState, clock.state]);
       this.#clockState = clock.state;
     }
+    // From the second record on genesis is named by another, so that no mount needs the former key any more.
+    const released = acknowledgement[this.#options.releaseAt ?? "logged"];
+    if (this.#succession && !this.#lacksRoom && released && released.seq > 0) this.#endSuccession();
     // At once, or as soon as anything may be appended: what follows the first answer of a start is not older than it.
     if (first) this.#mark();
     this.#options.onAcknowledged?.(acknowledgement);

@@ -7,7 +7,7 @@ import { kidOf } from "./key.js";
  * A device's key: made once, on the device, from gated entropy; only the seed is stored, the rest derived at each start.
  * Nothing here ever makes a key because something else failed: `create` is an act of provisioning.
  */
-const SEED_NAME = "seed";
+export const SEED_NAME = "seed";
 
 export interface IdentityOptions {
   readonly keys: KeyStore;
@@ -25,6 +25,11 @@ export class Identity {
     this.#crypto = crypto;
     this.publicKey = crypto.ed25519.publicKey(seed);
     this.kid = kidOf(crypto.sha256, this.publicKey);
+  }
+
+  /** The key of a seed of 32 bytes, which a key store gave or is about to keep. */
+  static ofSeed(seed: Uint8Array, crypto: Crypto): Identity {
+    return new Identity(seed, crypto);
   }
 
   /** The key that the store holds, undefined where it holds none. KEY_UNREADABLE where what it holds is no seed. */

@@ -1,6 +1,15 @@
 import { fail, ok, type Result } from "../codes/codes.js";
 import { type RecordHeader, SIGNATURE_BYTES } from "../record/record.js";
-import { encodeFrame, encodeReleased, FrameType, frameBytes, linkOf, type Released, signatureOffset } from "./frame.js";
+import {
+  crcOf,
+  encodeFrame,
+  encodeReleased,
+  FrameType,
+  frameBytes,
+  linkOf,
+  type Released,
+  signatureOffset,
+} from "./frame.js";
 import {
   BAD_SECTORS_MAX,
   ORDINAL_MAX,
@@ -148,7 +157,7 @@ export class Appender {
   append(type: FrameType, link: number, body: Uint8Array, start?: ChainStart): Result<Placed> {
     const { geometry } = this.#ring;
     const size = frameBytes(geometry, type, body.length);
-    let opened = start === undefined;
+    let opened = start === undefined || this.#isBegun(start);
     for (let attempt = 0; attempt <= 2 * BAD_SECTORS_MAX; attempt++) {
       if (!opened || !this.#fits(size) || !this.#spend()) {
         const next = this.#open(start, type);
@@ -167,9 +176,18 @@ export class Appender {
     return this.#disposable;
   }
 
-  /** Erases a disposable sector, and all that is open in it. */
+  /** Erases a disposable sector, and all that is open in it; it begins as it did. */
   reopen(): Result<void> {
-    return this.#open(undefined, FrameType.record);
+    const header = this.#ring.header(this.head);
+    const begins = header !== undefined && header.chain === this.head && !header.carries;
+    return this.#open(begins ? { firstSeq: header.firstSeq, newChain: true } : undefined, FrameType.record);
+  }
+
+  /** The open sector was opened for this chain, and a cut has left nothing of it there: the next try goes on behind. */
+  #isBegun({ firstSeq, newChain }: ChainStart): boolean {
+    if (!newChain || this.chain !== this.head || (this.tail !== undefined && this.tail.ordinal >= this.head))
+      return false;
+    return this.#ring.header(this.head)?.firstSeq === firstSeq;
   }
 
   /** Says twice that all behind the tail is void: the second frame proves that the cells of the first were driven. */
@@ -306,12 +324,13 @@ export class Appender {
       const frame = encodeFrame(geometry, place, FrameType.record, link, body);
       if (
         !this.#begin({ carries: true, ordinal, chain: this.chain, firstSeq: seq, tailId }) ||
-        !this.#ring.program(this.#ring.at(ordinal) + RECORDS_OFFSET, frame, geometry.slotBytes)
+        !this.#ring.program(this.#ring.at(ordinal) + RECORDS_OFFSET, frame, geometry.slotBytes) ||
+        !this.#writePosition(ordinal, crcOf(frame))
       )
         continue;
+      // Not before: a body that nothing proves may be void at the next start, and another be signed in its place.
       const signed = sign();
       if (!signed.ok) return signed;
-      if (!this.#writePosition(ordinal, linkOf(signed.value.id))) continue;
       this.#opened(ordinal, this.chain, RECORDS_OFFSET + frameBytes(geometry, FrameType.record, body.length));
       this.sign(place, body.length, signed.value.signature);
       return ok({ ...place, ...signed.value });

@@ -78,6 +78,11 @@ export function encodeFrame(
   return bytes;
 }
 
+/** The CRC in an encoded frame's header. */
+export function crcOf(frame: Uint8Array): number {
+  return uint32(frame, 8);
+}
+
 /** The header at `at`, or undefined where no frame can start. The CRC is for `isWhole`. */
 export function readFrameHeader(bytes: Uint8Array, at: number): FrameHeader | undefined {
   const word = (bytes[at]! << 8) | bytes[at + 1]!;

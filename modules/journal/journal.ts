@@ -197,11 +197,15 @@ export class Journal {
       const { header } = parts.value;
       const next = this.#checkNext(header);
       if (!next.ok) return next;
-      if (this.#stopped) return fail(this.#stopped.code, this.#stopped.detail);
+      // A successor's genesis goes into a sector of its own and follows nothing: a damaged tail does not hold it up.
+      const begins = next.value?.newChain === true && this.#stopped?.code === "JOURNAL_TAIL_DAMAGED";
+      if (this.#stopped && !begins) return fail(this.#stopped.code, this.#stopped.detail);
       const room = this.#makeRoom(header, body.length);
       if (!room.ok) return room;
       const signer = this.#signers[0]!;
-      return this.#write(body, header, next.value, () => signer.sign(toBeSigned(parts.value)));
+      const written = this.#write(body, header, next.value, () => signer.sign(toBeSigned(parts.value)));
+      if (begins && written.ok) this.#stopped = undefined;
+      return written;
     } catch (error) {
       return flashFault(error);
     }
@@ -398,10 +402,10 @@ export class Journal {
     return ok(undefined);
   }
 
-  /** Room for one record, and a tail that may be followed. A gap or a rotation may use the reserve. */
+  /** Room for one record, and a tail that may be followed. A gap, a rotation or a genesis may use the reserve. */
   #makeRoom(header: RecordHeader, bodyBytes: number): Result<void> {
     if (this.#undecided !== undefined) return this.#full();
-    const mayUseReserve = header.kind === Kind.gap || header.kind === Kind.rotate;
+    const mayUseReserve = header.kind === Kind.gap || header.kind === Kind.rotate || header.kind === Kind.genesis;
     return mayUseReserve || this.#appender.hasRoomFor(bodyBytes) ? ok(undefined) : this.#full();
   }
 

@@ -1,6 +1,7 @@
 import type { Sha256 } from "../identity/crypto.js";
 import { recordId, SIGNATURE_BYTES } from "../record/record.js";
 import {
+  crcOf,
   FrameType,
   frameBytes,
   isWhole,
@@ -163,13 +164,6 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
       };
       scan.verdict = undefined;
       scan.unproved = false;
-      if (walk.carried !== undefined && offset === RECORDS_OFFSET && whole) {
-        if (linkOf(scan.tail.id) === walk.carried) pass(walk, scan, true, visit);
-        else if (!signed?.has(offset)) {
-          scan.unresolved = scan.tail;
-          break;
-        }
-      }
     } else if (whole && frame.type === FrameType.void) {
       if (linked) {
         // A start that goes on appending does so right behind; a later one spends a slot first.
@@ -198,6 +192,12 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     offset += size;
     scan.end = offset;
   }
+  // The record that the opening names, and nothing behind it: its id is that of the signature that its key makes.
+  const first = !walk.stopped && scan.tail?.offset === RECORDS_OFFSET && scan.tail.whole;
+  if (first && walk.carried === crcOf(bytes.subarray(RECORDS_OFFSET))) {
+    if (signed?.has(RECORDS_OFFSET)) pass(walk, scan, true, visit);
+    else scan.unresolved ??= scan.tail;
+  }
   if (!walk.stopped && scan.unresolved === undefined && scan.tail !== undefined && visit !== undefined)
     for (const open of [...scan.tries, scan.tail]) visit(open, false, walk.resume);
   return scan;
@@ -214,7 +214,7 @@ interface Walk {
   resume: Resume;
   /** Behind the last void frame. */
   voidEnd: number | undefined;
-  /** Link of the record that this sector carries, once its opening's last frame was read. */
+  /** CRC of the record that this sector carries, once its opening's last frame was read. */
   carried: number | undefined;
   stopped: boolean;
 }

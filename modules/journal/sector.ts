@@ -17,7 +17,7 @@ const MAGIC_CARRIES = 0x6b;
 export interface SectorHeader {
   /**
    * The sector was opened to give a record that was there before fresh cells: it stands first, and the opening ends with
-   * the position frame, whose link names it. Without that frame the sector is not open.
+   * the position frame, whose link is its CRC. Without that frame the sector is not open.
    */
   readonly carries: boolean;
   /** The journal's own count of opened sectors; those below the number of sectors were formatted, never opened. */

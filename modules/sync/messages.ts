@@ -241,7 +241,8 @@ const LEVELS = [
   [5, "final"],
 ] as const;
 
-function positionOf(value: Cbor): Position | undefined {
+/** Seq and id, where the value is such a pair. */
+export function positionOf(value: Cbor): Position | undefined {
   if (!Array.isArray(value) || value.length !== 2) return undefined;
   const [seq, id] = value as Cbor[];
   return isUint(seq) && isHash(id) ? { seq, id } : undefined;
@@ -251,7 +252,7 @@ function isHash(value: Cbor | undefined): value is Uint8Array {
   return value instanceof Uint8Array && value.length === ID_BYTES;
 }
 
-function onlyLabels(map: CborMap, labels: readonly number[]): boolean {
+export function onlyLabels(map: CborMap, labels: readonly number[]): boolean {
   for (const label of map.keys()) if (!labels.includes(label as number)) return false;
   return true;
 }

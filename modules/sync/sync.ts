@@ -1,10 +1,11 @@
-import { concatBytes, fromUtf8, toHex } from "../bytes/bytes.js";
+import { concatBytes, equalBytes, toHex } from "../bytes/bytes.js";
 import { type Clock, ClockState, type Timer, type Timers } from "../clock/clock.js";
-import { CODES, type Code, type Failure, fail, ok, type Result } from "../codes/codes.js";
+import { type Code, type Failure, fail, ok, type Result } from "../codes/codes.js";
 import type { Crypto, Entropy, KeyStore } from "../identity/crypto.js";
 import type { Identity } from "../identity/identity.js";
-import { decodeCbor, encodeCbor } from "../record/cbor.js";
-import { isUint, parseRecord, RECORD_MAX_BYTES, recordId } from "../record/record.js";
+import type { Succession } from "../identity/succession.js";
+import { decodeCbor } from "../record/cbor.js";
+import { parseRecord, RECORD_MAX_BYTES, recordId } from "../record/record.js";
 import { STATEMENT_MAX_BYTES } from "../record/statement.js";
 import { accept, readPin } from "./acceptance.js";
 import {
@@ -18,7 +19,10 @@ import {
   readAcknowledgement,
   splitRecords,
 } from "./messages.js";
+import { problemOf } from "./problem.js";
 import type { RelayPins } from "./relay-pins.js";
+import { sentMarkOf, writeSentMark } from "./sent-mark.js";
+import { encodeSuccessionRequest, isOwnRecord, stateSuccession } from "./succession.js";
 import type { Transport, TransportResponse } from "./transport.js";
 
 /**
@@ -34,10 +38,8 @@ const RETRY_FIRST_MS = 1000;
 const RETRY_MAX_MS = 300_000;
 const RETRY_AFTER_MAX_S = 3600;
 const POLL_DEFAULT_MS = 60_000;
-const PROBLEM_MAX_BYTES = 4096;
 
 const TOKEN_NAME = "token";
-const SENT_NAME = "sent";
 
 /** The device's own chain, as its journal holds it. */
 export interface ChainStore {
@@ -61,6 +63,8 @@ export interface SyncOptions {
   readonly transport: Transport;
   readonly relay: RelayPins;
   readonly chain: ChainStore;
+  /** The succession that made this key, while the former one is kept: the leave to enter without a token. */
+  readonly succession?: Succession;
   /** The level at which the journal may let go of a record; `logged` by default. */
   readonly releaseAt?: Level;
   /** Milliseconds between two looks at the relay while there is nothing to send; 60,000 by default. */
@@ -69,6 +73,11 @@ export interface SyncOptions {
   readonly onReady: () => void;
   /** The relay says that it holds records which this device knows nothing of: nothing may be appended until `onReady`. */
   readonly onHold: () => void;
+  /**
+   * Nothing may be signed on this chain any more, and the relay has signed for its head: the key is to be succeeded by
+   * another. After a success this object is closed; a failure is told, and it comes again.
+   */
+  readonly onSuccession: (head: Position) => Result<void>;
   readonly onAcknowledged: (acknowledgement: Acknowledgement, bytes: Uint8Array) => void;
   readonly onProblem: (failure: Failure) => void;
 }
@@ -76,15 +85,7 @@ export interface SyncOptions {
 const LEVELS = ["received", "logged", "final"] as const;
 export type Level = (typeof LEVELS)[number];
 
-/** The highest position handed to any transport; written before each sending. Undefined: nothing ever was. */
-export function readSentMark(keys: KeyStore): Result<number | undefined> {
-  const bytes = keys.read(SENT_NAME);
-  if (bytes === undefined) return ok(undefined);
-  const decoded = decodeCbor(bytes);
-  return decoded.ok && isUint(decoded.value)
-    ? ok(decoded.value)
-    : fail("KEY_UNREADABLE", "the sent mark: expected a position");
-}
+export { readSentMark } from "./sent-mark.js";
 
 /** The enrolment token that provisioning left; undefined once the relay has taken the device in. */
 export function readToken(keys: KeyStore): Uint8Array | undefined {
@@ -108,6 +109,10 @@ export class Sync {
   #greeted = false;
   #retryMs = RETRY_FIRST_MS;
   #sent = -1;
+  /** Why this chain cannot go on, once it is known; the next acknowledgement then names the head that it ends at. */
+  #ends: "records" | "branch" | undefined;
+  /** Where the newest answer named another record than is held here. */
+  #disputed: Position | undefined;
 
   constructor(options: SyncOptions) {
     this.#options = options;
@@ -116,7 +121,8 @@ export class Sync {
 
   /** Starts talking. KEY_UNREADABLE where the sent mark cannot be read: then nothing may be signed. */
   start(): Result<void> {
-    const sent = readSentMark(this.#options.keys);
+    const { keys, identity, succession } = this.#options;
+    const sent = sentMarkOf(keys, identity.kid, succession !== undefined);
     if (!sent.ok) return sent;
     this.#sent = sent.value ?? -1;
     if (this.#headSeq() >= this.#sent) this.#becomeReady();
@@ -141,6 +147,7 @@ export class Sync {
   #becomeReady(): void {
     if (this.#ready) return;
     this.#ready = true;
+    this.#ends = undefined;
     this.#options.onReady();
   }
 
@@ -179,11 +186,43 @@ export class Sync {
 
   #step(): Promise<Step> {
     // Where nothing was ever sent no relay can know the device; later an enrolment may stand whose answer was lost.
-    if (this.#sent < 0 && readToken(this.#options.keys) !== undefined) return this.#enrol();
+    if (this.#sent < 0 && this.#hasLeave()) return this.#enter();
     if (!this.#greeted) return this.#greet();
     if (!this.#ready) return this.#recover();
     const next = (this.acknowledged.received?.seq ?? -1) + 1;
     return next <= this.#headSeq() ? this.#send(next) : this.#greet();
+  }
+
+  #hasLeave(): boolean {
+    return this.#options.succession !== undefined || readToken(this.#options.keys) !== undefined;
+  }
+
+  #enter(): Promise<Step> {
+    const { succession } = this.#options;
+    return succession ? this.#succeed(succession) : this.#enrol();
+  }
+
+  /** Brings the former key's statement and this key's genesis: both are the same bytes each time. */
+  async #succeed(succession: Succession): Promise<Step> {
+    const { chain, relay } = this.#options;
+    // Jobs of their own: reading back and signing each take much of a board's stack.
+    await undefined;
+    const genesis = chain.record(0);
+    if (!genesis.ok) return genesis;
+    await undefined;
+    const statement = stateSuccession(succession, relay.origin);
+    if (!statement.ok) return statement;
+    const request = this.#request();
+    if (!request.ok) return request;
+    this.#markSent(0);
+    const body = encodeSuccessionRequest({
+      request: request.value,
+      genesis: genesis.value,
+      statement: statement.value,
+    });
+    const answer = await this.#call("POST", `/v1/devices/${toHex(succession.former.kid)}/succession`, body);
+    if (!answer.ok) return answer;
+    return this.#welcome(request.value, answer.value.body);
   }
 
   async #enrol(): Promise<Step> {
@@ -223,15 +262,16 @@ export class Sync {
     if (!request.ok) return request;
     const answer = await this.#call("POST", `${this.#path}/head`, encodeRequest(request.value));
     if (answer.ok) return this.#welcome(request.value, answer.value.body);
-    const unknown = answer.failure.code === "DEVICE_UNKNOWN" && readToken(this.#options.keys) !== undefined;
-    return unknown ? this.#enrol() : answer;
+    return answer.failure.code === "DEVICE_UNKNOWN" && this.#hasLeave() ? this.#enter() : answer;
   }
 
   /** What follows from the answer to a greeting or an enrolment. */
   #welcome(request: Request, answer: Uint8Array): Step | Promise<Step> {
     const { keys, chain } = this.#options;
     const accepted = this.#accept(request, answer);
-    if (!accepted.ok) return accepted.failure.code === "DEVICE_BEHIND" ? this.#catchUp(accepted) : accepted;
+    if (!accepted.ok && accepted.failure.code === "DEVICE_BEHIND") return this.#catchUp(accepted);
+    if (!accepted.ok && this.#disputed !== undefined) return this.#askDisputed(accepted, this.#disputed);
+    if (!accepted.ok) return accepted;
     // Only a relay that knows the device signs for it.
     if (readToken(keys) !== undefined) keys.delete(TOKEN_NAME);
     const received = accepted.value.received?.seq ?? -1;
@@ -271,15 +311,40 @@ export class Sync {
 
   /** The device may have sent records that its flash has lost: fetches them back before anything new is signed. */
   async #recover(): Promise<Step> {
-    const received = this.acknowledged.received?.seq;
-    if (received === undefined || received < this.#sent)
-      return fail("SUCCESSION_NEEDED", `sent up to seq ${this.#sent}, the relay stands at ${received ?? "none"}`);
+    const position = this.acknowledged.received;
+    if (position === undefined)
+      return fail("SUCCESSION_NEEDED", `sent up to seq ${this.#sent}, the relay stands at none`);
+    const received = position.seq;
+    if (this.#ends === "branch" || received < this.#sent) return this.#end(position);
     const fetched = await this.#fetchBack(received);
     if (!fetched.ok) return fetched;
     if (fetched.value === 0) return fail("RELAY_BEHIND", `it gives no record after seq ${this.#headSeq()}`);
     // The relay's next answer is about the restored head: only that lets the device append.
     if (this.#headSeq() >= received) this.#greeted = false;
     return MORE;
+  }
+
+  /**
+   * The chain ends at the relay's head, which it has just signed for. What is held and the relay lacks is brought first,
+   * while it still enters the chain. It is said once before it is done: what is under way may arrive meanwhile.
+   */
+  async #end(received: Position): Promise<Step> {
+    if (this.#ends !== "branch" && received.seq < this.#headSeq()) {
+      const sent = await this.#send(received.seq + 1);
+      if (sent.ok) return MORE;
+      if (sent.failure.code !== "JOURNAL_RECORD_DAMAGED") return sent;
+      // It can never be brought, and nothing behind it has a place in the chain without it.
+      this.#options.onProblem(sent.failure);
+    }
+    if (this.#ends === undefined) {
+      this.#ends = "records";
+      return fail("SUCCESSION_NEEDED", `sent up to seq ${this.#sent}, the relay stands at ${received.seq}`);
+    }
+    await undefined;
+    const begun = this.#options.onSuccession(received);
+    if (!begun.ok) return begun;
+    this.close();
+    return IDLE;
   }
 
   /**
@@ -296,6 +361,22 @@ export class Sync {
     return unproved ? claim : (fetched as Step);
   }
 
+  /**
+   * The relay names another record at a position that is held here. It lies, unless it can show one there under the
+   * device's own signature: then flash and key store were set back together once, and two branches are signed.
+   */
+  async #askDisputed(claim: Step<never>, { seq, id }: Position): Promise<Step> {
+    const answer = await this.#call("GET", `${this.#path}/records?from=${seq}&to=${seq}`);
+    if (!answer.ok) return claim;
+    await undefined;
+    if (!isOwnRecord(this.#options, seq, id, answer.value.body)) return claim;
+    this.#hold();
+    // Nothing beyond the head was sent; the mark keeps this chain from going on after a restart, too.
+    this.#markSent(this.#headSeq() + 1);
+    this.#ends = "branch";
+    return fail("SUCCESSION_NEEDED", `two records are signed at seq ${seq}: the relay has ${toHex(id)}`);
+  }
+
   /** Restores the records after the head, at most up to `to`; how many. SUCCESSION_NEEDED where they are another branch. */
   async #fetchBack(to: number): Promise<Step<number>> {
     const { chain } = this.#options;
@@ -309,12 +390,16 @@ export class Sync {
       const record = parseRecord(bytes);
       if (!record.ok) return record;
       const { seq } = record.value.header;
+      // Of a key's former chain nothing is taken back: it would stand in this one's place.
+      if (!equalBytes(record.value.header.kid, this.#options.identity.kid))
+        return fail("KEY_MISMATCH", `seq ${seq} is of kid ${toHex(record.value.header.kid)}`);
       if (seq !== this.#headSeq() + 1) return fail("CHAIN_GAP", `expected seq ${this.#headSeq() + 1}, received ${seq}`);
       const restored = chain.restore(bytes);
       if (restored.ok) continue;
       if (restored.failure.code !== "CHAIN_BROKEN") return restored;
       // The device's own signature: so much was sent once, by a start that this flash knows nothing of.
       this.#markSent(seq);
+      this.#ends = "branch";
       return fail("SUCCESSION_NEEDED", `the record that was sent at seq ${seq} does not follow the one held before it`);
     }
     return ok(records.value.length);
@@ -338,16 +423,24 @@ export class Sync {
     // not read: to read the newest record may write.
     const read = readAcknowledgement(answer);
     if (!read.ok) return read;
+    // After two branches were seen the relay's levels are the other one's: nothing is compared with this one's records.
+    const isOther = this.#ends === "branch";
     const ownIds = new Map<number, Uint8Array>();
-    if (chain.head) ownIds.set(chain.head.seq, chain.head.id);
-    for (const level of LEVELS) {
+    if (chain.head && !isOther) ownIds.set(chain.head.seq, chain.head.id);
+    for (const level of isOther ? [] : LEVELS) {
       const seq = read.value.acknowledgement[level]?.seq ?? -1;
       if (seq < chain.firstSeq || seq >= this.#headSeq()) continue;
       const record = chain.record(seq);
       if (record.ok) ownIds.set(seq, recordId(crypto.sha256, record.value));
     }
     const ownId = (seq: number) => ownIds.get(seq);
-    const lastSeq = Math.max(this.#headSeq(), this.#sent);
+    this.#disputed = undefined;
+    for (const level of LEVELS) {
+      const position = read.value.acknowledgement[level];
+      const own = position && ownIds.get(position.seq);
+      if (position && own && !equalBytes(own, position.id)) this.#disputed = position;
+    }
+    const lastSeq = isOther ? Number.MAX_SAFE_INTEGER : Math.max(this.#headSeq(), this.#sent);
     const accepted = accept({ crypto, kid: identity.kid, relay, keys, ownId, lastSeq }, request, answer);
     if (!accepted.ok) return accepted;
     const { received, logged, final, timeMs } = accepted.value;
@@ -358,7 +451,7 @@ export class Sync {
     };
     if (clock.state < ClockState.network) clock.set(timeMs, ClockState.relay);
     const releasable = accepted.value[this.#options.releaseAt ?? "logged"];
-    if (releasable && releasable.seq >= chain.firstSeq && releasable.seq <= this.#headSeq()) {
+    if (!isOther && releasable && releasable.seq >= chain.firstSeq && releasable.seq <= this.#headSeq()) {
       // A record that the flash has damaged keeps its sector until a later one is released; it must not end the talk.
       const released = chain.release(releasable);
       if (!released.ok) this.#options.onProblem(released.failure);
@@ -370,7 +463,7 @@ export class Sync {
   /** Before each sending: after a restart the device knows what others may hold of it. */
   #markSent(seq: number): void {
     if (seq <= this.#sent) return;
-    this.#options.keys.write(SENT_NAME, encodeCbor(seq));
+    writeSentMark(this.#options.keys, this.#options.identity.kid, seq);
     this.#sent = seq;
   }
 
@@ -399,19 +492,3 @@ const GREETED: Step = { ok: true, value: "greeted" };
 const IDLE: Step = { ok: true, value: "idle" };
 /** Why records could not be fetched back, where that says nothing about whether the relay has them. */
 const UNFETCHED: readonly Code[] = ["TRANSPORT_FAILED", "SUCCESSION_NEEDED", "JOURNAL_FULL", "JOURNAL_FLASH_FAILED"];
-
-/** The code and detail of an RFC 9457 problem document, where the answer is one that this device knows. */
-function problemOf(response: TransportResponse): Failure | undefined {
-  const text = response.body.length <= PROBLEM_MAX_BYTES ? fromUtf8(response.body) : undefined;
-  if (text === undefined) return undefined;
-  try {
-    const problem: unknown = JSON.parse(text);
-    if (typeof problem !== "object" || problem === null) return undefined;
-    const { code, detail } = problem as { code?: unknown; detail?: unknown };
-    return typeof code === "string" && Object.keys(CODES).includes(code)
-      ? { code: code as Code, detail: `the relay: ${typeof detail === "string" ? detail : response.status}` }
-      : undefined;
-  } catch {
-    return undefined;
-  }
-}

@@ -6,6 +6,7 @@ import { parseRecord, type Record, recordId } from "tallystick/record/record";
 import { BME280 } from "tallystick/sensors/bme280/bme280";
 import { readEnrolment, splitBatch } from "tallystick/sync/messages";
 import { writeRelayPins } from "tallystick/sync/relay-pins";
+import { readSuccessionRequest } from "tallystick/sync/succession";
 import { writeToken } from "tallystick/sync/sync";
 import { KEY_DOMAIN } from "../../hosts/board/platform.js";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
@@ -72,6 +73,11 @@ function recordsOf({ method, path, body }: NetworkRequest): readonly Uint8Array[
     assert.ok(enrolment.ok, "a device sends what the protocol knows");
     return [enrolment.value.genesis];
   }
+  if (path.endsWith("/succession")) {
+    const succession = readSuccessionRequest(body);
+    assert.ok(succession.ok, "a device sends what the protocol knows");
+    return [succession.value.genesis];
+  }
   if (!path.endsWith("/records")) return [];
   const batch = splitBatch(body);
   assert.ok(batch.ok, "a device sends what the protocol knows");
@@ -108,7 +114,7 @@ export class Bench {
   readonly lines: string[] = [];
   readonly ends: End[] = [];
   /** What was reported as committed, in its order: position and id. */
-  readonly held: { readonly seq: number; readonly kind: string; readonly id: string }[] = [];
+  readonly held: { readonly seq: number; readonly kind: string; readonly id: string; readonly kid: string }[] = [];
   /** Codes that the device reported, in order. */
   readonly codes: string[] = [];
   #kid: string | undefined;
@@ -222,12 +228,12 @@ export class Bench {
 
   #onPrint(line: string): void {
     this.lines.push(line);
+    this.#kid = /event=(?:key|succession) kid=([0-9a-f]{16})/.exec(line)?.[1] ?? this.#kid;
     const held = /event=held seq=(\d+) kind=(\w+) id=([0-9a-f]{64})/.exec(line);
-    if (held) this.held.push({ seq: Number(held[1]), kind: held[2]!, id: held[3]! });
+    if (held) this.held.push({ seq: Number(held[1]), kind: held[2]!, id: held[3]!, kid: this.kid });
     const levels = /event=acknowledged received=(\S+) logged=(\S+) final=(\S+)/.exec(line);
     const [received, logged, final] = (levels?.slice(1) ?? []).map((text) => (text === "-" ? -1 : Number(text)));
     if (levels) this.#levels = { received: received!, logged: logged!, final: final! };
-    this.#kid = /event=key kid=([0-9a-f]{16})/.exec(line)?.[1] ?? this.#kid;
     const code = /event=problem code=(\w+)/.exec(line)?.[1];
     if (code) this.codes.push(code);
   }
@@ -256,13 +262,16 @@ export class Bench {
       assert.equal(parsed(bytes).header.seq, seq);
       return toHex(recordId(relayCrypto.sha256, bytes));
     });
-    for (const { seq, id } of this.held.slice(from))
-      if (seq <= goal) assert.equal(ids[seq], id, `record ${seq} was committed, the relay holds another`);
+    for (const { seq, id, kid } of this.held.slice(from))
+      if (kid === this.kid && seq <= goal)
+        assert.equal(ids[seq], id, `record ${seq} was committed, the relay holds another`);
     assert.deepEqual(this.network.equivocations, [], "two contents were sent for one position");
     assert.ok(!this.codes.includes("CHAIN_FORK"), "the relay answered with a fork");
     for (const [place, id] of this.network.sent) {
-      const seq = Number(place.split(" ")[1]);
-      if (seq < ids.length) assert.equal(ids[seq], id, `what was sent at ${seq} is not what the relay holds`);
+      const [kid, position] = place.split(" ");
+      const seq = Number(position);
+      if (kid === this.kid && seq < ids.length)
+        assert.equal(ids[seq], id, `what was sent at ${seq} is not what the relay holds`);
     }
   }
 }

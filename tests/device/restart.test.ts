@@ -109,7 +109,7 @@ describe("a device after a restart", () => {
       await bench.until("records", () => bench.held.length > offline, MINUTE);
     });
 
-    it("and records that never arrived: SUCCESSION_NEEDED, and nothing is signed again", async () => {
+    it("and records that never arrived: SUCCESSION_NEEDED, and nothing is signed on this chain again", async () => {
       await bench.powerOn();
       await grow(10);
       const snapshot = bench.flash.snapshot();
@@ -126,17 +126,14 @@ describe("a device after a restart", () => {
       await bench.cutPower();
       bench.flash.restore(snapshot);
       bench.network.target = target;
-      const before = cellsOf();
       const reported = bench.held.length;
-      for (let start = 0; start < 2; start++) {
-        const codes = bench.codes.length;
-        await bench.powerOn();
-        await bench.run(60 * MINUTE);
-        assert.ok(bench.codes.slice(codes).includes("SUCCESSION_NEEDED"), bench.codes.slice(codes).join());
-        await bench.cutPower();
-      }
-      assert.equal(bench.held.length, reported);
-      assert.equal(cellsOf(), before, "not a cell of the flash was driven");
+      const { kid } = bench;
+      const codes = bench.codes.length;
+      await bench.powerOn();
+      await bench.run(10 * MINUTE);
+      // What becomes of the device then is in succession.test.ts.
+      assert.deepEqual(bench.codes.slice(codes), ["SUCCESSION_NEEDED"]);
+      assert.ok(bench.held.slice(reported).every((record) => record.kid !== kid));
       assert.deepEqual(bench.network.equivocations, []);
     });
 
@@ -200,8 +197,7 @@ describe("a device after a restart", () => {
       bench.connect(started.url);
       await bench.until("the refusal", () => bench.codes.includes("SUCCESSION_NEEDED"));
       const refused = bench.held.length;
-      await bench.run(10 * MINUTE);
-      assert.equal(bench.held.length, refused, "nothing more is signed");
+      const { kid } = bench;
       await bench.cutPower();
       bench.disconnect();
       await bench.powerOn();
@@ -212,8 +208,8 @@ describe("a device after a restart", () => {
       const codes = bench.codes.length;
       await bench.powerOn();
       await bench.run(10 * MINUTE);
-      assert.equal(bench.held.length, refused, "nor after a further restart");
       assert.ok(bench.codes.slice(codes).includes("SUCCESSION_NEEDED"));
+      assert.ok(bench.held.slice(refused).every((record) => record.kid !== kid));
       assert.deepEqual(bench.network.equivocations, []);
       bench.recordsAt(started.relay);
     });

@@ -54,6 +54,7 @@ describe("relay: with a device's own sync", () => {
       pollMs: 20,
       onReady: () => undefined,
       onHold: () => assert.fail("the relay claims what it cannot have"),
+      onSuccession: () => assert.fail("the chain goes on"),
       onAcknowledged: () => heard?.(),
       onProblem: (failure) => problems.push(failure),
     });

@@ -114,6 +114,7 @@ describe("sync", () => {
       chain,
       onReady: () => undefined,
       onHold: () => undefined,
+      onSuccession: () => fail("SUCCESSION_NEEDED", "not in this test"),
       onAcknowledged: () => undefined,
       onProblem: (failure) => problems.push(failure),
     });

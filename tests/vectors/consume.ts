@@ -5,14 +5,22 @@ import { verifyEvidence } from "tallystick/evidence/evidence";
 import { readPolicy } from "tallystick/evidence/policy";
 import type { Crypto } from "tallystick/identity/crypto";
 import { verifySignature } from "tallystick/identity/ed25519";
+import { Identity } from "tallystick/identity/identity";
 import { kidOf } from "tallystick/identity/key";
 import { openCheckpoint } from "tallystick/log/checkpoint";
 import { parseVerifierKey } from "tallystick/log/note";
 import { verifyInclusionReceipt } from "tallystick/receipt/receipt";
 import { encodeCbor } from "tallystick/record/cbor";
-import { checkPayload } from "tallystick/record/payload";
+import { checkPayload, readGenesis } from "tallystick/record/payload";
 import { encodeBody, parseRecord, recordId, toBeSigned } from "tallystick/record/record";
 import { accept } from "tallystick/sync/acceptance";
+import { readPossession } from "tallystick/sync/messages";
+import {
+  encodeSuccessionRequest,
+  readSuccession,
+  readSuccessionRequest,
+  stateSuccession,
+} from "tallystick/sync/succession";
 
 /** Reads every vector with the modules and says what came out, a line a fact: the same lines on every engine. */
 export interface VectorFiles {
@@ -39,6 +47,23 @@ export interface VectorFiles {
     readonly levels: Readonly<Record<"received" | "logged" | "final", number>>;
     readonly acknowledgement: string;
   };
+  readonly succession: Readonly<
+    Record<
+      | "origin"
+      | "formerSeed"
+      | "formerPublicKey"
+      | "formerKid"
+      | "nextSeed"
+      | "nextPublicKey"
+      | "nextKid"
+      | "id"
+      | "nonce"
+      | "genesis"
+      | "statement"
+      | "request",
+      string
+    >
+  > & { readonly seq: number; readonly pinnedSize: number };
   readonly evidence: { readonly policy: object; readonly verdict: string; readonly evidence: string };
 }
 
@@ -47,6 +72,7 @@ export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
     ...consumeRecords(crypto, files.record),
     ...consumeReceipts(crypto, files.log),
     ...consumeAcknowledgement(crypto, files.acknowledgement, files.record),
+    ...consumeSuccession(crypto, files.succession),
     ...consumeEvidence(crypto, files.evidence),
   ];
 }
@@ -146,6 +172,51 @@ function consumeAcknowledgement(
     `acknowledgement ${received?.seq === vector.levels.received} ${logged?.seq === vector.levels.logged} ${final?.seq === vector.levels.final}`,
     `pinned ${toHex(stored.get("pin")!)}`,
   ];
+}
+
+function consumeSuccession(crypto: Crypto, vector: VectorFiles["succession"]): string[] {
+  const former = Identity.ofSeed(fromHex(vector.formerSeed)!, crypto);
+  const next = Identity.ofSeed(fromHex(vector.nextSeed)!, crypto);
+  const made = stateSuccession({ former, next, seq: vector.seq, id: fromHex(vector.id)! }, vector.origin);
+  const lines = [
+    `succession keys ${toHex(former.kid) === vector.formerKid} ${toHex(next.kid) === vector.nextKid}`,
+    `succession made ${made.ok && toHex(made.value) === vector.statement}`,
+  ];
+  const bytes = fromHex(vector.request)!;
+  const request = readSuccessionRequest(bytes);
+  if (!request.ok) return [...lines, `succession ${request.failure.code} ${request.failure.detail}`];
+  const sent = request.value;
+  lines.push(
+    `succession request ${toHex(encodeSuccessionRequest(sent)) === vector.request} ${toHex(sent.request.nonce) === vector.nonce} ${sent.request.pinnedSize === vector.pinnedSize}`,
+  );
+  const read = readSuccession(sent.statement);
+  if (!read.ok) return [...lines, `succession ${read.failure.code} ${read.failure.detail}`];
+  const { statement, succession } = read.value;
+  const { head, origin, publicKey } = succession;
+  const signed = (key: Uint8Array) => verifySignature(crypto.ed25519, statement.signature, statement.signedBytes, key);
+  lines.push(
+    `succession read ${toHex(statement.kid) === vector.formerKid} ${origin === vector.origin} ${head.seq === vector.seq} ${toHex(head.id) === vector.id} ${toHex(publicKey) === vector.nextPublicKey}`,
+    `succession signed ${signed(former.publicKey)}, by the next key ${signed(next.publicKey) ? "too" : "not"}`,
+  );
+  const genesis = parseRecord(sent.genesis);
+  const content = genesis.ok ? readGenesis(genesis.value.payload) : genesis;
+  if (!content.ok) return [...lines, `succession ${content.failure.code} ${content.failure.detail}`];
+  const { predecessor } = content.value;
+  lines.push(
+    `succession genesis ${predecessor?.seq === head.seq && toHex(predecessor.kid) === vector.formerKid && toHex(predecessor.id) === vector.id}`,
+  );
+  // One kind of statement never passes for another, and no changed byte of one is read and still signed.
+  const other = readPossession(sent.statement);
+  lines.push(other.ok ? "succession taken for possession" : `succession as possession ${other.failure.code}`);
+  for (let i = 0; i < sent.statement.length; i += 7) {
+    const changed = sent.statement.slice();
+    changed[i]! ^= 1;
+    const again = readSuccession(changed);
+    const { signature, signedBytes } = again.ok ? again.value.statement : statement;
+    const holds = again.ok && verifySignature(crypto.ed25519, signature, signedBytes, former.publicKey);
+    lines.push(`succession byte ${i} ${again.ok ? `holds ${holds ? "too" : "not"}` : again.failure.code}`);
+  }
+  return lines;
 }
 
 function consumeEvidence(crypto: Crypto, vector: VectorFiles["evidence"]): string[] {

@@ -13,6 +13,7 @@ const files: VectorFiles = {
   record: load("record"),
   log: load("log"),
   acknowledgement: load("acknowledgement"),
+  succession: load("succession"),
   evidence: load("evidence"),
 };
 

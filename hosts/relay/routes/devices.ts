@@ -40,6 +40,8 @@ const DeviceShape = Type.Object({
   logged: Type.Optional(LevelShape),
   submitted: Type.Optional(LevelShape),
   final: Type.Optional(LevelShape),
+  successor: Type.Optional(Kid),
+  late: Type.Optional(Type.Integer({ description: "records that arrived after the succession, outside of the chain" })),
   forks: Type.Array(Type.Object({ seq: Type.Integer(), held: RecordId, received: RecordId })),
 });
 const DevicesShape = Type.Object({
@@ -102,6 +104,7 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
     const last = store.lastInLog(device.device, ladder.sizeAt(step));
     if (last) steps[step] = levelOf(last, ladder.timeOf(step, last.logIndex!) ?? last.receivedAtMs);
   }
+  const succession = store.successions.of(device.device);
   return {
     kid: toHex(device.kid),
     did: didKey(device.publicKey),
@@ -114,9 +117,13 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
     enrolled_at_ms: device.enrolledAtMs,
     received: levelOf(head, head.receivedAtMs),
     ...steps,
+    ...(succession && {
+      successor: toHex(store.deviceByNumber(succession.successor).kid),
+      late: store.successions.countLate(device.device),
+    }),
     forks: store.forks(device.device).map(({ seq, id }) => ({
       seq,
-      held: toHex(store.recordAt(device.device, seq)!.id),
+      held: toHex((store.recordAt(device.device, seq) ?? store.successions.lateAt(device.device, seq))!.id),
       received: toHex(id),
     })),
   };

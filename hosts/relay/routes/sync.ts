@@ -10,9 +10,10 @@ import { type EnrolmentOptions, enrolDevice } from "../enrolment.js";
 import { ingest, openBatch } from "../ingest.js";
 import { type Refusal, Refused } from "../problem.js";
 import type { StoredDevice } from "../store/store.js";
+import { succeedDevice } from "../succession.js";
 import { CborBody, checkedBytes, KidParams, kidOfParams } from "./shapes.js";
 
-/** The five calls of modules/sync/SPEC.md. Bodies are CBOR, read by the strict reader; schemas cover the rest. */
+/** The six calls of modules/sync/SPEC.md. Bodies are CBOR, read by the strict reader; schemas cover the rest. */
 
 export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions {
   readonly challenges: Challenges;
@@ -105,6 +106,30 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
         if (stored + repeated === 0) throw new Refused(refusal);
       }
       return answer(reply, request.device, batch.value.request);
+    },
+  );
+
+  app.post<{ Body: Uint8Array }>(
+    "/v1/devices/:kid/succession",
+    {
+      schema: { summary: "Close the chain in favour of a new key", params: KidParams, body: CborBody },
+      onRequest: [admitDevice, admitWrites],
+    },
+    async (request, reply) => {
+      const succeeded = succeedDevice(options, request.device, bodyOf(request), (sent) =>
+        checkPinned(options.log, sent),
+      );
+      if ("refusal" in succeeded) {
+        const kid = toHex(request.device.kid);
+        request.log.warn({ kid, ...succeeded.refusal.failure }, "succession refused");
+        throw new Refused(succeeded.refusal);
+      }
+      if (succeeded.isNew) {
+        const [kid, former] = [toHex(succeeded.device.kid), toHex(request.device.kid)];
+        request.log.info({ kid, former }, "device succeeded");
+        options.onStored();
+      }
+      return answer(reply, succeeded.device, succeeded.request);
     },
   );
 

@@ -68,7 +68,17 @@ export class StoreEntries implements EntrySource {
     const genesis = kind === Kind.genesis ? readGenesis(record.value.payload) : undefined;
     if (!genesis?.ok || !equalBytes(kidOf(this.#crypto.sha256, genesis.value.publicKey), kid))
       throw new LogDiffers(`the log has seq ${seq} of ${toHex(kid)}, whose genesis the database does not hold`);
-    this.#store.addDevice(kid, genesis.value.publicKey, entry, this.#nowMs());
+    const { device } = this.#store.addDevice(kid, genesis.value.publicKey, entry, this.#nowMs());
+    const { predecessor } = genesis.value;
+    const former = predecessor && this.#store.deviceByKid(predecessor.kid);
+    // It got into the log by its predecessor's word, which the older copy does not hold.
+    if (former && !this.#store.successions.of(former.device))
+      this.#store.successions.close(
+        former.device,
+        { seq: predecessor.seq, successor: device },
+        new Uint8Array(0),
+        this.#nowMs(),
+      );
   }
 }
 

@@ -1,6 +1,7 @@
 import { toHex } from "tallystick/bytes/bytes";
 import { ok, type Result } from "tallystick/codes/codes";
 import { type Database, openDatabase, plainBytes } from "./database.js";
+import { Successions } from "./successions.js";
 
 /**
  * What the relay holds of its devices: keys, chains, forks. One writer process; every write below is one transaction
@@ -16,7 +17,7 @@ export interface StoredDevice {
   readonly publicKey: Uint8Array;
   readonly genesisId: Uint8Array;
   readonly enrolledAtMs: number;
-  /** `closed`: a rotation ended the chain. `forked`: two records of one position are held; that outlives the rest. */
+  /** `closed`: a rotation or a succession ended the chain. `forked`: two records of one position are held; that outlives the rest. */
   readonly state: DeviceState;
 }
 
@@ -51,10 +52,13 @@ export const FORKS_MAX_PER_DEVICE = 64;
 
 export class Store {
   readonly database: Database;
+  /** Chains that a succession has closed, and their late records. */
+  readonly successions: Successions;
   readonly #statements: ReturnType<typeof prepare>;
 
   constructor(database: Database) {
     this.database = database;
+    this.successions = new Successions(database);
     this.#statements = prepare(database);
   }
 

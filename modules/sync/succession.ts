@@ -1,0 +1,122 @@
+import { equalBytes } from "../bytes/bytes.js";
+import { type Failure, fail, ok, type Result } from "../codes/codes.js";
+import type { Crypto } from "../identity/crypto.js";
+import type { Identity } from "../identity/identity.js";
+import type { Succession } from "../identity/succession.js";
+import { type Cbor, decodeCbor, encodeCbor } from "../record/cbor.js";
+import { coseKey, publicKeyOf } from "../record/payload.js";
+import { isUint, parseRecord, recordId, toBeSigned } from "../record/record.js";
+import { makeStatement, readStatement, type Statement } from "../record/statement.js";
+import { NONCE_BYTES, onlyLabels, type Position, positionOf, type Request } from "./messages.js";
+
+/**
+ * How a chain that cannot be continued is ended, and which key goes on: a statement by the former key, outside of its
+ * chain, and the genesis of the next one (SPEC.md).
+ */
+
+export const SUCCESSION_TYP = "application/vnd.tallystick.succession+cbor";
+
+/** What the former key says: which relay is to close its chain, where, and in whose favour. */
+export interface SuccessionStatement {
+  /** The relay's origin. */
+  readonly origin: string;
+  /** The head that this relay acknowledged; the chain is closed behind it. */
+  readonly head: Position;
+  /** Of the next key, 32 bytes. */
+  readonly publicKey: Uint8Array;
+}
+
+/** Makes the statement. The same content gives the same bytes: Ed25519 is deterministic, and nothing else is in it. */
+export function makeSuccession(
+  formerKid: Uint8Array,
+  { origin, head, publicKey }: SuccessionStatement,
+  sign: (bytes: Uint8Array) => Uint8Array,
+): Uint8Array {
+  const payload = new Map<number, Cbor>([
+    [1, origin],
+    [2, [head.seq, head.id]],
+    [3, coseKey(publicKey)],
+  ]);
+  return makeStatement(SUCCESSION_TYP, formerKid, payload, sign);
+}
+
+/** Takes the statement apart; its signature and whether it holds are the caller's to check. STATEMENT_MALFORMED, CBOR_INVALID. */
+export function readSuccession(
+  bytes: Uint8Array,
+): Result<{ readonly statement: Statement; readonly succession: SuccessionStatement }> {
+  const statement = readStatement(SUCCESSION_TYP, bytes);
+  if (!statement.ok) return statement;
+  const map = statement.value.payload;
+  const origin = map.get(1);
+  const head = map.has(2) ? positionOf(map.get(2)!) : undefined;
+  const publicKey = publicKeyOf(map.get(3));
+  if (map.size !== 3 || typeof origin !== "string" || !head || !publicKey)
+    return fail("STATEMENT_MALFORMED", "expected origin, head and next key, received another payload");
+  return ok({ statement: statement.value, succession: { origin, head, publicKey } });
+}
+
+export interface SuccessionRequest {
+  readonly request: Request;
+  /** Genesis record of the next key's chain: it names the head that the statement names, as its predecessor. */
+  readonly genesis: Uint8Array;
+  /** Statement of type SUCCESSION_TYP. */
+  readonly statement: Uint8Array;
+}
+
+export function encodeSuccessionRequest({ request, genesis, statement }: SuccessionRequest): Uint8Array {
+  return encodeCbor(
+    new Map<number, Cbor>([
+      [1, request.nonce],
+      [2, request.pinnedSize],
+      [4, genesis],
+      [7, statement],
+    ]),
+  );
+}
+
+export function readSuccessionRequest(bytes: Uint8Array): Result<SuccessionRequest> {
+  const decoded = decodeCbor(bytes);
+  if (!decoded.ok) return decoded;
+  const map = decoded.value;
+  if (!(map instanceof Map) || !onlyLabels(map, [1, 2, 4, 7])) return malformed("a map of the labels 1, 2, 4, 7");
+  const [nonce, pinnedSize, genesis, statement] = [1, 2, 4, 7].map((label) => map.get(label));
+  if (!(nonce instanceof Uint8Array) || nonce.length !== NONCE_BYTES || !isUint(pinnedSize))
+    return malformed("nonce and pinned log size");
+  if (!(genesis instanceof Uint8Array) || !(statement instanceof Uint8Array))
+    return malformed("genesis and succession statement as byte strings");
+  return ok({ request: { nonce, pinnedSize }, genesis, statement });
+}
+
+/** The statement of a succession that was decided, signed by the former key. SIGNER_FAULT. */
+export function stateSuccession({ former, next, seq, id }: Succession, origin: string): Result<Uint8Array> {
+  let fault: Failure | undefined;
+  const statement = makeSuccession(former.kid, { origin, head: { seq, id }, publicKey: next.publicKey }, (bytes) => {
+    const signed = former.sign(bytes);
+    if (signed.ok) return signed.value;
+    fault = signed.failure;
+    return new Uint8Array(64);
+  });
+  return fault ? { ok: false, failure: fault } : ok(statement);
+}
+
+/** Whether the bytes are the record with this id at `seq`, under the signature of the device's own key. */
+export function isOwnRecord(
+  { identity, crypto }: { readonly identity: Identity; readonly crypto: Crypto },
+  seq: number,
+  id: Uint8Array,
+  bytes: Uint8Array,
+): boolean {
+  const record = parseRecord(bytes);
+  if (!record.ok) return false;
+  const { header, signature } = record.value;
+  return (
+    header.seq === seq &&
+    equalBytes(header.kid, identity.kid) &&
+    equalBytes(recordId(crypto.sha256, bytes), id) &&
+    identity.verify(toBeSigned(record.value), signature)
+  );
+}
+
+function malformed(expected: string): Result<never> {
+  return fail("MESSAGE_MALFORMED", `expected ${expected}`);
+}
