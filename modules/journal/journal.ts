@@ -335,7 +335,7 @@ export class Journal {
       this.#ring,
       {
         head: newest,
-        chain: header?.chain ?? this.#ring.header(newest - 1)?.chain ?? newest,
+        chain: header?.chain ?? this.#chainBefore(newest),
         end: scan?.end ?? 0,
         usable,
         durable: scan?.released ?? this.#releasedBefore(newest),
@@ -469,6 +469,16 @@ export class Journal {
   /** A durable body may have been signed: no other body may take its position, so the next mount has to finish it. */
   #stopUnsigned(seq: number): void {
     this.#stopped = { code: "JOURNAL_FLASH_FAILED", detail: `seq ${seq} waits for its signature: mount again` };
+  }
+
+  /** Where the newest sector's header is damaged: the chain of the nearest one before that has a sound header. */
+  #chainBefore(newest: number): number {
+    const { sectors } = this.#ring.geometry;
+    for (let ordinal = newest - 1; ordinal > newest - sectors && ordinal >= sectors; ordinal--) {
+      const header = this.#ring.header(ordinal);
+      if (header !== undefined) return header.chain;
+    }
+    return newest;
   }
 
   /** What the sectors before say was released: the newest position frame of those that openings write. */

@@ -6,8 +6,8 @@ import { isErased, scanSector } from "./scan.js";
 import { encodeSectorHeader, type SectorHeader, type SectorReading, TAIL_ID_BYTES } from "./sector.js";
 
 /**
- * Finds the newest sector. Ordinals rise around the ring and fall once, so a binary search finds where; the first header
- * that does not fit, and every one is read. Finding writes nothing.
+ * Finds the newest sector. Ordinals rise around the ring and fall once, so a binary search finds where, also beside
+ * openings that were cut; where anything else does not fit, every header is read. Finding writes nothing.
  */
 export interface NewestSector {
   /** Below the number of sectors where the journal was formatted and nothing was ever appended. */
@@ -67,16 +67,30 @@ function bySearch(ring: Ring): Found | undefined {
       low = slot;
       header = found;
       if (slot === middle) continue;
-      // What cannot be read behind it is an opening that was cut only where the round before goes on behind that.
-      const beyond = middle + 1 < sectors ? headerOrGap(ring, middle + 1) : "gap";
-      if (beyond === undefined || (beyond !== "gap" && beyond.ordinal === round + middle + 1)) return undefined;
+      if (gapsBehind(ring, slot, round) === undefined) return undefined;
       high = slot;
     }
   }
-  if (low === sectors - 1) return { header, suspects: firstSlot > 0 ? 1 : 0, linear: false };
-  const next = headerOrGap(ring, low + 1);
-  if (next === undefined || firstSlot > 0) return undefined;
-  return { header, suspects: next !== "gap" && next.ordinal === header.ordinal + 1 - sectors ? 0 : 1, linear: false };
+  const suspects = gapsBehind(ring, low, round);
+  // Behind the last slot comes the first one, and what could not be read there.
+  if (suspects === undefined || (firstSlot > 0 && low < sectors - 1)) return undefined;
+  return { header, suspects: suspects + firstSlot, linear: false };
+}
+
+/**
+ * Headers behind a slot that cannot be read, where the round before goes on behind them: openings that were cut, or damage.
+ * undefined where something else follows, or too many.
+ */
+function gapsBehind(ring: Ring, slot: number, round: number): number | undefined {
+  const { sectors } = ring.geometry;
+  for (let gaps = 0; gaps <= FIRST_OPENINGS_MAX; gaps++) {
+    const next = slot + 1 + gaps;
+    if (next >= sectors) return gaps;
+    const header = headerOrGap(ring, next);
+    if (header === "gap") continue;
+    return header?.ordinal === round + next - sectors ? gaps : undefined;
+  }
+  return undefined;
 }
 
 /** A slot's header; "gap" where it has none; undefined where it has one that no search may pass over. */
@@ -122,8 +136,13 @@ function byReadingAll(ring: Ring): Found | Result<NewestSector> {
       return fail("JOURNAL_UNREADABLE", `${formatted} of ${sectors} sectors are formatted, and none was opened`);
     return { header: { ...newest, ordinal: sectors - 1 }, suspects: firstFormatted, linear: true };
   }
-  const next = sound(ring.headerInSlot((newest.ordinal + 1) % sectors));
-  return { header: newest, suspects: next?.ordinal === newest.ordinal + 1 - sectors ? 0 : 1, linear: true };
+  let suspects = 0;
+  while (suspects < sectors - 1) {
+    const next = newest.ordinal + 1 + suspects;
+    if (sound(ring.headerInSlot(next % sectors))?.ordinal === next - sectors) break;
+    suspects++;
+  }
+  return { header: newest, suspects, linear: true };
 }
 
 function sound(reading: SectorReading): SectorHeader | undefined {

@@ -50,6 +50,8 @@ export interface Candidate {
   readonly link: number;
   /** The frame does not link to what was read before it: something there is damaged. */
   readonly afterDamage: boolean;
+  /** It is torn, and a whole frame behind it names something else than the record before it: it was whole once. */
+  readonly changed: boolean;
 }
 
 /** Where a walk may start again: before `offset`, after the record that `link` and `seq` tell. */
@@ -141,6 +143,8 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
       scan.unresolved = tail;
       break;
     }
+    // What names neither a torn record nor the one before was written when that record was whole.
+    if (!linked && whole && tail !== undefined && !tail.whole) scan.tail = { ...tail, changed: true };
     if (frame.type === FrameType.record && !whole && passes && tail !== undefined) {
       // A torn try to give the tail fresh cells: what may have been signed is not void because of it.
       scan.voidBytes += size;
@@ -152,7 +156,11 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
       else if (passes) scan.voidBytes += sizeOf(geometry, tail);
       else if (tail !== undefined) pass(walk, scan, false, visit);
       walk.resume = { offset, link: linked ? walk.link : undefined, seq: linked ? walk.seq : undefined };
-      if (!linked) walk.link = undefined;
+      // Behind damage the record itself tells what it comes after; its position is not known.
+      if (!linked) {
+        walk.link = frame.link;
+        walk.seq = undefined;
+      }
       scan.tail = {
         offset,
         bodyBytes: frame.bodyBytes,
@@ -161,6 +169,7 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
         seq: linked && walk.seq !== undefined ? walk.seq + 1 : undefined,
         link: frame.link,
         afterDamage: !linked,
+        changed: false,
       };
       scan.verdict = undefined;
       scan.unproved = false;

@@ -103,7 +103,8 @@ export class TailReader {
       // that an erase of this sector left which was cut.
       const signature = offset + signatureOffset(geometry, bodyBytes);
       const left = bytes.subarray(signature, signature + SIGNATURE_BYTES);
-      if (geometry.unitBytes === 1 && left.some((byte) => byte !== 0 && byte !== 0xff))
+      const signed = geometry.unitBytes === 1 && left.some((byte) => byte !== 0 && byte !== 0xff);
+      if (signed || candidate.changed)
         return {
           kind: "damaged",
           detail: `the record at sector ${ordinal}, byte ${offset} has changed since it was signed`,

@@ -1,3 +1,4 @@
+import { SECTOR_HEADER_BYTES } from "tallystick/journal/layout";
 import type { FlashCut } from "../../../hosts/simulator/world/nor.js";
 import { SeededRandom } from "../../../hosts/simulator/world/random.js";
 import { eraseTear, programTear, type Tear } from "../../../hosts/simulator/world/tear.js";
@@ -102,6 +103,14 @@ export const CASE_CLASSES: readonly CaseClass[] = [
     kind: "flips",
     cells: [anyCell(random), anyCell(random)],
   })),
+  damaged("headers", "flips in the headers of one to three sectors side by side", 0.005, (random) => {
+    const first = random.below(SECTORS);
+    const cells = Array.from({ length: 1 + random.below(3) }, (_, n) => {
+      const offset = ((first + n) % SECTORS) * SECTOR_BYTES + random.below(SECTOR_HEADER_BYTES);
+      return [offset, random.below(8)] as const;
+    });
+    return { kind: "flips", cells };
+  }),
   damaged("stuck", "a cell that is stuck", 0.01, (random) => {
     const [offset, bit] = anyCell(random);
     return { kind: "stuck", offset, bit, value: random.oneIn(2) ? 1 : 0 };
