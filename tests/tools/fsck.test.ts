@@ -10,11 +10,12 @@ import { geometryOf } from "tallystick/journal/layout";
 import { SeededRandom } from "../../hosts/simulator/world/random.js";
 import type { Tear } from "../../hosts/simulator/world/tear.js";
 import { examine } from "../../tools/fsck/examine.js";
+import { fsck } from "../../tools/fsck/fsck.js";
 import type { Operation } from "../../tools/fsck/image-flash.js";
 import { readKey } from "../../tools/fsck/keys.js";
 import { type Step, stepsOf } from "../../tools/fsck/steps.js";
 import { CARRYING, deviceKey, FILLING_RECORDS, JournalDevice, SECTOR_BYTES, torn, VERDICT } from "./journal-images.js";
-import { play, TALLYSTICK } from "./session.js";
+import { inThisProcess, play, TALLYSTICK } from "./session.js";
 
 /** Of one device, on one partition: so many that each step of a recovery is met. */
 const STARTS = 60;
@@ -28,6 +29,7 @@ describe("tallystick fsck", () => {
   after(() => rmSync(folder, { recursive: true, force: true }));
   const { did } = deviceKey("attic");
   const another = deviceKey("cellar");
+  const here = inThisProcess((file, _, key) => fsck(file!, key === undefined ? [] : [readKey(key)!], false));
 
   before(() => {
     for (const [prefix, writeUnitBytes] of [
@@ -191,6 +193,7 @@ then:
 [1]
 `,
       folder,
+      here,
     ));
 
   it("believes a frame that names a record whose signature only the device can make again, and says so", () =>
@@ -225,6 +228,7 @@ verdict: nothing to do, but not every signature could be verified
 [3]
 `,
       folder,
+      here,
     ));
 
   it("reads an encrypted partition as the device does, and says what no dump of one can tell", () =>
@@ -244,6 +248,7 @@ $ tallystick fsck encrypted-torn-signature
 [1]
 `,
       folder,
+      here,
     ));
 
   it("says that it verifies nothing where it knows no key, and takes one", () =>
@@ -326,6 +331,7 @@ verdict: damaged
 [1]
 `,
       folder,
+      here,
     ));
 
   it("exits with 2, and one line, where there is no journal that it can read", () =>
@@ -342,6 +348,7 @@ tallystick fsck: absent: FILE_UNREADABLE: …
 [2]
 `,
       folder,
+      here,
     ));
 
   it("fails with what the device would fail with", () => {
