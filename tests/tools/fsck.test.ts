@@ -7,14 +7,18 @@ import { toHex } from "tallystick/bytes/bytes";
 import { crc32c } from "tallystick/journal/crc32c";
 import type { Flash } from "tallystick/journal/flash";
 import { geometryOf } from "tallystick/journal/layout";
-import { PowerCut } from "../../hosts/simulator/board.js";
 import { SeededRandom } from "../../hosts/simulator/world/random.js";
 import type { Tear } from "../../hosts/simulator/world/tear.js";
 import { examine } from "../../tools/fsck/examine.js";
+import { fsck } from "../../tools/fsck/fsck.js";
 import type { Operation } from "../../tools/fsck/image-flash.js";
-import { stepsOf } from "../../tools/fsck/steps.js";
-import { deviceKey, JournalDevice, SECTOR_BYTES, torn, VERDICT } from "./journal-images.js";
-import { play, TALLYSTICK } from "./session.js";
+import { readKey } from "../../tools/fsck/keys.js";
+import { type Step, stepsOf } from "../../tools/fsck/steps.js";
+import { CARRYING, deviceKey, FILLING_RECORDS, JournalDevice, SECTOR_BYTES, torn, VERDICT } from "./journal-images.js";
+import { inThisProcess, play, TALLYSTICK } from "./session.js";
+
+/** Of one device, on one partition: so many that each step of a recovery is met. */
+const STARTS = 60;
 
 /** Offset of the first record's body: behind sector header, position frame and the record's own header. */
 const FIRST_BODY = 64 + 12;
@@ -25,6 +29,7 @@ describe("tallystick fsck", () => {
   after(() => rmSync(folder, { recursive: true, force: true }));
   const { did } = deviceKey("attic");
   const another = deviceKey("cellar");
+  const here = inThisProcess((file, _, key) => fsck(file!, key === undefined ? [] : [readKey(key)!], false));
 
   before(() => {
     for (const [prefix, writeUnitBytes] of [
@@ -35,10 +40,7 @@ describe("tallystick fsck", () => {
         const device = new JournalDevice({ writeUnitBytes });
         return { device, journal: device.write(count) };
       };
-      const clean = begun(3);
-      write(`${prefix}clean`, clean.device.image());
-      clean.device.mount().record(2);
-      write(`${prefix}copied`, clean.device.image());
+      write(`${prefix}clean`, begun(3).device.image());
       const body = begun(3);
       body.device.cutCommit(body.journal, "body", 100);
       write(`${prefix}torn-body`, body.device.image());
@@ -48,6 +50,15 @@ describe("tallystick fsck", () => {
       signature.device.cutCommit(signature.journal, "signature", 60);
       write(`${prefix}torn-signature`, signature.device.image());
     }
+    // A record that fills its sector, and one that is torn in a sector of its own.
+    const filled = new JournalDevice();
+    filled.cutCommit(filled.write(FILLING_RECORDS[1] - 1), "signature", 60);
+    write("filled", filled.image());
+    filled.cutMount(torn(CARRYING.signature, 20));
+    write("carried", filled.image());
+    const alone = new JournalDevice();
+    alone.cutCommit(alone.write(FILLING_RECORDS[1]), "body", 60);
+    write("torn-alone", alone.image());
     write("empty", new JournalDevice().image());
 
     const old = new JournalDevice();
@@ -70,6 +81,9 @@ describe("tallystick fsck", () => {
     const flipped = image.slice();
     flipped[FIRST_BODY + 268 + 100]! ^= 1;
     write("flipped", flipped);
+    const signature = image.slice();
+    signature[FIRST_BODY + 268 + 150]! ^= 1;
+    write("flipped-signature", signature);
     const tail = image.slice();
     tail[2 * SECTOR_BYTES + 0x810 + 100]! ^= 1;
     write("damaged-tail", tail);
@@ -105,22 +119,6 @@ then:
   first held   seq 0
   released     nothing, by what the flash holds
   usage        1 of 6 sectors, 5 free: normal
-  records      3 read back, 3 signatures verify
-
-when the newest record is next followed or read:
-  would write zeros over the slot at sector 0, byte 0x02dc: a start that was cut may have begun to write there
-  would copy seq 2 into fresh cells at sector 0, byte 0x02e8: nothing behind it proves that its cells were driven to the end
-  would seal the copy with a void frame at sector 0, byte 0x03b0
-
-verdict: clean: the next start has nothing to do
-[0]
-$ tallystick fsck copied
-…
-recovery, at the next start:
-  nothing to do
-
-then:
-…
   records      3 read back, 3 signatures verify
 
 verdict: clean: the next start has nothing to do
@@ -169,8 +167,8 @@ $ tallystick fsck torn-signature
 …
 recovery, at the next start:
   would write zeros over the slot at sector 0, byte 0x03a4: …
-  would sign seq 3 again into fresh cells at sector 0, byte 0x03b0: its body at sector 0, byte 0x02dc is whole, and no signature there verifies
-
+  would give seq 3 fresh cells at sector 0, byte 0x03b0: its body at sector 0, byte 0x02dc is whole, and no signature there verifies
+…
 then:
   head         seq 3 readings, its id is known when the device has signed it
 …
@@ -178,38 +176,79 @@ then:
 
 verdict: not clean: the next start would write
 [1]
+$ tallystick fsck filled
+…
+recovery, at the next start:
+  would erase sector 1 and open it as ordinal 9 with seq 18 in it: its body at sector 0, byte 0x0e94 is whole, and no signature there verifies. The position frame behind its body names it, then its signature is written
+…
+[1]
+$ tallystick fsck torn-alone
+…
+recovery, at the next start:
+  would erase sector 1 and open it again: it holds nothing but a torn record
+
+then:
+  head         seq 18 readings, id …
+…
+[1]
 `,
       folder,
+      here,
+    ));
+
+  it("believes a frame that names a record whose signature only the device can make again, and says so", () =>
+    play(
+      `
+$ tallystick fsck carried
+…
+recovery, at the next start:
+  nothing to do
+
+then:
+  head         seq 18 readings, its id is known when the device has signed it
+  first held   seq 0
+  released     nothing, by what the flash holds
+  usage        2 of 6 sectors, 4 free: normal
+  records      18 read back, 18 signatures verify
+
+note: seq 18: its cells do not hold its signature; the device makes it again and compares, which this command cannot: a frame names it, and it is taken for whole here
+
+verdict: nothing to do, but not every signature could be verified
+[3]
+$ tallystick fsck flipped-signature
+…
+recovery, at the next start:
+  nothing to do
+…
+  records      49 read back, 49 signatures verify
+
+note: seq 1: its cells do not hold its signature; …
+
+verdict: nothing to do, but not every signature could be verified
+[3]
+`,
+      folder,
+      here,
     ));
 
   it("reads an encrypted partition as the device does, and says what no dump of one can tell", () =>
     play(
       `
-$ tallystick fsck encrypted-clean
-journal of 8 sectors of 4096 bytes, write units of 32 bytes
-…
-  records      3 read back, 3 signatures verify
-…
-verdict: clean: the next start has nothing to do
-[0]
 $ tallystick fsck encrypted-torn-body
+journal of 8 sectors of 4096 bytes, write units of 32 bytes
 …
   would write two void frames at sector 0, byte 0x0420: the body of seq 3 at sector 0, byte 0x0320 is torn
   no dump of an encrypted partition tells which units a cut has touched: …
 …
 [1]
-$ tallystick fsck encrypted-torn-verdict
-…
-  would write two void frames at sector 0, byte 0x0460: the verdict before has nothing right behind it that proves it
-…
-[1]
 $ tallystick fsck encrypted-torn-signature
 …
-  would sign seq 3 again into fresh cells at sector 0, byte 0x0420: …
+  would give seq 3 fresh cells at sector 0, byte 0x0420: …
 …
 [1]
 `,
       folder,
+      here,
     ));
 
   it("says that it verifies nothing where it knows no key, and takes one", () =>
@@ -223,7 +262,7 @@ recovery, at the next start:
   nothing to do
   if the newest signature is not genuine:
     would write zeros over …
-    would sign seq 399 again into fresh cells at …
+    would give seq 399 fresh cells at …
 …
   released     up to seq 398
 …
@@ -236,10 +275,6 @@ journal of 8 sectors of 4096 bytes, plain NOR
 key ${did}, from --key
 …
   records      121 read back, 121 signatures verify
-…
-verdict: clean: the next start has nothing to do
-[0]
-$ tallystick fsck old --key ${toHex(deviceKey("attic").publicKey)}
 …
 verdict: clean: the next start has nothing to do
 [0]
@@ -296,6 +331,7 @@ verdict: damaged
 [1]
 `,
       folder,
+      here,
     ));
 
   it("exits with 2, and one line, where there is no journal that it can read", () =>
@@ -304,30 +340,36 @@ verdict: damaged
 $ tallystick fsck cut
 tallystick fsck: cut: FILE_UNREADABLE: the file cannot be read (expected 32768 bytes, received 8292; read the whole partition); …
 [2]
-$ tallystick fsck larger
-tallystick fsck: larger: JOURNAL_GEOMETRY: the partition is of another size or shape than the journal's (the journal was made for 8 sectors of 4096 bytes in units of 1, this partition has 16 sectors); …
-[2]
-$ tallystick fsck newer
-tallystick fsck: newer: JOURNAL_NEWER: the journal is of a newer format (the header at 0x0 is of format 2; this reads 1); …
-[2]
-$ tallystick fsck blank
-tallystick fsck: blank: JOURNAL_BLANK: …
-[2]
 $ tallystick fsck random
 tallystick fsck: random: JOURNAL_UNREADABLE: the partition holds no journal that can be read (none of 8 sectors has a sound header; of an encrypted partition, dump what the device reads, or decrypt the dump); keep an image of it; …
-[2]
-$ tallystick fsck few
-tallystick fsck: few: JOURNAL_GEOMETRY: …
-[2]
-$ tallystick fsck nothing
-tallystick fsck: nothing: JOURNAL_GEOMETRY: …
 [2]
 $ tallystick fsck absent
 tallystick fsck: absent: FILE_UNREADABLE: …
 [2]
 `,
       folder,
+      here,
     ));
+
+  it("fails with what the device would fail with", () => {
+    const failureOf = (name: string) => {
+      const said = examine(new Uint8Array(readFileSync(join(folder, name))), []);
+      return said.ok ? "" : `${said.failure.code}: ${said.failure.detail}`;
+    };
+    assert.equal(
+      failureOf("larger"),
+      "JOURNAL_GEOMETRY: the journal was made for 8 sectors of 4096 bytes in units of 1, this partition has 16 sectors",
+    );
+    assert.equal(failureOf("newer"), "JOURNAL_NEWER: the header at 0x0 is of format 2; this reads 1");
+    assert.match(failureOf("blank"), /^JOURNAL_BLANK/);
+    assert.match(failureOf("few"), /^JOURNAL_GEOMETRY/);
+    assert.match(failureOf("nothing"), /^JOURNAL_GEOMETRY/);
+  });
+
+  it("takes a key as its did or in hexadecimal", () => {
+    const { publicKey } = deviceKey("attic");
+    for (const text of [did, toHex(publicKey)]) assert.deepEqual(readKey(text)?.publicKey, publicKey);
+  });
 
   it("prints one JSON document, also of a failure, and leaves the file as it is", () => {
     const file = join(folder, "torn-signature");
@@ -370,7 +412,7 @@ tallystick fsck: absent: FILE_UNREADABLE: …
       return [young.image(), old.image()];
     });
     const sectorAt = () => random.below(8) * SECTOR_BYTES;
-    for (let run = 0; run < 200; run++) {
+    for (let run = 0; run < 80; run++) {
       const image = random.pick(images).slice();
       const [from, to] = [sectorAt(), sectorAt()];
       const what = random.below(4);
@@ -380,46 +422,72 @@ tallystick fsck: absent: FILE_UNREADABLE: …
       else for (let n = 0; n < 40; n++) image[to + random.below(700)]! &= random.below(256);
       const said = examine(image, []);
       if (!said.ok) continue;
-      for (const step of [...said.value.steps, ...said.value.later])
+      for (const step of [...said.value.steps, ...(said.value.ifUnsigned?.steps ?? [])])
         assert.ok(step.kind !== "other" && !("seq" in step && step.seq < 0), `run ${run}: ${JSON.stringify(step)}`);
     }
   });
 
-  for (const writeUnitBytes of [1, 16, 32] as const)
+  for (const writeUnitBytes of [1, 16, 32] as const) {
     it(`says what the device then does, after cuts anywhere, write units of ${writeUnitBytes}`, () => {
       const random = new SeededRandom(writeUnitBytes);
       const device = new JournalDevice({ writeUnitBytes });
-      const key = { kid: device.key.signer.kid, publicKey: device.key.publicKey, source: "--key" } as const;
-      let recovered = 0;
-      for (let start = 0; start < 100; start++) {
-        device.flash.cutAt({ operation: 1 + random.below(16), ...settledTears(random) });
-        try {
-          device.write(1 + random.below(6), { release: !random.oneIn(3) });
-        } catch (error) {
-          if (!(error instanceof PowerCut)) throw error;
-        } finally {
-          device.flash.cutAt(undefined);
-        }
-        const said = examine(device.image(), [key]);
-        assert.ok(said.ok, said.ok ? "" : said.failure.detail);
-        device.flash.resetCounters();
-        const operations: Operation[] = [];
-        const { head, report } = device.mount(watched(device.flash, operations));
-        // An encrypted unit that a cut has touched looks like an erased one in a dump, and the command says so.
-        if (device.flash.counters.refusals > 0) continue;
-        const geometry = geometryOf(device.flash);
-        assert.ok(geometry.ok);
-        const where = `start ${start}, write units of ${writeUnitBytes}`;
-        assert.deepEqual(said.value.steps, stepsOf(operations, geometry.value), where);
-        assert.equal(said.value.tail, report.tail, where);
-        assert.equal(said.value.head?.seq, head?.seq, where);
-        if (said.value.head?.id) assert.equal(toHex(said.value.head.id), toHex(head!.id), where);
-        assert.deepEqual(said.value.damage, [], where);
-        if (operations.length > 0) recovered++;
+      const told = new Set<string>();
+      for (let start = 0; start < STARTS; start++) {
+        // Often in the recovery, which needs fewer operations.
+        const cut = { operation: 1 + random.below(random.oneIn(2) ? 16 : 7), ...settledTears(random) };
+        device.isCutIn(cut, () => void device.write(1 + random.below(6), { release: !random.oneIn(3) }));
+        const before = device.flash.snapshot();
+        for (const { kind } of agreed(device, `start ${start}, write units of ${writeUnitBytes}`)) told.add(kind);
+        // Every other time nothing was recovered yet when the power goes again.
+        if (random.oneIn(2)) device.flash.restore(before);
       }
-      assert.ok(recovered > 20, `${recovered} recoveries`);
+      for (const kind of ["record", "spend", "void"]) assert.ok(told.has(kind), kind);
     });
+
+    it(`says what the device then does, after cuts in openings, write units of ${writeUnitBytes}`, () => {
+      const random = new SeededRandom(writeUnitBytes);
+      const filling = FILLING_RECORDS[writeUnitBytes];
+      const carried = new JournalDevice({ writeUnitBytes });
+      carried.cutCommit(carried.write(filling - 1), "signature", 60);
+      const alone = new JournalDevice({ writeUnitBytes });
+      alone.cutCommit(alone.write(filling), "body", 60);
+      const told = new Set<string>();
+      for (const device of [carried, alone]) {
+        const before = device.flash.snapshot();
+        for (let operation = 1, isCut = true; isCut; operation++)
+          for (let n = 0; n < 3 && isCut; n++) {
+            device.flash.restore(before);
+            isCut = device.isCutIn({ operation, ...settledTears(random) }, () => device.mount());
+            for (const { kind } of agreed(device, `operation ${operation}, write units of ${writeUnitBytes}`))
+              told.add(kind);
+          }
+      }
+      for (const kind of ["carry", "open"]) assert.ok(told.has(kind), kind);
+    });
+  }
 });
+
+/** Examines the device's partition and starts the device: the steps, which it took just so. */
+function agreed(device: JournalDevice, where: string): readonly Step[] {
+  const key = { kid: device.key.signer.kid, publicKey: device.key.publicKey, source: "--key" } as const;
+  const said = examine(device.image(), [key]);
+  assert.ok(said.ok, said.ok ? "" : `${where}: ${said.failure.detail}`);
+  const { steps, tail, head, damage } = said.value;
+  device.flash.resetCounters();
+  const operations: Operation[] = [];
+  const started = device.mount(watched(device.flash, operations));
+  // An encrypted unit that a cut has touched looks like an erased one in a dump, and the command says so.
+  if (device.flash.counters.refusals > 0) return [];
+  const geometry = geometryOf(device.flash);
+  assert.ok(geometry.ok);
+  assert.deepEqual(steps, stepsOf(operations, geometry.value), where);
+  assert.ok(!steps.some(({ kind }) => kind === "other"), where);
+  assert.equal(tail, started.report.tail, where);
+  assert.equal(head?.seq, started.head?.seq, where);
+  if (head?.id) assert.equal(toHex(head.id), toHex(started.head!.id), where);
+  assert.deepEqual(damage, [], where);
+  return steps;
+}
 
 /** Tears that leave no cell unstable: an image is one reading, and a start reads anew. */
 function settledTears(random: SeededRandom): { readonly program: Tear; readonly erase: Tear } {

@@ -3,18 +3,22 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { toHex } from "tallystick/bytes/bytes";
 import { portableCrypto } from "tallystick/identity/portable";
 import { crc32c } from "tallystick/journal/crc32c";
-import { SECTOR_HEADER_BYTES } from "tallystick/journal/layout";
-import { scanSector } from "tallystick/journal/scan";
+import { encodeFrame, FrameType, linkOf } from "tallystick/journal/frame";
+import { geometryOf, SECTOR_HEADER_BYTES } from "tallystick/journal/layout";
+import { Ring } from "tallystick/journal/ring";
+import { type Candidate, recordAt, type SectorScan, scanSigned } from "tallystick/journal/scan";
+import { TailReader } from "tallystick/journal/tail";
 import { PowerCut } from "../../hosts/simulator/board.js";
 import { SeededRandom } from "../../hosts/simulator/world/random.js";
 import { eraseTear, programTear } from "../../hosts/simulator/world/tear.js";
-import { inspect } from "../../tools/inspect/inspect.js";
+import { inspect, inspectFile } from "../../tools/inspect/inspect.js";
 import { findGeometry, readSectors } from "../../tools/inspect/journal-image.js";
-import { walkSector } from "../../tools/inspect/walk.js";
-import { JournalDevice, SECTOR_BYTES, torn, VERDICT } from "./journal-images.js";
-import { play, TALLYSTICK } from "./session.js";
+import { type Piece, walkSector } from "../../tools/inspect/walk.js";
+import { CARRYING, FILLING_RECORDS, JournalDevice, SECTOR_BYTES, torn, VERDICT } from "./journal-images.js";
+import { inThisProcess, play, TALLYSTICK } from "./session.js";
 
 /** The header of slot 1 with another version, and a CRC that fits. */
 function newerImage(): Uint8Array {
@@ -30,6 +34,8 @@ describe("tallystick inspect, of a journal", () => {
   const folder = mkdtempSync(join(tmpdir(), "tallystick-inspect-journal-"));
   const write = (name: string, content: Uint8Array) => writeFileSync(join(folder, name), content);
   after(() => rmSync(folder, { recursive: true, force: true }));
+
+  const here = inThisProcess((file) => inspectFile(file!));
 
   before(() => {
     const clean = new JournalDevice();
@@ -49,10 +55,22 @@ describe("tallystick inspect, of a journal", () => {
     encrypted.write(1);
     write("encrypted", encrypted.image());
 
-    const copied = new JournalDevice();
-    copied.write(2);
-    copied.mount().record(1);
-    write("copied", copied.image());
+    const proved = new JournalDevice();
+    proved.cutCommit(proved.write(3), "signature", 60);
+    const named = proved.image();
+    const geometry = geometryOf(proved.flash);
+    assert.ok(geometry.ok);
+    const proof = { ordinal: 8, offset: 0x3a4 };
+    const link = linkOf(proved.mount().head?.id);
+    named.set(encodeFrame(geometry.value, proof, FrameType.void, link, new Uint8Array(0)), proof.offset);
+    write("proved", named);
+
+    const carried = new JournalDevice();
+    carried.cutCommit(carried.write(FILLING_RECORDS[1] - 1), "signature", 60);
+    carried.cutMount(torn(CARRYING.position, 10));
+    write("carrying", carried.image());
+    carried.mount();
+    write("carried", carried.image());
 
     const long = new JournalDevice();
     long.write(50);
@@ -64,7 +82,6 @@ describe("tallystick inspect, of a journal", () => {
     image.set(new JournalDevice({ sectors: 16 }).image().subarray(0, SECTOR_BYTES), 7 * SECTOR_BYTES);
     write("mixed", image);
 
-    write("newer", newerImage());
     write("random", new SeededRandom(1).bytes(8 * SECTOR_BYTES));
   });
 
@@ -128,21 +145,50 @@ journal of 8 sectors of 4096 bytes, write units of 32 bytes
   0420 record, 224 bytes, …
        seq 3 readings, id …; stands: named by the frame at 0x0500
 …
-  05e0 2592 bytes without a legible header: not written, or a torn header: encrypted units do not tell
-…
-[0]
-$ tallystick inspect copied
-…
-  014c record, …
-       seq 1 readings, id …; stands: its copy at 0x0220 counts
-  0214 spent slot, 12 bytes of zeros
-  0220 copy, 200 bytes, …
-       seq 1 readings, id …; stands: fresh cells for the record at 0x014c
-  02e8 void, 12 bytes, link … follows, CRC … holds; seals the copy at 0x0220: it was finished
+  … bytes without a legible header: not written, or a torn header: encrypted units do not tell
 …
 [0]
 `,
       folder,
+      here,
+    ));
+
+  it("shows by what a recovered record stands, and which sector carries it", () =>
+    play(
+      `
+$ tallystick inspect proved
+…
+  02dc record, 200 bytes, …
+       seq 3 readings, id …; presumed: named by the frame at 0x03a4, with another signature than its cells hold: its key makes that again, and tells
+  03a4 void, 12 bytes, link … follows, CRC … holds; proof: names the record at 0x02dc, whose body is durable
+  03b0 3152 bytes erased
+[0]
+$ tallystick inspect carrying
+…
+       seq 18 readings, id …; open: nothing in this sector names it: the next mount decides, and tallystick fsck says how
+  0f5c 164 bytes erased
+
+sector 1 (image 0x1000): ordinal 9, chain from 8, carries seq 18, tail before …
+  not open: no position frame names the record that it was to carry, and nothing stands behind that: its opening was cut
+  0020 32 bytes without a legible header: torn header, or what an erase that was cut has left
+  0040 record, 200 bytes, body 122, …
+       seq 18 readings, id …; open: …
+…
+[0]
+$ tallystick inspect carried
+…
+       seq 18 readings, id …; void: superseded: the sector of ordinal 9 carries this record
+  0f5c 164 bytes erased
+…
+sector 1 (image 0x1000): ordinal 9, chain from 8, carries seq 18, tail before …
+  0020 position, 32 bytes, link … carries, CRC … holds; nothing released; the opening's last frame, which names the record at 0x0040
+  0040 record, 200 bytes, …
+       seq 18 readings, id …; stands: named by the frame at 0x0020
+  0108 3832 bytes erased
+[0]
+`,
+      folder,
+      here,
     ));
 
   it("reads on where a header is damaged, and tells what does not belong here", () =>
@@ -173,15 +219,19 @@ $ tallystick inspect cut
 …
 tallystick inspect: cut: FILE_UNREADABLE: the file cannot be read (expected 32768 bytes, received 8292; read the whole partition); …
 [2]
-$ tallystick inspect newer
-tallystick inspect: newer: JOURNAL_NEWER: the journal is of a newer format (the header at 0x0 is of format 2; this reads 1); install the firmware …
-[2]
-$ tallystick inspect random
-tallystick inspect: random: expected a record (d2 84 …), a journal image or an evidence file; …
-[2]
 `,
       folder,
+      here,
     ));
+
+  it("says of another format that it is newer, and of noise that it is no journal", () => {
+    assert.match(
+      inspect(newerImage()).failure ?? "",
+      /^JOURNAL_NEWER: .*the header at 0x0 is of format 2; this reads 1/,
+    );
+    const noise = new SeededRandom(1).bytes(8 * SECTOR_BYTES);
+    assert.match(inspect(noise).failure ?? "", /^expected a record \(d2 84 …\), a journal image or an evidence file/);
+  });
 
   it("prints the bytes of each field beside it", () =>
     play(
@@ -245,9 +295,10 @@ sector 0 (image 0x0000): ordinal 8, …
     it(`leaves no byte out and contradicts the journal's own reading nowhere, write units of ${unit}`, () => {
       const random = new SeededRandom(unit);
       const device = new JournalDevice({ writeUnitBytes: unit });
-      for (let start = 0; start < 80; start++) {
+      let [presumed, compared, untold] = [0, 0, 0];
+      for (let start = 0; start < 60; start++) {
         device.flash.cutAt({
-          operation: 1 + random.below(14),
+          operation: 1 + random.below(random.oneIn(2) ? 14 : 7),
           program: programTear(random),
           erase: eraseTear(random),
         });
@@ -275,15 +326,66 @@ sector 0 (image 0x0000): ordinal 8, …
           assert.equal(end, SECTOR_BYTES, where);
           const legible = pieces.filter(({ kind }) => kind === "frame" || kind === "spent").at(-1);
           assert.equal(legible ? legible.offset + legible.bytes : SECTOR_HEADER_BYTES, scan.end, where);
-          scanSector(view, (record, named) => {
-            const frame = pieces.find(({ offset }) => offset === record.offset);
-            assert.ok(frame?.kind === "frame" && frame.crcHolds === record.whole, where);
-            assert.equal(frame.verdict, named ? "stands" : "open", where);
-            return false;
-          });
+          // What the walk presumes without a key is what the device finds with its own. Where only the frame behind a
+          // signature is torn as well, the device finds more.
+          const signers = new TailReader(new Ring(device.flash, geometry.value), portableCrypto.sha256, [
+            device.key.signer,
+          ]);
+          const told = new Map<number, boolean>();
+          let isTold = true;
+          const byDevice = scanSigned(
+            view,
+            ({ offset, bodyBytes, id }) => {
+              const signed = signers.idSigned(recordAt(geometry.value, bytes, offset, bodyBytes));
+              const piece = pieces.find((one) => one.offset === offset);
+              if (signed && toHex(signed) !== toHex(id!))
+                isTold &&= piece?.kind === "frame" && piece.presumed !== undefined;
+              return signed;
+            },
+            (record, named) => {
+              told.set(record.offset, named);
+              return false;
+            },
+          );
+          if (isTold) {
+            assert.deepEqual(outlineOf(scan), outlineOf(byDevice), where);
+            compared++;
+          } else untold++;
+          for (const piece of pieces) {
+            if (piece.kind !== "frame" || piece.header.type !== FrameType.record) continue;
+            const named = told.get(piece.offset);
+            const verdicts = named === undefined ? ["void"] : named ? ["stands", "presumed"] : ["open"];
+            if (isTold || ["stands", "presumed"].includes(piece.verdict))
+              assert.ok(verdicts.includes(piece.verdict), `${where}, ${piece.offset}: ${piece.verdict}`);
+            if (piece.verdict === "presumed") presumed++;
+          }
+          const word = pieces.findLast(
+            (piece) => piece.kind === "frame" && piece.verdict === "heeded" && isVoid(piece),
+          );
+          if (scan.verdict !== undefined) assert.ok(word?.kind === "frame" && word.header.link === scan.verdict, where);
         }
         const { lines } = inspect(image);
         assert.ok(!lines.some((line) => line.includes("undefined")), lines.join("\n"));
       }
+      assert.ok(
+        presumed > 0 && compared > 20 * untold,
+        `${presumed} presumed, ${untold} sectors of ${compared} not told`,
+      );
     });
 });
+
+function isVoid(piece: Piece): boolean {
+  return piece.kind === "frame" && piece.header.type === FrameType.void;
+}
+
+/** All that a scan tells, but for ids: those that are presumed have only their first bytes. */
+function outlineOf(scan: SectorScan) {
+  const { settled, tail, tries, decided, unproved, verdict, opened, voidBytes, released, end } = scan;
+  const outline = ({ offset, whole, seq, afterDamage }: Candidate) => ({ offset, whole, seq, afterDamage });
+  return {
+    settled: settled && outline(settled),
+    tail: tail && outline(tail),
+    tries: tries.map(outline),
+    ...{ decided, unproved, verdict, opened, voidBytes, released, end },
+  };
+}

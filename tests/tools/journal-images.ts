@@ -3,7 +3,7 @@ import { explain, ok, type Result } from "tallystick/codes/codes";
 import { didKey, kidOf } from "tallystick/identity/key";
 import type { Flash } from "tallystick/journal/flash";
 import { Journal } from "tallystick/journal/journal";
-import { alignUp, FRAME_HEADER_BYTES } from "tallystick/journal/layout";
+import { alignUp, FRAME_HEADER_BYTES, RECORDS_OFFSET } from "tallystick/journal/layout";
 import type { RecordSigner } from "tallystick/journal/tail";
 import { encodeGenesis } from "tallystick/record/payload";
 import { encodeBody, Kind } from "tallystick/record/record";
@@ -69,14 +69,15 @@ export class JournalDevice {
   }
 
   /**
-   * Commits one record more in the same start as `journal`, in a sector that is open, and the power goes when `bits` bits
-   * of a part of its frame are cleared.
+   * Commits one record more in the same start as `journal`, and the power goes when `bits` bits of a part of its frame are
+   * cleared. An opening that it needs is finished before.
    */
   cutCommit(journal: Journal, part: "header" | "body" | "signature", bits: number): void {
     const body = this.#next(journal);
     const unit = this.flash.writeUnitBytes;
     let start: number | undefined;
     this.flash.onOperation = (_, offset) => {
+      if (offset % SECTOR_BYTES < RECORDS_OFFSET) return;
       start ??= offset;
       const behind = offset - start;
       const signature = alignUp(FRAME_HEADER_BYTES + body.length, Math.max(4, unit));
@@ -101,17 +102,22 @@ export class JournalDevice {
     return this.flash.read(0, this.flash.sizeBytes);
   }
 
-  #cut(cut: FlashCut | undefined, run: () => void): void {
+  /** Whether the power went in `run`. */
+  isCutIn(cut: FlashCut | undefined, run: () => void): boolean {
     this.flash.cutAt(cut);
     try {
       run();
+      return false;
     } catch (error) {
-      if (error instanceof PowerCut) return;
+      if (error instanceof PowerCut) return true;
       throw error;
     } finally {
       this.flash.cutAt(undefined);
     }
-    throw new Error("nothing was cut");
+  }
+
+  #cut(cut: FlashCut | undefined, run: () => void): void {
+    if (!this.isCutIn(cut, run)) throw new Error("nothing was cut");
   }
 
   #next(journal: Journal): Uint8Array {
@@ -142,6 +148,12 @@ export class JournalDevice {
 
 /** Of a recovery that voids a torn body: zeros over the slot behind, then the verdict, twice. */
 export const VERDICT = { spend: 1, first: 2, second: 3 } as const;
+
+/** Of one that carries a record into the next sector: erase, header, the record's header, its body, position, signature. */
+export const CARRYING = { erase: 1, header: 2, record: 3, body: 4, position: 5, signature: 7 } as const;
+
+/** Records that leave no room for another in a sector, by write unit. */
+export const FILLING_RECORDS = { 1: 19, 16: 19, 32: 17 } as const;
 
 /** The first part of what a program was to clear. */
 export const torn = (operation: number, bits: number): FlashCut => ({

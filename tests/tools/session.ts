@@ -9,7 +9,7 @@ const COMMAND_MAX_MS = 50_000;
  * Plays a session of the command line as a manual would print it: a line `$ tallystick …`, what it prints on both
  * streams, and its exit status in brackets. `…` in a line stands for any text, a line of its own for any lines.
  */
-export function play(session: string, folder: string): void {
+export function play(session: string, folder: string, run: Run = inItsOwnProcess): void {
   for (const block of session
     .trim()
     .split(/^\$ tallystick /m)
@@ -25,7 +25,31 @@ export function play(session: string, folder: string): void {
   }
 }
 
-function run(command: string, folder: string): { received: string; left: number | null } {
+/** Runs one command line in a folder: what it prints, and its exit status. */
+type Run = (command: string, folder: string) => { readonly received: string; readonly left: number | null };
+
+/**
+ * Runs commands in this process, which saves the start of one for each: `main` gets the arguments behind the command's
+ * name, prints, and answers with the exit status. How the command line takes its arguments is not tried.
+ */
+export function inThisProcess(main: (...args: string[]) => number): Run {
+  return (command, folder) => {
+    const { log, error } = console;
+    const back = process.cwd();
+    const lines: string[] = [];
+    console.log = console.error = (line: string) => void lines.push(`${line}\n`);
+    process.chdir(folder);
+    try {
+      const left = main(...command.split(" ").slice(1));
+      return { received: lines.join(""), left };
+    } finally {
+      process.chdir(back);
+      Object.assign(console, { log, error });
+    }
+  };
+}
+
+function inItsOwnProcess(command: string, folder: string): ReturnType<Run> {
   const { stdout, stderr, status } = spawnSync(`"${process.execPath}" "${TALLYSTICK}" ${command}`, {
     cwd: folder,
     shell: true,

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { appendFileSync, writeFileSync } from "node:fs";
 import { Argument, Command } from "commander";
 import { type Area, goalLine } from "./area.js";
 import { journalArea } from "./journal.js";
@@ -26,6 +26,12 @@ const program = new Command("bench")
   });
 
 async function bench(area: Area, quick: boolean, json: string | undefined): Promise<number> {
+  const file = json === "-" ? undefined : json;
+  const problem = file === undefined ? undefined : notWritable(file);
+  if (problem !== undefined) {
+    console.error(`bench: ${file}: ${problem}; name a file that can be written`);
+    return USAGE_STATUS;
+  }
   const shown = process.stderr.isTTY === true;
   const progress = (line: string): void => void (shown && process.stderr.write(`\r\x1b[K${line}`));
   const measured = await area.run({ quick, progress });
@@ -33,15 +39,18 @@ async function bench(area: Area, quick: boolean, json: string | undefined): Prom
   const document = `${JSON.stringify(measured.json, null, 2)}\n`;
   if (json === "-") process.stdout.write(document);
   else console.log([...measured.table, "", ...measured.json.goals.map(goalLine)].join("\n"));
-  if (json !== undefined && json !== "-") {
-    try {
-      writeFileSync(json, document);
-    } catch (error) {
-      console.error(`bench: ${json}: ${(error as Error).message}; name a file that can be written`);
-      return USAGE_STATUS;
-    }
-  }
+  if (file !== undefined) writeFileSync(file, document);
   return measured.json.goals.every(({ met }) => met) ? 0 : MISSED_STATUS;
+}
+
+/** Why the file cannot be written: told before a measurement that takes minutes. */
+function notWritable(file: string): string | undefined {
+  try {
+    appendFileSync(file, "");
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 try {

@@ -159,6 +159,8 @@ export interface MountCost {
   /** What recovery wrote, where a cut left something open. */
   readonly programs: number;
   readonly erases: number;
+  /** Every header was read, because the search met one that does not fit. */
+  readonly linear: boolean;
 }
 
 /** Mounts once, as a board that starts, and tells what the flash counted. */
@@ -181,7 +183,7 @@ export function mountCost(flash: NorFlash): MountCost {
     erase: (sector) => flash.erase(sector),
   };
   flash.resetCounters();
-  mounted(seen);
+  const { linear } = mounted(seen).report;
   const { reads, bytesRead, programs, erases } = flash.counters;
   return {
     reads: reads - scan.reads,
@@ -190,6 +192,7 @@ export function mountCost(flash: NorFlash): MountCost {
     scanBytes: scan.bytes,
     programs,
     erases,
+    linear,
   };
 }
 

@@ -115,6 +115,7 @@ export async function measureJournal(options: JournalBench = {}): Promise<Measur
   const encrypted = workloadOf(measurements, ENCRYPTED_UNIT_BYTES);
   // Of the two, what is worse is what the design's goal is about.
   const mount = worst([plain.mounts.written, encrypted.mounts.written]);
+  const afterCut = worst([plain.mounts.after_cut, encrypted.mounts.after_cut]);
   const top = {
     write_amplification_plain: amplification(plain),
     write_amplification_encrypted: amplification(encrypted),
@@ -123,6 +124,7 @@ export async function measureJournal(options: JournalBench = {}): Promise<Measur
     mount_reads: mount.reads,
     mount_bytes: mount.bytes,
     mount_scan_bytes: mount.scanBytes,
+    mount_reads_after_cut: afterCut.reads,
     records_per_sector_plain: recordsASector(plain),
     records_per_sector_encrypted: recordsASector(encrypted),
     ram_buffer_bytes: ramBufferBytes,
@@ -141,6 +143,7 @@ export async function measureJournal(options: JournalBench = {}): Promise<Measur
     goal("erases_per_record_encrypted", "at most", 0.048, top.erases_per_record_encrypted),
     goal("mount_reads", "at most", 16, top.mount_reads),
     goal("mount_bytes", "at most", 1024, top.mount_bytes),
+    goal("mount_reads_after_cut", "at most", 16, top.mount_reads_after_cut),
     goal("records_per_sector_encrypted", "at least", 20, top.records_per_sector_encrypted),
     goal("wear_spread_erases", "at most", 1, top.wear_spread_erases),
     goal("records_at_100k_cycles", "at least", 130_000_000, top.records_at_100k_cycles),
@@ -231,6 +234,7 @@ function worst(costs: readonly MountCost[]): MountCost {
     scanBytes: most(({ scanBytes }) => scanBytes),
     programs: most(({ programs }) => programs),
     erases: most(({ erases }) => erases),
+    linear: costs.some(({ linear }) => linear),
   };
 }
 
@@ -286,8 +290,8 @@ function matrixEntry(measurement: Measurement) {
     records_at_100k_cycles: recordsOfALife(measurement),
     cuts_tried: cutsTried,
     mounts: MOUNT_KINDS.map((kind) => {
-      const { reads, bytes, scanReads, scanBytes, programs, erases } = mounts[kind];
-      return { kind, reads, bytes, scan_reads: scanReads, scan_bytes: scanBytes, programs, erases };
+      const { reads, bytes, scanReads, scanBytes, programs, erases, linear } = mounts[kind];
+      return { kind, reads, bytes, scan_reads: scanReads, scan_bytes: scanBytes, programs, erases, linear };
     }),
   };
 }
@@ -322,14 +326,19 @@ function matrixTable(measurements: readonly Measurement[]): string[] {
       recordsASector(measurement).toFixed(1),
       figure(recordsHeldFull),
       String(wearSpread(measurement)),
-      ...MOUNT_KINDS.map((kind) => `${mounts[kind].reads} (${figure(mounts[kind].bytes)})`),
+      ...MOUNT_KINDS.map((kind) => mountCell(mounts[kind])),
     ];
   });
   return [
     ...columns([[...head, ...MOUNT_KINDS.map((kind) => `mount ${kind}`)], ...rows]),
     `when full: records held in all but the ${RESERVED_SECTORS} reserved sectors; wear: between the most and the least erased sector`,
     "mounts: reads (bytes) but for the head sector's scan; after_cut: the worst of all tried, with what recovery reads back",
+    "linear: every sector's header was read, since the search met one that does not fit",
   ];
+}
+
+function mountCell({ reads, bytes, linear }: MountCost): string {
+  return `${reads} (${figure(bytes)})${linear ? " linear" : ""}`;
 }
 
 /** Rows with their cells below each other. */

@@ -18,7 +18,7 @@ image holds it, otherwise by --key. Of an encrypted partition the dump is what t
 tallystick inspect shows the bytes.
 
 Exit status: 0 nothing to do, 1 recovery would write, or something is damaged, 2 unreadable input or no journal,
-3 nothing to do, but a signature could not be verified because no key is known.`,
+3 nothing to do, but a signature could not be verified: no key is known, or only the device can make it again.`,
   )
   .action(async (file: string, options: { key?: readonly string[]; json?: boolean }, command: Command) => {
     // Loaded when it is asked for: no other command needs it.

@@ -4,12 +4,11 @@ import { FrameType, nothingReleased, type Released, readReleased } from "tallyst
 import { Journal } from "tallystick/journal/journal";
 import { FRAME_HEADER_BYTES, type Geometry, SECTOR_BYTES_MIN } from "tallystick/journal/layout";
 import type { JournalUsage, MountReport } from "tallystick/journal/report";
-import type { RecordSigner } from "tallystick/journal/tail";
 import { KIND_WORDS, parseRecord, recordId } from "tallystick/record/record";
 import { checkLength, findGeometry, openedSectors, readSectors } from "../inspect/journal-image.js";
-import { type Frame, walkSector } from "../inspect/walk.js";
+import { type Frame, type Piece, walkSector } from "../inspect/walk.js";
 import { ImageFlash } from "./image-flash.js";
-import { type Asked, blindVerifier, isSignedBy, type KnownKey, keysOf, sha256, verifier } from "./keys.js";
+import { ImageSigners, isPlaceholder, isSignedBy, type KnownKey, keysOf, sha256 } from "./keys.js";
 import { type Step, stepsOf } from "./steps.js";
 
 /** A record, or a part of the partition, that is not as it was committed. */
@@ -37,13 +36,11 @@ export interface Examination {
   /** What recovery would write. */
   readonly steps: readonly Step[];
   /** What it would write instead if a signature that cannot be verified here turned out to be none; absent where the same. */
-  readonly stepsIfUnsigned: readonly Step[] | undefined;
-  /** What would be written when the newest record is next followed or read. */
-  readonly later: readonly Step[];
-  /** Why the newest record could not be read then. */
-  readonly laterFailure: Failure | undefined;
+  readonly ifUnsigned: { readonly tail: MountReport["tail"]; readonly steps: readonly Step[] } | undefined;
   /** The record that the journal ends with and that nothing names. */
   readonly open: (Place & { readonly whole: boolean }) | undefined;
+  /** The newest sector that has a header. Where recovery opens its ordinal, it does so again. */
+  readonly newest: { readonly ordinal: number; readonly opened: boolean; readonly holds: string } | undefined;
   readonly head: { readonly seq: number; readonly kind: string; readonly id: Uint8Array | undefined } | undefined;
   readonly firstSeq: number;
   readonly released: Released;
@@ -52,6 +49,8 @@ export interface Examination {
   readonly usage: JournalUsage;
   readonly readBack: number;
   readonly verified: number;
+  /** Positions of records that stand if the signature that the device makes again is the one that a frame names. */
+  readonly presumed: readonly number[];
   readonly damage: readonly Damage[];
   readonly notes: readonly string[];
 }
@@ -69,14 +68,17 @@ export function examine(image: Uint8Array, given: readonly KnownKey[]): Result<E
     const length = checkLength(image, geometry);
     if (!length.ok) return length;
   }
-  const inImage = found === undefined ? { kids: [], keys: [] } : keysOf(image, geometry);
+  const inImage = found === undefined ? { kids: [], keys: [], records: [] } : keysOf(image, geometry);
   const keys = given.length > 0 ? given : inImage.keys;
   const unknownKids = inImage.kids.filter((kid) => !keys.some((key) => equalBytes(key.kid, kid)));
   // Where a key is named, the journal is to be that key's: another's is JOURNAL_FOREIGN, as on the device.
   const blind = given.length > 0 ? [] : unknownKids;
-  const run = recover(image, geometry, keys, blind, true);
+  const { records } = inImage;
+  const run = recover(image, geometry, new ImageSigners(records, keys, blind, true));
   if (!run.ok) return run;
-  const other = run.value.asked.blind ? recover(image, geometry, keys, blind, false) : undefined;
+  const other = run.value.signers.blind
+    ? recover(image, geometry, new ImageSigners(records, keys, blind, false))
+    : undefined;
   return ok(report(image, geometry, keys, unknownKids, run.value, other?.ok ? other.value : undefined));
 }
 
@@ -90,27 +92,15 @@ const PLAIN: Geometry = {
 
 interface Run {
   readonly journal: Journal;
-  readonly flash: ImageFlash;
   readonly steps: readonly Step[];
-  readonly asked: Asked;
+  readonly signers: ImageSigners;
 }
 
-function recover(
-  image: Uint8Array,
-  geometry: Geometry,
-  keys: readonly KnownKey[],
-  blind: readonly Uint8Array[],
-  assumed: boolean,
-): Result<Run> {
-  const asked: Asked = { sign: new Set(), blind: false };
-  const signers: RecordSigner[] = [
-    ...keys.map((key) => verifier(key, asked)),
-    ...blind.map((kid) => blindVerifier(kid, assumed, asked)),
-  ];
+function recover(image: Uint8Array, geometry: Geometry, signers: ImageSigners): Result<Run> {
   const flash = new ImageFlash(image, geometry);
-  const mounted = Journal.mount({ flash, sha256, signers });
+  const mounted = Journal.mount({ flash, sha256: signers.sha256, signers: signers.signers });
   if (!mounted.ok) return mounted;
-  return ok({ journal: mounted.value, flash, steps: stepsOf(flash.takeOperations(), geometry), asked });
+  return ok({ journal: mounted.value, steps: stepsOf(flash.takeOperations(), geometry), signers });
 }
 
 function report(
@@ -121,14 +111,11 @@ function report(
   run: Run,
   other: Run | undefined,
 ): Examination {
-  const { journal, flash, steps, asked } = run;
+  const { journal, steps, signers } = run;
   const { tail } = journal.report;
   const { head } = journal;
   const { firstSeq, usage } = journal;
-  // The newest record first: it may have to be copied before it is read out, which is told apart from the recovery.
-  const newest = head && journal.record(head.seq);
-  const later = stepsOf(flash.takeOperations(), geometry);
-  const signedAgain = new Set(steps.flatMap((step) => (step.kind === "record" ? [step.seq] : [])));
+  const signedAgain = new Set(tail === "signed" && head ? [head.seq] : []);
   const records = readAll(journal, keys, signedAgain);
   const opened = openedSectors(image, geometry);
   return {
@@ -137,15 +124,17 @@ function report(
     unknownKids,
     tail,
     steps,
-    stepsIfUnsigned: other && JSON.stringify(other.steps) !== JSON.stringify(steps) ? other.steps : undefined,
-    later,
-    laterFailure: newest !== undefined && !newest.ok ? newest.failure : undefined,
-    open: openEnd(geometry, opened),
+    ifUnsigned:
+      other && JSON.stringify(other.steps) !== JSON.stringify(steps)
+        ? { tail: other.journal.report.tail, steps: other.steps }
+        : undefined,
+    open: openEnd(geometry, opened, tail === "signed"),
+    newest: newestSector(geometry, opened.at(-1)),
     head: head && {
       seq: head.seq,
       kind: KIND_WORDS[head.kind],
-      // Of a record that is to be signed again only the device can tell it.
-      id: signedAgain.has(head.seq) ? undefined : head.id,
+      // Of a record whose signature has to be made again only the device can tell it.
+      id: signers.unsigned.has(head.seq) ? undefined : head.id,
     },
     firstSeq,
     released: releasedIn(geometry, opened),
@@ -153,6 +142,7 @@ function report(
     usage,
     readBack: records.readBack,
     verified: records.verified,
+    presumed: records.presumed,
     damage: [
       ...(tail === "damaged"
         ? [{ code: "JOURNAL_TAIL_DAMAGED", detail: "how the journal ends has changed" } as const]
@@ -160,27 +150,27 @@ function report(
       ...records.damage,
       ...damagedSectors(image, geometry),
     ],
-    notes: [...comparisons(asked, signedAgain), ...earlierChains(opened)],
+    notes: [...comparisons(signers, signedAgain, records.presumed), ...earlierChains(opened)],
   };
 }
 
 interface ReadRecords {
   readonly readBack: number;
   readonly verified: number;
+  readonly presumed: readonly number[];
   readonly damage: readonly Damage[];
 }
 
 /** Every record of the head's chain that the journal holds: its bytes, its signature, and that it names the one before. */
 function readAll(journal: Journal, keys: readonly KnownKey[], signedAgain: ReadonlySet<number>): ReadRecords {
   const damage: Damage[] = [];
+  const presumed: number[] = [];
   let readBack = 0;
   let verified = 0;
   let before: { readonly seq: number; readonly id: Uint8Array } | undefined;
   const last = journal.head?.seq ?? -1;
   for (let seq = journal.head ? journal.firstSeq : 0; seq <= last; seq++) {
     const bytes = journal.record(seq);
-    // A full journal has no room to copy its newest record: that says nothing about the record.
-    if (!bytes.ok && bytes.failure.code === "JOURNAL_FULL") continue;
     const record = bytes.ok ? parseRecord(bytes.value) : bytes;
     if (!record.ok) {
       damage.push({ seq, ...record.failure });
@@ -194,7 +184,10 @@ function readAll(journal: Journal, keys: readonly KnownKey[], signedAgain: Reado
         detail: `its prev is ${toHex(prev)}, seq ${seq - 1} is ${toHex(before.id)}`,
       });
     // What it will read as only the device can tell.
-    if (signedAgain.has(seq)) continue;
+    if (isPlaceholder(record.value.signature)) {
+      if (!signedAgain.has(seq)) presumed.push(seq);
+      continue;
+    }
     readBack++;
     before = { seq, id: recordId(sha256, record.value.bytes) };
     const key = keys.find((known) => equalBytes(known.kid, kid));
@@ -202,20 +195,44 @@ function readAll(journal: Journal, keys: readonly KnownKey[], signedAgain: Reado
     if (isSignedBy(key, record.value)) verified++;
     else damage.push({ seq, code: "SIGNATURE_INVALID", detail: `it was not signed by the key with kid ${toHex(kid)}` });
   }
-  return { readBack, verified, damage };
+  return { readBack, verified, presumed, damage };
 }
 
-/** The record that the newest sectors end with and that nothing in them names. */
+/** The record that the newest sectors end with and that nothing in them names; a whole one where that is `wanted`. */
 function openEnd(
   geometry: Geometry,
   opened: ReturnType<typeof openedSectors>,
+  wanted: boolean,
 ): (Place & { readonly whole: boolean }) | undefined {
-  for (const { slot, ordinal, header, bytes } of opened.slice(-2).reverse()) {
-    const { pieces } = walkSector({ geometry, sha256, ordinal, header, bytes });
-    const open = pieces.filter((piece): piece is Frame => piece.kind === "frame" && piece.verdict === "open").at(-1);
-    if (open !== undefined) return { sector: slot, offset: open.offset, whole: open.crcHolds };
+  const found: (Place & { readonly whole: boolean })[] = [];
+  for (const { slot, ordinal, header, bytes } of opened.toReversed()) {
+    const { pieces, scan } = walkSector({ geometry, sha256, ordinal, header, bytes });
+    for (const { offset, whole } of [...scan.tries, ...(scan.tail ? [scan.tail] : [])].reverse())
+      if (pieces.some((piece) => piece.offset === offset)) found.push({ sector: slot, offset, whole });
+    if (scan.decided) break;
   }
-  return undefined;
+  return found.find(({ whole }) => whole === wanted) ?? found[0];
+}
+
+function newestSector(
+  geometry: Geometry,
+  sector: ReturnType<typeof openedSectors>[number] | undefined,
+): Examination["newest"] {
+  if (sector === undefined) return undefined;
+  const { ordinal, header, bytes } = sector;
+  const { pieces, scan } = walkSector({ geometry, sha256, ordinal, header, bytes });
+  return { ordinal, opened: scan.opened, holds: contentWords(pieces) };
+}
+
+/** What a sector holds in which nothing stands. */
+function contentWords(pieces: readonly Piece[]): string {
+  const count = (type: FrameType) =>
+    pieces.filter((piece) => piece.kind === "frame" && piece.header.type === type).length;
+  const records = count(FrameType.record);
+  return [
+    ...(records > 0 ? [records === 1 ? "a torn record" : `${records} torn records`] : []),
+    ...(count(FrameType.void) > 0 ? ["a verdict that the sector before it ends with as well"] : []),
+  ].join(" and ");
 }
 
 /** The newest position frame of a sector that was opened to the end: that is what the next start goes by. */
@@ -245,12 +262,16 @@ function damagedSectors(image: Uint8Array, geometry: Geometry): Damage[] {
 }
 
 /** Where the device would make a signature to compare it with what a frame's link names. */
-function comparisons(asked: Asked, signedAgain: ReadonlySet<number>): string[] {
-  return [...asked.sign]
+function comparisons(
+  { unsigned }: ImageSigners,
+  signedAgain: ReadonlySet<number>,
+  presumed: readonly number[],
+): string[] {
+  return [...unsigned]
     .filter((seq) => !signedAgain.has(seq))
     .map(
       (seq) =>
-        `seq ${seq}: its signature has changed in the flash; the device makes it again and compares, which this command cannot: it may be whole there`,
+        `seq ${seq}: its cells do not hold its signature; the device makes it again and compares, which this command cannot: ${presumed.includes(seq) ? "a frame names it, and it is taken for whole here" : "it may be whole there"}`,
     );
 }
 

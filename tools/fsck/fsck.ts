@@ -40,14 +40,14 @@ function refuse(file: string, failure: Failure, asJson: boolean): number {
   return FSCK_EXIT.unreadable;
 }
 
-function verdictOf({ damage, steps, tail, unknownKids }: Examination): Verdict {
+function verdictOf({ damage, steps, tail, unknownKids, presumed }: Examination): Verdict {
   if (damage.length > 0) return "damaged";
   if (steps.length > 0 || tail === "undecided") return "recovers";
-  return unknownKids.length > 0 ? "unverified" : "clean";
+  return unknownKids.length + presumed.length > 0 ? "unverified" : "clean";
 }
 
 function toText(examination: Examination): string[] {
-  const { geometry, head, damage, notes, stepsIfUnsigned } = examination;
+  const { geometry, head, damage, notes, ifUnsigned } = examination;
   const { sectors, sectorBytes, unitBytes } = geometry;
   return [
     `journal of ${sectors} sectors of ${sectorBytes} bytes, ${unitBytes === 1 ? "plain NOR" : `write units of ${unitBytes} bytes`}`,
@@ -55,8 +55,11 @@ function toText(examination: Examination): string[] {
     "",
     "recovery, at the next start:",
     ...recoveryLines(examination),
-    ...(stepsIfUnsigned
-      ? ["  if the newest signature is not genuine:", ...indent(sentences(stepsIfUnsigned, examination))]
+    ...(ifUnsigned
+      ? [
+          "  if the newest signature is not genuine:",
+          ...indent(sentences(ifUnsigned.steps, { ...examination, ...ifUnsigned })),
+        ]
       : []),
     ...(unitBytes > 1 && examination.steps.length > 0 ? [`  ${ENCRYPTED_NOTE}`] : []),
     "",
@@ -70,7 +73,6 @@ function toText(examination: Examination): string[] {
     `  released     ${releasedText(examination)}`,
     `  usage        ${usageText(examination)}`,
     `  records      ${examination.readBack} read back, ${examination.verified} signatures verify`,
-    ...laterLines(examination),
     ...(damage.length > 0 ? ["", "damaged:", ...damage.map((one) => `  ${damageText(one)}`)] : []),
     ...(notes.length > 0 ? ["", ...notes.map((note) => `note: ${note}`)] : []),
   ];
@@ -99,32 +101,26 @@ function recoveryLines(examination: Examination): string[] {
   return steps.length > 0 ? sentences(steps, examination) : ["  nothing to do"];
 }
 
-function laterLines(examination: Examination): string[] {
-  const { later, laterFailure, head } = examination;
-  if (laterFailure !== undefined)
-    return ["", "when the newest record is next followed or read:", `  would fail: ${explain(laterFailure)}`];
-  if (later.length === 0) return [];
-  return [
-    "",
-    "when the newest record is next followed or read:",
-    ...later.flatMap((step) => {
-      if (step.kind === "copy")
-        return `  would copy seq ${head!.seq} into fresh cells at ${placeText(step)}: nothing behind it proves that its cells were driven to the end`;
-      if (step.kind === "void") return `  would seal the copy with a void frame at ${placeText(step)}`;
-      return sentences([step], examination);
-    }),
-  ];
-}
-
 function sentences(steps: readonly Step[], examination: Examination): string[] {
   return steps.map((step) => `  ${sentence(step, examination)}`);
 }
 
 function sentence(step: Step, examination: Examination): string {
-  const { open, tail } = examination;
+  const { newest, open, tail } = examination;
   switch (step.kind) {
     case "open":
-      return `would erase sector ${step.sector} and open it as ordinal ${step.ordinal}`;
+      return newest?.ordinal === step.ordinal
+        ? `would erase sector ${step.sector} and open it again: ${ofNewest(examination)}`
+        : `would erase sector ${step.sector} and open it as ordinal ${step.ordinal}`;
+    case "carry": {
+      const opening =
+        newest?.ordinal === step.ordinal
+          ? `would erase sector ${step.sector} (${ofNewest(examination)}) and open it again with seq ${step.seq} in it`
+          : `would erase sector ${step.sector} and open it as ordinal ${step.ordinal} with seq ${step.seq} in it`;
+      return isRecovered(step.seq, examination)
+        ? `${opening}: ${wholeBody(examination)}. The position frame behind its body names it, then its signature is written`
+        : `${opening}: the newest record stays in the two newest sectors`;
+    }
     case "spend":
       return `would write zeros over the slot at ${placeText(step)}: a start that was cut may have begun to write there`;
     case "void": {
@@ -133,17 +129,29 @@ function sentence(step: Step, examination: Examination): string {
       const reason = tail === "voided" ? torn : "the verdict before has nothing right behind it that proves it";
       return `would write ${frames} at ${placeText(step)}: ${reason}`;
     }
-    case "record": {
-      const body = open?.whole ? `its body at ${placeText(open)}` : "its body";
-      return `would sign seq ${step.seq} again into fresh cells at ${placeText(step)}: ${body} is whole, and no signature there verifies`;
-    }
-    case "copy":
-      return `would copy seq ${step.seq} into fresh cells at ${placeText(step)}: the newest record stays in the two newest sectors`;
+    case "record":
+      return `would give seq ${step.seq} fresh cells at ${placeText(step)}: ${wholeBody(examination)}`;
+    case "proof":
+      return `would write a void frame right behind, at ${placeText(step)}, that names it: from then on it stands, and its signature is written`;
     case "position":
       return `would write the released position at ${placeText(step)}`;
     case "other":
       return `would write at ${placeText(step)}`;
   }
+}
+
+/** Why the newest sector may be erased. */
+function ofNewest({ newest }: Examination): string {
+  if (!newest!.opened) return "its opening was cut";
+  return `it holds nothing${newest!.holds && ` but ${newest!.holds}`}`;
+}
+
+function isRecovered(seq: number, { tail, head }: Examination): boolean {
+  return tail === "signed" && head?.seq === seq;
+}
+
+function wholeBody({ open }: Examination): string {
+  return `its body${open?.whole ? ` at ${placeText(open)}` : ""} is whole, and no signature there verifies`;
 }
 
 /** The position that a record which the journal does not take has. */
@@ -177,8 +185,9 @@ function indent(lines: readonly string[]): string[] {
 }
 
 function toJson(examination: Examination) {
-  const { geometry, keys, unknownKids, tail, steps, stepsIfUnsigned, later, laterFailure, head } = examination;
-  const told = (list: readonly Step[]) => list.map((step) => ({ ...step, text: sentence(step, examination) }));
+  const { geometry, keys, unknownKids, tail, ifUnsigned, head } = examination;
+  const told = ({ steps, tail }: Pick<Examination, "steps" | "tail">) =>
+    steps.map((step) => ({ ...step, text: sentence(step, { ...examination, tail }) }));
   return {
     sectors: geometry.sectors,
     sector_bytes: geometry.sectorBytes,
@@ -186,10 +195,8 @@ function toJson(examination: Examination) {
     keys: keys.map(({ kid, publicKey, source }) => ({ kid: toHex(kid), did: didKey(publicKey), source })),
     unknown_kids: unknownKids.map(toHex),
     tail,
-    recovery: told(steps),
-    ...(stepsIfUnsigned && { recovery_if_unsigned: told(stepsIfUnsigned) }),
-    when_followed_or_read: told(later),
-    ...(laterFailure && { when_followed_or_read_failure: laterFailure }),
+    recovery: told(examination),
+    ...(ifUnsigned && { recovery_if_unsigned: told(ifUnsigned) }),
     head: head ? { seq: head.seq, kind: head.kind, id: head.id ? toHex(head.id) : null } : null,
     first_seq: head ? examination.firstSeq : null,
     released_count: examination.released.count,
@@ -197,6 +204,7 @@ function toJson(examination: Examination) {
     usage: examination.usage,
     records_read: examination.readBack,
     signatures_verified: examination.verified,
+    signatures_presumed: examination.presumed,
     damage: examination.damage,
     notes: examination.notes,
   };

@@ -8,72 +8,96 @@ import type { Operation } from "./image-flash.js";
 export type Step =
   /** A sector is erased, and gets its header and a position frame. */
   | { readonly kind: "open"; readonly sector: number; readonly ordinal: number }
+  /** The same, with a record that was there before; the position frame, which names it, comes behind its body. */
+  | { readonly kind: "carry"; readonly sector: number; readonly ordinal: number; readonly seq: number }
   /** Zeros over the slot in which an earlier start may have begun to write. */
   | { readonly kind: "spend"; readonly sector: number; readonly offset: number }
+  /** Fresh cells for a record. */
+  | { readonly kind: "record"; readonly sector: number; readonly offset: number; readonly seq: number }
+  /** A void frame right behind those, which names the record. The signature is written behind it. */
+  | { readonly kind: "proof"; readonly sector: number; readonly offset: number }
+  /** A verdict: void frames, one right behind the other. */
   | { readonly kind: "void"; readonly sector: number; readonly offset: number; readonly frames: number }
   | { readonly kind: "position"; readonly sector: number; readonly offset: number }
-  | { readonly kind: "record" | "copy"; readonly sector: number; readonly offset: number; readonly seq: number }
   /** None of these: then this command does not know the journal that it was built with. */
   | { readonly kind: "other"; readonly sector: number; readonly offset: number };
 
-/** Operations, in their order, as steps: a frame is programmed in parts, and an opening takes three operations. */
+/** A frame that is being programmed, as far as it is there. */
+interface Frame {
+  readonly start: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Operations, in their order, as steps: a frame is programmed in parts, and an opening takes several operations. */
 export function stepsOf(operations: readonly Operation[], geometry: Geometry): readonly Step[] {
   const { sectorBytes } = geometry;
   const steps: Step[] = [];
-  /** The bytes of the frame that is being programmed, as far as they are there. */
-  let frame: { readonly start: number; readonly bytes: Uint8Array; readonly isRecord: boolean } | undefined;
   let opening: number | undefined;
+  let frame: Frame | undefined;
+  /** Its signature comes behind the frame that names it, so it stays at hand. */
+  let record: (Frame & { readonly step: number }) | undefined;
+  /** Where the last slot of zeros began. */
+  let spent: number | undefined;
   for (const operation of operations) {
     if (operation.kind === "erase") {
       opening = operation.sector;
-      frame = undefined;
+      frame = record = undefined;
       continue;
     }
     const { offset, bytes } = operation;
     const sector = Math.floor(offset / sectorBytes);
     const inSector = offset % sectorBytes;
-    if (frame !== undefined && offset > frame.start && offset < frame.start + frame.bytes.length) {
-      frame.bytes.set(bytes, offset - frame.start);
-      if (frame.isRecord) steps[steps.length - 1] = recordStep(geometry, frame.start, frame.bytes);
+    const begun = [frame, record].find((one) => one && offset > one.start && offset < one.start + one.bytes.length);
+    if (begun !== undefined) {
+      begun.bytes.set(bytes, offset - begun.start);
+      if (begun === record) steps[record.step] = withSeq(steps[record.step]!, record.bytes);
       continue;
     }
     frame = undefined;
     if (opening === sector && inSector < RECORDS_OFFSET) {
       const reading = inSector === 0 ? readSectorHeader(geometry, bytes.slice(0, SECTOR_HEADER_BYTES)) : undefined;
-      if (reading?.kind === "header") steps.push({ kind: "open", sector, ordinal: reading.header.ordinal });
+      if (reading?.kind !== "header") continue;
+      const { ordinal, carries } = reading.header;
+      steps.push(carries ? { kind: "carry", sector, ordinal, seq: UNREAD } : { kind: "open", sector, ordinal });
       continue;
     }
+    const last = steps.at(-1);
     const header = readFrameHeader(bytes, 0);
     if (header === undefined) {
-      const kind = bytes.length === geometry.slotBytes && bytes.every((byte) => byte === 0) ? "spend" : "other";
-      steps.push({ kind, sector, offset: inSector });
+      const isZeros = bytes.every((byte) => byte === 0);
+      // A slot may lie on both sides of a page's end.
+      if (isZeros && spent !== undefined && offset > spent && offset + bytes.length <= spent + geometry.slotBytes)
+        continue;
+      spent = isZeros ? offset : undefined;
+      steps.push({ kind: isZeros ? "spend" : "other", sector, offset: inSector });
       continue;
     }
     const whole = new Uint8Array(frameBytes(geometry, header.type, header.bodyBytes));
     whole.set(bytes);
-    frame = {
-      start: offset,
-      bytes: whole,
-      isRecord: header.type === FrameType.record || header.type === FrameType.copy,
-    };
-    const last = steps.at(-1);
+    if (header.type === FrameType.record) {
+      const isCarried = last?.kind === "carry" && inSector === RECORDS_OFFSET;
+      if (!isCarried) steps.push({ kind: "record", sector, offset: inSector, seq: UNREAD });
+      record = { start: offset, bytes: whole, step: steps.length - 1 };
+      steps[record.step] = withSeq(steps[record.step]!, whole);
+      continue;
+    }
+    frame = { start: offset, bytes: whole };
     if (header.type === FrameType.position) steps.push({ kind: "position", sector, offset: inSector });
-    else if (header.type !== FrameType.void) steps.push(recordStep(geometry, offset, whole));
     else if (last?.kind === "void" && last.sector === sector)
       steps[steps.length - 1] = { ...last, frames: last.frames + 1 };
+    else if (last?.kind === "record" && record !== undefined && offset === record.start + record.bytes.length)
+      steps.push({ kind: "proof", sector, offset: inSector });
     else steps.push({ kind: "void", sector, offset: inSector, frames: 1 });
   }
   return steps;
 }
 
-/** Its position stands in the body, which is there once the frame is. */
-function recordStep({ sectorBytes }: Geometry, start: number, frame: Uint8Array): Step {
+/** The position of a record whose body is not there yet. */
+const UNREAD = -1;
+
+/** A record's position stands in its body, which is there once the frame is. */
+function withSeq(step: Step, frame: Uint8Array): Step {
   const header = readFrameHeader(frame, 0)!;
   const body = readBody(frame.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + header.bodyBytes));
-  return {
-    kind: header.type === FrameType.copy ? "copy" : "record",
-    sector: Math.floor(start / sectorBytes),
-    offset: start % sectorBytes,
-    seq: body.ok ? body.value.header.seq : -1,
-  };
+  return "seq" in step && body.ok ? { ...step, seq: body.value.header.seq } : step;
 }

@@ -16,8 +16,9 @@ import { readSectorHeader, type SectorHeader } from "tallystick/journal/sector";
  * without the key.
  */
 
-/** Bytes 0 and 1 of every sector header (modules/journal/SPEC.md). */
+/** Bytes 0 and 1 of every sector header (modules/journal/SPEC.md); the second of a sector that carries a record. */
 const MAGIC = [0x54, 0x6a];
+const MAGIC_CARRIES = 0x6b;
 
 /** Any that `readSectorHeader` takes: magic, version and CRC are found before a header's shape is looked at. */
 const ANY_GEOMETRY: Geometry = { sectors: 0, sectorBytes: 0, unitBytes: 1, alignBytes: 4, slotBytes: 12 };
@@ -29,7 +30,7 @@ const ANY_GEOMETRY: Geometry = { sectors: 0, sectorBytes: 0, unitBytes: 1, align
 export function findGeometry(image: Uint8Array): Result<Geometry> | undefined {
   for (let at = 0; at + SECTOR_HEADER_BYTES <= image.length; at += SECTOR_BYTES_MIN) {
     const bytes = image.subarray(at, at + SECTOR_HEADER_BYTES);
-    if (bytes[0] !== MAGIC[0] || bytes[1] !== MAGIC[1]) continue;
+    if (!hasMagic(bytes)) continue;
     const reading = readSectorHeader(ANY_GEOMETRY, bytes);
     if (reading.kind === "newer")
       return fail("JOURNAL_NEWER", `the header at 0x${at.toString(16)} is of format ${reading.version}; this reads 1`);
@@ -123,8 +124,12 @@ function sectorImage(geometry: Geometry, slot: number, bytes: Uint8Array): Secto
 function headerProblem(geometry: Geometry, bytes: Uint8Array): string {
   const header = bytes.subarray(0, SECTOR_HEADER_BYTES);
   if (geometry.unitBytes === 1 && header.every((byte) => byte === 0xff)) return "no header: erased, not opened";
-  if (header[0] !== MAGIC[0] || header[1] !== MAGIC[1]) return "damaged header: it does not begin with 54 6a";
+  if (!hasMagic(header)) return "damaged header: it begins neither with 54 6a nor with 54 6b";
   return "damaged header: its CRC does not hold";
+}
+
+function hasMagic(header: Uint8Array): boolean {
+  return header[0] === MAGIC[0] && (header[1] === MAGIC[1] || header[1] === MAGIC_CARRIES);
 }
 
 /** What a damaged header hides: the ordinal that the sector's frames are bound to, by their CRCs. */

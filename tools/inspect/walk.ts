@@ -1,11 +1,16 @@
 import { type FrameHeader, FrameType, frameBytes, isWhole, linkOf, readFrameHeader } from "tallystick/journal/frame";
-import { SECTOR_HEADER_BYTES } from "tallystick/journal/layout";
-import { type Candidate, idAt, isErased, type SectorScan, type SectorView, scanSector } from "tallystick/journal/scan";
+import { RECORDS_OFFSET, SECTOR_HEADER_BYTES } from "tallystick/journal/layout";
+import { type Candidate, idAt, isErased, type SectorScan, type SectorView, scanSigned } from "tallystick/journal/scan";
 
 /**
  * Everything that stands in a sector behind its header, in its order, without a byte left out. `scanSector` decides which
  * records stand; this walk goes by the same rules (modules/journal/SPEC.md, "Reading a sector") to say of all the rest
  * what it is and why it does not.
+ *
+ * The device makes a record's signature again where a frame links to neither the record before it nor the one before
+ * that. Without its key the link can only be believed: a whole frame right behind a record was written knowing it, so
+ * there it names the record, under a signature that the cells do not hold. Such a record is `presumed`. What stands behind
+ * a gap may as well name a record that was in it.
  */
 
 export interface Frame {
@@ -15,14 +20,19 @@ export interface Frame {
   readonly header: FrameHeader;
   /** Whether header and body are as they were written here. */
   readonly crcHolds: boolean;
-  /** Links to the record right before it that nothing named yet, to the newest named one, or to neither. */
-  readonly relation: "follows" | "passes" | "neither";
-  /** Of a whole record or copy: of its bytes as they stand here. */
+  /**
+   * Links to the record right before it that nothing named yet, to the newest named one, to the record that the sector
+   * carries, or to none of them.
+   */
+  readonly relation: "follows" | "passes" | "carries" | "neither";
+  /** Of a whole record: of its bytes as they stand here. */
   readonly id: Uint8Array | undefined;
+  /** The link that names a `presumed` record: the first 4 bytes of its id. */
+  readonly presumed: number | undefined;
   /** Position by counting from the sector's header. */
   readonly seq: number | undefined;
-  /** `open`: nothing in this sector decides. `heeded` and `ignored`: verdicts and positions. */
-  readonly verdict: "stands" | "open" | "void" | "heeded" | "ignored";
+  /** `open`: nothing in this sector decides. `heeded` and `ignored`: voids and positions. */
+  readonly verdict: "stands" | "presumed" | "open" | "void" | "heeded" | "ignored";
   readonly why: string;
 }
 
@@ -38,6 +48,7 @@ export type Piece = Frame | Stretch;
 
 export interface SectorWalk {
   readonly pieces: readonly Piece[];
+  /** As the device would read the sector if all that is presumed here is so. */
   readonly scan: SectorScan;
 }
 
@@ -45,23 +56,78 @@ type Draft = { -readonly [K in keyof Frame]: Frame[K] };
 
 export function walkSector(view: SectorView): SectorWalk {
   const told = new Map<number, { readonly record: Candidate; readonly named: boolean }>();
-  const scan = scanSector(view, (record, named) => {
-    told.set(record.offset, { record, named });
-    return false;
-  });
-  const pieces = new Walk(view, scan).pieces;
+  const signed = new Map<number, Uint8Array | undefined>();
+  const scan = scanSigned(
+    view,
+    (record) => {
+      const id = presumedId(view, record);
+      signed.set(record.offset, id);
+      return id;
+    },
+    (record, named) => {
+      told.set(record.offset, { record, named });
+      return false;
+    },
+  );
+  const pieces = new Walk({ ...view, signed }, scan).pieces;
   for (const piece of pieces) if (piece.kind === "frame") judge(piece, scan, told.get(piece.offset));
   return { pieces, scan };
 }
 
+/** The record's id with the first bytes that the frame behind it says; undefined where it need not name the record. */
+function presumedId(view: SectorView, record: Candidate): Uint8Array | undefined {
+  const { bytes, ordinal } = view;
+  const at = carriesAt(view, record.offset) ? SECTOR_HEADER_BYTES : behind(view, record);
+  const frame = frameAt(view, at);
+  // Another try at the same position links to what the record itself links to.
+  if (frame === undefined || frame.link === record.link) return undefined;
+  if (!isWhole({ ordinal, offset: at }, bytes, at, frame)) return undefined;
+  const presumed = record.id!.slice();
+  new DataView(presumed.buffer).setUint32(0, frame.link);
+  return presumed;
+}
+
+/** Offset behind a record, and behind the spent slots and torn tries to give it fresh cells that follow it. */
+function behind(view: SectorView, { offset, bodyBytes, link }: Candidate): number {
+  const { geometry, bytes, ordinal } = view;
+  let at = offset + frameBytes(geometry, FrameType.record, bodyBytes);
+  for (;;) {
+    const frame = frameAt(view, at);
+    if (frame?.type === FrameType.record && frame.link === link && !isWhole({ ordinal, offset: at }, bytes, at, frame))
+      at += frameBytes(geometry, frame.type, frame.bodyBytes);
+    else if (at + geometry.slotBytes <= bytes.length && isSpent(bytes, at, geometry.slotBytes))
+      at += geometry.slotBytes;
+    else return at;
+  }
+}
+
+/** The header of a frame that the sector has room for. */
+function frameAt({ geometry, bytes }: SectorView, offset: number): FrameHeader | undefined {
+  if (offset + geometry.slotBytes > bytes.length) return undefined;
+  const frame = readFrameHeader(bytes, offset);
+  return frame && offset + frameBytes(geometry, frame.type, frame.bodyBytes) <= bytes.length ? frame : undefined;
+}
+
+/** Whether the record at `offset` is the one that the sector carries, and its position frame says so. */
+function carriesAt({ header, bytes, ordinal }: SectorView, offset: number): boolean {
+  if (!header?.carries || offset !== RECORDS_OFFSET) return false;
+  const frame = readFrameHeader(bytes, SECTOR_HEADER_BYTES);
+  return (
+    frame?.type === FrameType.position &&
+    isWhole({ ordinal, offset: SECTOR_HEADER_BYTES }, bytes, SECTOR_HEADER_BYTES, frame)
+  );
+}
+
+function isSpent(bytes: Uint8Array, offset: number, length: number): boolean {
+  return bytes.subarray(offset, offset + length).every((byte) => byte === 0);
+}
+
 /** Where `scanSector` has told of a record, that counts. */
 function judge(frame: Draft, scan: SectorScan, told: { record: Candidate; named: boolean } | undefined): void {
-  const { type } = frame.header;
-  if (type !== FrameType.record && type !== FrameType.copy) return;
-  if (told === undefined) return;
+  if (frame.header.type !== FrameType.record || told === undefined) return;
   frame.seq = told.record.seq;
   const open = [scan.tail, ...scan.tries].some((candidate) => candidate?.offset === frame.offset);
-  if (told.named) frame.verdict = "stands";
+  if (told.named) frame.verdict = frame.presumed === undefined ? "stands" : "presumed";
   else if (open) {
     frame.verdict = "open";
     frame.why = frame.crcHolds ? "nothing in this sector names it" : "torn body, and nothing behind it decides yet";
@@ -76,21 +142,19 @@ class Walk {
   readonly pieces: (Draft | Stretch)[] = [];
   readonly #view: SectorView;
   #base: number | undefined;
-  #baseAt: Draft | undefined;
   #candidate: { readonly draft: Draft; readonly link: number | undefined } | undefined;
   #tries: Draft[] = [];
-  /** End of a verdict that nothing right behind it has proved, and of a copy that is not sealed. */
-  #verdict: { readonly end: number; readonly draft: Draft } | undefined;
-  #copy: { readonly end: number; readonly draft: Draft } | undefined;
+  /** The last void frame that names or voids something, and the verdict that nothing behind it has proved yet. */
+  #void: { readonly end: number; readonly draft: Draft; readonly isVerdict: boolean } | undefined;
+  /** What the position frame of a carrying sector names. */
+  #carried: number | undefined;
 
   constructor(view: SectorView, scan: SectorScan) {
     this.#view = view;
     this.#base = view.header && linkOf(view.header.tailId);
     this.#walk();
-    if (scan.unproved && this.#verdict !== undefined)
-      this.#verdict.draft.why += "; nothing right behind proves that it was driven to the end";
-    if (scan.unsealed && this.#copy !== undefined)
-      this.#copy.draft.why += "; nothing right behind it: it is made again when it is followed or read";
+    if (scan.unproved && this.#void !== undefined)
+      this.#void.draft.why += "; nothing right behind proves that it was driven to the end";
   }
 
   #walk(): void {
@@ -103,7 +167,7 @@ class Walk {
         continue;
       }
       const left = bytes.length - offset;
-      if (left >= geometry.slotBytes && bytes.subarray(offset, offset + geometry.slotBytes).every((b) => b === 0)) {
+      if (left >= geometry.slotBytes && isSpent(bytes, offset, geometry.slotBytes)) {
         const why = "a start that was cut may have begun to write here: the next one wrote zeros over it";
         this.pieces.push({ kind: "spent", offset, bytes: geometry.slotBytes, why });
         offset += geometry.slotBytes;
@@ -131,7 +195,7 @@ class Walk {
 
   /** Takes the frame at `offset`; answers with its length, 0 where there is none. */
   #frame(offset: number): number {
-    const { geometry, sha256, ordinal, bytes } = this.#view;
+    const { geometry, sha256, ordinal, header: sector, bytes, signed } = this.#view;
     if (offset + geometry.slotBytes > bytes.length) return 0;
     const header = readFrameHeader(bytes, offset);
     if (header === undefined) return 0;
@@ -141,27 +205,25 @@ class Walk {
     const crcHolds = isWhole({ ordinal, offset }, bytes, offset, header);
     const follows = this.#candidate?.link !== undefined && link === this.#candidate.link;
     const passes = this.#base !== undefined && link === this.#base;
-    // Neither its CRC nor its link say that it is a frame of this sector. A torn verdict says nothing at all.
+    // Neither its CRC nor its link say that it is a frame of this sector. A torn void says nothing at all.
     if (!crcHolds && (type === FrameType.void || !(follows || passes))) return 0;
-    const isRecord = type === FrameType.record || type === FrameType.copy;
+    const carries = type === FrameType.position && sector?.carries === true && offset === SECTOR_HEADER_BYTES;
+    const presumed = signed?.get(offset);
     const draft: Draft = {
       kind: "frame",
       offset,
       bytes: size,
       header,
       crcHolds,
-      relation: follows ? "follows" : passes ? "passes" : "neither",
-      id: isRecord && crcHolds ? idAt(sha256, geometry, bytes, offset, bodyBytes) : undefined,
+      relation: carries && crcHolds ? "carries" : follows ? "follows" : passes ? "passes" : "neither",
+      id: type === FrameType.record && crcHolds ? idAt(sha256, geometry, bytes, offset, bodyBytes) : undefined,
+      presumed: presumed && linkOf(presumed),
       seq: undefined,
       verdict: "void",
       why: "",
     };
-    const verdict = this.#verdict?.end === offset ? this.#verdict.draft : undefined;
-    const copy = this.#copy?.end === offset ? this.#copy.draft : undefined;
-    if (verdict !== undefined || copy !== undefined) this.#verdict = this.#copy = undefined;
     if (type === FrameType.record) this.#record(draft);
-    else if (type === FrameType.copy) this.#copyOf(draft);
-    else if (type === FrameType.void) this.#void(draft, verdict, copy);
+    else if (type === FrameType.void) this.#voidFrame(draft);
     else this.#position(draft);
     this.pieces.push(draft);
     return size;
@@ -183,72 +245,70 @@ class Walk {
       before.why = `torn body, passed over by the frame at ${hex(offset)}`;
     else if (relation === "neither") {
       this.#base = undefined;
-      this.#baseAt = undefined;
+      if (before !== undefined) this.#tries = [];
     }
-    this.#candidate = { draft, link: draft.id && linkOf(draft.id) };
+    this.#candidate = { draft, link: draft.presumed ?? (draft.id && linkOf(draft.id)) };
+    if (this.#carried !== undefined && offset === RECORDS_OFFSET && this.#candidate.link === this.#carried)
+      this.#name(SECTOR_HEADER_BYTES);
   }
 
-  #copyOf(draft: Draft): void {
-    const { relation, offset, id, header } = draft;
-    if (id === undefined || linkOf(id) !== header.link) {
-      draft.why = id === undefined ? "torn copy" : "copy whose signature is not that of the record that it names";
-      return;
-    }
-    this.#copy = { end: offset + draft.bytes, draft };
-    if (relation === "follows") {
-      const original = this.#candidate!.draft;
-      original.verdict = "stands";
-      original.why = `its copy at ${hex(offset)} counts`;
-      draft.why = `fresh cells for the record at ${hex(original.offset)}`;
-      this.#candidate = { draft, link: header.link };
-    } else if (relation === "passes") {
-      draft.why = this.#baseAt
-        ? `fresh cells for the record at ${hex(this.#baseAt.offset)}`
-        : "fresh cells for the newest record of the sectors before";
-      this.#baseAt = draft;
-    } else {
-      this.#base = undefined;
-      this.#candidate = { draft, link: header.link };
-    }
-  }
-
-  #void(draft: Draft, verdict: Draft | undefined, copy: Draft | undefined): void {
+  #voidFrame(draft: Draft): void {
     const { relation, offset } = draft;
-    draft.verdict = relation === "neither" ? "ignored" : "heeded";
     if (relation === "neither") {
+      draft.verdict = "ignored";
       draft.why = "links to nothing here";
       return;
     }
-    const named = relation === "follows" ? this.#candidate?.draft : undefined;
-    if (relation === "follows") this.#name(offset);
-    else {
+    draft.verdict = "heeded";
+    if (relation === "follows") {
+      const named = this.#candidate!.draft;
+      draft.why =
+        named.offset + named.bytes === offset
+          ? `proof: names the record at ${hex(named.offset)}, whose body is durable`
+          : `names the record at ${hex(named.offset)}, and voids what is behind it`;
+      this.#name(offset);
+    } else {
       const left = [...this.#tries, ...(this.#candidate ? [this.#candidate.draft] : [])];
       for (const open of left)
         open.why = `${open.crcHolds ? "whole, but void" : "torn body, void"} by the verdict at ${hex(offset)}`;
       this.#candidate = undefined;
+      const verdict = this.#verdictBefore(offset);
+      draft.why =
+        verdict === undefined
+          ? "verdict: what stands between the linked record and here is void"
+          : `proves the verdict at ${hex(verdict.offset)}`;
     }
     this.#tries = [];
-    if (copy !== undefined) draft.why = `seals the copy at ${hex(copy.offset)}: it was finished`;
-    else if (named !== undefined) draft.why = `names the record at ${hex(named.offset)}, and voids what is behind it`;
-    else if (verdict !== undefined) draft.why = `proves the verdict at ${hex(verdict.offset)}`;
-    else draft.why = "verdict: what stands between the linked record and here is void";
-    if (copy === undefined && named === undefined && verdict === undefined)
-      this.#verdict = { end: offset + draft.bytes, draft };
+    this.#void = { end: offset + draft.bytes, draft, isVerdict: relation === "passes" };
   }
 
   #position(draft: Draft): void {
-    const linked = draft.relation !== "neither";
-    draft.verdict = !draft.crcHolds ? "void" : linked ? "heeded" : "ignored";
-    draft.why = !draft.crcHolds ? "torn position" : linked ? "" : "links to nothing here";
+    const { relation, crcHolds, offset, header } = draft;
+    const linked = relation !== "neither";
+    draft.verdict = !crcHolds ? "void" : linked ? "heeded" : "ignored";
+    draft.why = !crcHolds ? "torn position" : linked ? "" : "links to nothing here";
+    if (relation === "carries") {
+      this.#carried = header.link;
+      draft.why = `the opening's last frame, which names the record at ${hex(RECORDS_OFFSET)}`;
+    }
+    const verdict = crcHolds ? this.#verdictBefore(offset) : undefined;
+    if (verdict !== undefined) draft.why = `proves the verdict at ${hex(verdict.offset)}`;
+  }
+
+  /** The verdict that ends right here. */
+  #verdictBefore(offset: number): Draft | undefined {
+    return this.#void?.end === offset && this.#void.isVerdict ? this.#void.draft : undefined;
   }
 
   /** The candidate is named by the frame at `offset`: its other tries were the same record. */
   #name(offset: number): void {
-    const named = this.#candidate!.draft;
-    named.verdict = "stands";
-    named.why ||= `named by the frame at ${hex(offset)}`;
-    this.#base = this.#candidate!.link;
-    this.#baseAt = named;
+    const { draft, link } = this.#candidate!;
+    draft.verdict = "stands";
+    draft.why =
+      draft.presumed === undefined
+        ? `named by the frame at ${hex(offset)}`
+        : `named by the frame at ${hex(offset)}, with another signature than its cells hold: its key makes that again, and tells`;
+    this.#base = link;
     this.#candidate = undefined;
     this.#tries = [];
   }
