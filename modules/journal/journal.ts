@@ -12,18 +12,11 @@ import {
 } from "../record/record.js";
 import { Appender, type ChainStart, type Placed, type Signed } from "./append.js";
 import type { Flash } from "./flash.js";
-import { FrameType, isWhole, linkOf, nothingReleased, type Released, readFrameHeader, readReleased } from "./frame.js";
-import {
-  BAD_SECTORS_MAX,
-  FRAME_HEADER_BYTES,
-  geometryOf,
-  POSITION_BODY_BYTES,
-  RESERVED_SECTORS,
-  SECTOR_HEADER_BYTES,
-  SEQ_MAX,
-} from "./layout.js";
-import { findNewest, formatRing, type NewestSector } from "./mount.js";
+import { FrameType, linkOf } from "./frame.js";
+import { geometryOf, RESERVED_SECTORS, SEQ_MAX } from "./layout.js";
+import { findNewest, formatRing } from "./mount.js";
 import { RecordReader } from "./reader.js";
+import { conclude, holdsNothing, namedBy, newestOpen } from "./recovery.js";
 import {
   CRITICAL_FRACTION,
   type JournalHead,
@@ -33,17 +26,8 @@ import {
   WARNING_FRACTION,
 } from "./report.js";
 import { flashFault, Ring } from "./ring.js";
-import { type Candidate, isErased, type SectorScan } from "./scan.js";
-import { type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
-import {
-  type EarlierEnd,
-  type Named,
-  type OpenTail,
-  openTails,
-  type RecordSigner,
-  TailReader,
-  type TailVerdict,
-} from "./tail.js";
+import { TAIL_ID_BYTES } from "./sector.js";
+import { type OpenTail, openTails, type RecordSigner, TailReader, type TailVerdict } from "./tail.js";
 
 /**
  * The journal: the chain of one device in NOR flash, as a ring log. A record is committed when its body was made durable,
@@ -58,25 +42,6 @@ export interface JournalOptions {
   readonly sha256: Sha256;
   /** The device's key, and behind it those that it had before and whose records may still be held. */
   readonly signers: readonly RecordSigner[];
-}
-
-/** Sectors before the newest that are asked for a position frame. */
-const POSITION_SECTORS_MAX = 4;
-/** What the walks found at the end of the journal. */
-interface Ends {
-  /** Of the newest sector, where one was ever opened. */
-  readonly scan: SectorScan | undefined;
-  readonly earlier: EarlierEnd | undefined;
-  readonly open: readonly OpenTail[];
-  readonly judged: TailVerdict | undefined;
-  /** Erasing the newest sector takes nothing away. */
-  readonly disposable: boolean;
-}
-
-interface Recovered {
-  readonly tail: MountReport["tail"];
-  readonly voidBytes: number;
-  readonly verdict?: { readonly open: readonly OpenTail[]; readonly judged: TailVerdict };
 }
 
 export class Journal {
@@ -124,21 +89,25 @@ export class Journal {
       const newest = findNewest(ring, options.sha256);
       if (!newest.ok) return newest;
       const journal = new Journal(ring, options);
-      const open = journal.#newestOpen(newest.value);
+      const tails = journal.#tails;
+      const open = newestOpen(ring, tails, newest.value);
       // In steps, one beside the other and not within: a board's stack is short.
-      const scan = open.ordinal >= geometry.value.sectors ? journal.#tails.scan(open.ordinal, open.header) : undefined;
+      const scan = open.ordinal >= geometry.value.sectors ? tails.scan(open.ordinal, open.header) : undefined;
       // What the newest sector does not tell, those before it do.
       const asks = scan !== undefined && (!scan.decided || scan.settled === undefined);
-      const earlier = asks ? journal.#tails.before(open.ordinal, namedBy(open.header, scan.settled)) : undefined;
-      const tails = scan === undefined ? [] : openTails(open.ordinal, scan);
-      if (earlier && !scan?.decided) tails.push(...earlier.open);
-      const judged = journal.#tails.judge(tails);
-      const disposable = open.ordinal === newest.value.ordinal && journal.#holdsNothing(open, scan);
-      const end = { scan, earlier, open: tails, judged, disposable };
-      const recovered = journal.#recover(open, end, open.ordinal === newest.value.ordinal);
-      if (!recovered.ok) return recovered;
-      const { voidBytes, verdict } = recovered.value;
-      let { tail } = recovered.value;
+      const earlier = asks ? tails.before(open.ordinal, namedBy(open.header, scan.settled)) : undefined;
+      const ends = scan === undefined ? [] : openTails(open.ordinal, scan);
+      if (earlier && !scan?.decided) ends.push(...earlier.open);
+      const judged = tails.judge(ends);
+      const isLast = open.ordinal === newest.value.ordinal;
+      const disposable = isLast && holdsNothing(ring, tails, open, scan);
+      const found = conclude(ring, tails, open, { scan, earlier, open: ends, judged, isLast, disposable });
+      if (!found.ok) return found;
+      const { state, damage, voidBytes, verdict } = found.value;
+      journal.#appender = new Appender(ring, state, () => tails.bytesOf(journal.#appender.tail!));
+      journal.#reader = new RecordReader(ring, options.sha256, tails);
+      if (damage !== undefined) journal.#stopped = { code: "JOURNAL_TAIL_DAMAGED", detail: damage };
+      let { tail } = found.value;
       // Decided here and not where it was found: a board's stack is short, and this writes.
       if (verdict) {
         const decided = journal.#decide(verdict.open, verdict.judged);
@@ -290,82 +259,6 @@ export class Journal {
     }
   }
 
-  /**
-   * The newest sector that was opened to the end: something legible stands behind its position frame. Without that,
-   * header or position may be the last that was written, and their cells not driven to the end. Nothing depends on them
-   * yet; the sector is opened again, and nothing is appended to the one before, lest they be believed later.
-   */
-  #newestOpen(newest: NewestSector): NewestSector {
-    let open = newest;
-    const { sectors } = this.#ring.geometry;
-    for (let n = 0; n <= BAD_SECTORS_MAX && open.ordinal >= sectors; n++) {
-      if (this.#tails.scan(open.ordinal, open.header).opened) return open;
-      open = { ...open, ordinal: open.ordinal - 1, header: this.#ring.header(open.ordinal - 1) };
-    }
-    return open;
-  }
-
-  /** What the walks say of the journal's end. Where it is open, `verdict` says what is to be decided before anything is told. */
-  #recover(
-    { ordinal: newest, header }: NewestSector,
-    { scan, earlier, open, judged, disposable }: Ends,
-    isLast: boolean,
-  ): Result<Recovered> {
-    const { geometry } = this.#ring;
-    // Cells from the end on are as erased, but for a slot that a start may have begun to write.
-    const usable =
-      isLast &&
-      scan !== undefined &&
-      (geometry.unitBytes !== 1 || this.#isErasedFrom(newest, scan.end + geometry.slotBytes));
-    if (judged?.kind === "foreign") return fail("JOURNAL_FOREIGN", judged.detail);
-    const before =
-      judged?.kind === "stands"
-        ? ok(judged.tail)
-        : scan?.settled !== undefined
-          ? this.#tails.standing(newest, scan.settled)
-          : (earlier?.tail ?? ok(undefined));
-    let stopped: string | undefined;
-    if (!before.ok) {
-      if (before.failure.code !== "JOURNAL_TAIL_DAMAGED") return before;
-      stopped = before.failure.detail;
-    }
-    if (judged?.kind === "damaged") stopped = judged.detail;
-    if (stopped !== undefined) this.#stopped = { code: "JOURNAL_TAIL_DAMAGED", detail: stopped };
-    this.#appender = new Appender(
-      this.#ring,
-      {
-        head: newest,
-        chain: header?.chain ?? this.#chainBefore(newest),
-        end: scan?.end ?? 0,
-        usable,
-        durable: scan?.released ?? this.#releasedBefore(newest),
-        tail: before.ok ? before.value : undefined,
-        disposable: disposable && stopped === undefined,
-      },
-      () => this.#tails.bytesOf(this.#appender.tail!),
-    );
-    this.#reader = new RecordReader(this.#ring, this.#sha256, this.#tails);
-    const voidBytes = scan?.voidBytes ?? 0;
-    if (stopped !== undefined) return ok({ tail: "damaged", voidBytes });
-    if (judged?.kind === "unsigned" || judged?.kind === "void")
-      return ok({ tail: judged.kind === "void" ? "voided" : "signed", voidBytes, verdict: { open, judged } });
-    const word = this.#appender.tail === undefined ? "none" : judged?.kind === "stands" ? "stands" : "settled";
-    // A verdict that nothing proves is said again before it is told.
-    return ok({ tail: word, voidBytes, ...(scan?.unproved && { verdict: { open: [], judged: { kind: "void" } } }) });
-  }
-
-  /**
-   * Nothing in the sector stands or may have been signed, and what is said in it, a sector before says too: erasing it
-   * takes nothing away.
-   */
-  #holdsNothing({ ordinal, header }: NewestSector, scan: SectorScan | undefined): boolean {
-    if (header === undefined || scan === undefined) return false;
-    if (scan.settled !== undefined || scan.tail?.whole || scan.tries.length > 0) return false;
-    if (!scan.decided) return true;
-    const before = this.#tails.scan(ordinal - 1, this.#ring.header(ordinal - 1));
-    return before.opened && before.verdict === linkOf(header.tailId);
-  }
-
   /** Decides about the record that the newest sector ends with. Nothing is told of the decision before it is durable. */
   #decide(open: readonly OpenTail[], judged: TailVerdict): Result<void> {
     const appender = this.#appender;
@@ -471,35 +364,6 @@ export class Journal {
     this.#stopped = { code: "JOURNAL_FLASH_FAILED", detail: `seq ${seq} waits for its signature: mount again` };
   }
 
-  /** Where the newest sector's header is damaged: the chain of the nearest one before that has a sound header. */
-  #chainBefore(newest: number): number {
-    const { sectors } = this.#ring.geometry;
-    for (let ordinal = newest - 1; ordinal > newest - sectors && ordinal >= sectors; ordinal--) {
-      const header = this.#ring.header(ordinal);
-      if (header !== undefined) return header.chain;
-    }
-    return newest;
-  }
-
-  /** What the sectors before say was released: the newest position frame of those that openings write. */
-  #releasedBefore(newest: number): Released {
-    const { geometry } = this.#ring;
-    const bytes = new Uint8Array(FRAME_HEADER_BYTES + POSITION_BODY_BYTES);
-    const oldest = Math.max(geometry.sectors, newest - POSITION_SECTORS_MAX);
-    for (let ordinal = newest - 1; ordinal >= oldest; ordinal--) {
-      this.#ring.read(this.#ring.at(ordinal) + SECTOR_HEADER_BYTES, bytes);
-      const frame = readFrameHeader(bytes, 0);
-      if (frame?.type === FrameType.position && isWhole({ ordinal, offset: SECTOR_HEADER_BYTES }, bytes, 0, frame))
-        return readReleased(bytes, FRAME_HEADER_BYTES);
-    }
-    return nothingReleased();
-  }
-
-  #isErasedFrom(ordinal: number, offset: number): boolean {
-    const bytes = this.#ring.sector(ordinal);
-    return isErased(bytes, offset, bytes.length);
-  }
-
   /** Ordinal of the oldest sector that holds what is not released. Sectors are released in their order. */
   #oldestHeld(): number {
     const { head, tail, released } = this.#appender;
@@ -513,10 +377,4 @@ export class Journal {
     }
     return low;
   }
-}
-
-/** What the sectors before one are asked for: the record that it carries, or else the one that its header names. */
-function namedBy(header: SectorHeader | undefined, carried: Candidate | undefined): Named | undefined {
-  if (carried?.id === undefined || carried.seq === undefined) return header;
-  return { tailId: carried.id.slice(0, TAIL_ID_BYTES), firstSeq: carried.seq + 1 };
 }

@@ -15,6 +15,7 @@ const FRAME = "modules/journal/frame.ts";
 const JOURNAL = "modules/journal/journal.ts";
 const MOUNT = "modules/journal/mount.ts";
 const READER = "modules/journal/reader.ts";
+const RECOVERY = "modules/journal/recovery.ts";
 const RING = "modules/journal/ring.ts";
 const SCAN = "modules/journal/scan.ts";
 const SECTOR = "modules/journal/sector.ts";
@@ -137,7 +138,7 @@ export const DEFENCES: readonly Defence[] = [
   {
     without: "saying a verdict again that nothing proves",
     classes: ["pairs", "runs", "loops"],
-    file: JOURNAL,
+    file: RECOVERY,
     from: '...(scan?.unproved && { verdict: { open: [], judged: { kind: "void" } } })',
     to: "...(scan?.unproved && {})",
   },
@@ -153,15 +154,15 @@ export const DEFENCES: readonly Defence[] = [
   {
     without: "closing a sector with programmed bits behind its end",
     classes: ["erases", "pairs", "runs"],
-    file: JOURNAL,
-    from: "(geometry.unitBytes !== 1 || this.#isErasedFrom(newest, scan.end + geometry.slotBytes));",
-    to: "(geometry.unitBytes !== 1 || this.#isErasedFrom(newest, geometry.sectorBytes));",
+    file: RECOVERY,
+    from: "(geometry.unitBytes !== 1 || isErasedFrom(ring, newest, scan.end + geometry.slotBytes));",
+    to: "(geometry.unitBytes !== 1 || isErasedFrom(ring, newest, geometry.sectorBytes));",
   },
   {
     without: "an opening counting only once something stands behind it",
     classes: ["pairs", "runs"],
-    file: JOURNAL,
-    from: "if (this.#tails.scan(open.ordinal, open.header).opened) return open;",
+    file: RECOVERY,
+    from: "if (tails.scan(open.ordinal, open.header).opened) return open;",
     to: "return open;",
   },
   {
@@ -182,8 +183,8 @@ export const DEFENCES: readonly Defence[] = [
     without: "what is open before a carried record staying open",
     classes: ["loops", "runs", "pairs"],
     file: JOURNAL,
-    from: "if (earlier && !scan?.decided) tails.push(...earlier.open);",
-    to: "if (earlier && !scan?.decided && scan?.settled === undefined) tails.push(...earlier.open);",
+    from: "if (earlier && !scan?.decided) ends.push(...earlier.open);",
+    to: "if (earlier && !scan?.decided && scan?.settled === undefined) ends.push(...earlier.open);",
   },
   {
     without: "making a signature again to see what a frame names",
@@ -244,9 +245,9 @@ export const DEFENCES: readonly Defence[] = [
   {
     without: "erasing a sector again that holds nothing",
     classes: ["loops"],
-    file: JOURNAL,
-    from: "disposable: disposable && stopped === undefined,",
-    to: "disposable: disposable && stopped === null,",
+    file: RECOVERY,
+    from: "disposable: disposable && damage === undefined,",
+    to: "disposable: disposable && damage === null,",
   },
   {
     without: "carrying the newest record forward",
