@@ -18,6 +18,7 @@ import {
   RESERVED_SECTORS,
   SECTOR_HEADER_BYTES,
 } from "./layout.js";
+import type { SectorRange } from "./reader.js";
 import type { Ring } from "./ring.js";
 import { encodeSectorHeader, type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
 
@@ -43,6 +44,8 @@ export interface Carried {
   readonly body: Uint8Array;
   readonly seq: number;
   readonly prev: Uint8Array;
+  /** It begins a chain behind the tail's. */
+  readonly newChain: boolean;
   /** Of its frame. */
   readonly link: number;
   /** Called once the body reads back: only what is durable is signed. */
@@ -64,6 +67,11 @@ export interface Placed {
 /** What mount found out about the sector that is appended to. */
 export interface AppendState {
   readonly head: number;
+  /**
+   * Highest ordinal that a header has: above the head where openings were not finished. The next opening is not below it,
+   * for such a header may count again at a later start.
+   */
+  readonly last: number;
   readonly chain: number;
   readonly end: number;
   /** Appending at `end` can be tried. */
@@ -87,6 +95,7 @@ export class Appender {
   durable: Released;
   /** Released by what was acknowledged in this start; durable when the next sector is opened. */
   released: Released;
+  #last: number;
   #end: number;
   #usable: boolean;
   #disposable: boolean;
@@ -101,6 +110,7 @@ export class Appender {
     this.#ring = ring;
     this.#readTail = readTail;
     this.head = state.head;
+    this.#last = state.last;
     this.chain = state.chain;
     this.tail = state.tail;
     this.durable = state.durable;
@@ -110,21 +120,27 @@ export class Appender {
     this.#disposable = state.disposable;
   }
 
-  /** Sectors after the head whose former content is released, counted up to one more than the reserve. */
+  /** Sectors that can be opened, counted up to one more than the reserve. */
   get spare(): number {
     if (this.#spare === undefined) {
-      let count = 0;
-      while (count <= RESERVED_SECTORS && this.#isFree(this.head + 1 + count, this.released)) count++;
+      // One whose opening was not finished is erased already.
+      let count = this.#last > this.head ? 1 : 0;
+      for (let next = this.#last + 1; count <= RESERVED_SECTORS && this.#isFree(next, this.released); next++) count++;
       this.#spare = count;
     }
     return this.#spare;
   }
 
-  /** The sectors of the tail's chain, without one that an opening may have begun to erase. */
-  get range(): { readonly oldest: number; readonly head: number } {
+  /** The oldest sector that no opening can have begun to erase. */
+  get oldest(): number {
     const { sectors } = this.#ring.geometry;
-    const oldest = this.head + (this.spare > 0 ? 2 : 1) - sectors;
-    return { oldest: Math.max(sectors, this.chain, oldest), head: this.head };
+    return Math.max(sectors, this.#last + (this.spare > 0 ? 2 : 1) - sectors);
+  }
+
+  /** The sectors that hold the tail's chain, without one that an opening may have begun to erase. */
+  get range(): SectorRange {
+    const { chain, oldest } = this;
+    return { oldest: Math.max(chain, oldest), head: this.tail?.ordinal ?? this.head, chain };
   }
 
   /** Whether a record of `bodyBytes` can be appended and still leave the reserve as it is. */
@@ -138,7 +154,7 @@ export class Appender {
   release(released: Released): void {
     this.released = released;
     this.#spare = undefined;
-    if (this.#isFree(this.head + 1, this.durable) && this.#isFree(this.head + 2, this.durable)) return;
+    if (this.#isFree(this.#last + 1, this.durable) && this.#isFree(this.#last + 2, this.durable)) return;
     this.#keepRelease();
   }
 
@@ -185,9 +201,9 @@ export class Appender {
 
   /** The open sector was opened for this chain, and a cut has left nothing of it there: the next try goes on behind. */
   #isBegun({ firstSeq, newChain }: ChainStart): boolean {
-    if (!newChain || this.chain !== this.head || (this.tail !== undefined && this.tail.ordinal >= this.head))
-      return false;
-    return this.#ring.header(this.head)?.firstSeq === firstSeq;
+    if (!newChain || (this.tail !== undefined && this.tail.ordinal >= this.head)) return false;
+    const header = this.#ring.header(this.head);
+    return header?.chain === this.head && header.firstSeq === firstSeq;
   }
 
   /** Says twice that all behind the tail is void: the second frame proves that the cells of the first were driven. */
@@ -281,7 +297,7 @@ export class Appender {
     // A verdict leaves the tail where it is: it stays within the two newest sectors, or sectors that hold nothing but voids
     // could never be released.
     if (type !== FrameType.record && tail !== undefined && tail.ordinal < next.value - 1) return this.#carryTail(tail);
-    for (let ordinal = next.value; ordinal <= this.head + 1 + BAD_SECTORS_MAX; ordinal++) {
+    for (let ordinal = next.value; ordinal <= next.value + BAD_SECTORS_MAX; ordinal++) {
       if (ordinal > next.value && !this.#isFree(ordinal, this.released)) break;
       const chain = start?.newChain ? ordinal : this.chain;
       const firstSeq = start ? start.firstSeq : tail ? tail.header.seq + 1 : 0;
@@ -291,7 +307,7 @@ export class Appender {
         !this.#writePosition(ordinal, linkOf(tail?.id))
       )
         continue;
-      this.#opened(ordinal, chain, RECORDS_OFFSET);
+      this.#opened(ordinal, RECORDS_OFFSET);
       return ok(undefined);
     }
     return this.#noneOpened();
@@ -304,13 +320,13 @@ export class Appender {
     const body = bytes.value.slice(0, tail.bodyBytes);
     const signature = bytes.value.slice(tail.bodyBytes);
     const sign = () => ok({ signature, id: tail.id });
-    const placed = this.#openCarrying({ body, seq, prev, link: tail.link, sign });
+    const placed = this.#openCarrying({ body, seq, prev, newChain: false, link: tail.link, sign });
     if (placed.ok) this.tail = { ...tail, ordinal: placed.value.ordinal, offset: placed.value.offset };
     return placed.ok ? ok(undefined) : placed;
   }
 
   /** Opens the next sector with a record in it; the position frame, which names the record, comes last. */
-  #openCarrying({ body, seq, prev, link, sign }: Carried): Result<Placed & Signed> {
+  #openCarrying({ body, seq, prev, newChain, link, sign }: Carried): Result<Placed & Signed> {
     const { geometry } = this.#ring;
     const next = this.#next(0);
     if (!next.ok) return next;
@@ -318,12 +334,12 @@ export class Appender {
     const tailId = new Uint8Array(TAIL_ID_BYTES);
     new DataView(tailId.buffer).setUint32(0, link);
     if (linkOf(prev) === link) tailId.set(prev.subarray(0, TAIL_ID_BYTES));
-    for (let ordinal = next.value; ordinal <= this.head + 1 + BAD_SECTORS_MAX; ordinal++) {
+    for (let ordinal = next.value; ordinal <= next.value + BAD_SECTORS_MAX; ordinal++) {
       if (ordinal > next.value && !this.#isFree(ordinal, this.released)) break;
       const place = { ordinal, offset: RECORDS_OFFSET };
       const frame = encodeFrame(geometry, place, FrameType.record, link, body);
       if (
-        !this.#begin({ carries: true, ordinal, chain: this.chain, firstSeq: seq, tailId }) ||
+        !this.#begin({ carries: true, ordinal, chain: newChain ? ordinal : this.chain, firstSeq: seq, tailId }) ||
         !this.#ring.program(this.#ring.at(ordinal) + RECORDS_OFFSET, frame, geometry.slotBytes) ||
         !this.#writePosition(ordinal, crcOf(frame))
       )
@@ -331,7 +347,7 @@ export class Appender {
       // Not before: a body that nothing proves may be void at the next start, and another be signed in its place.
       const signed = sign();
       if (!signed.ok) return signed;
-      this.#opened(ordinal, this.chain, RECORDS_OFFSET + frameBytes(geometry, FrameType.record, body.length));
+      this.#opened(ordinal, RECORDS_OFFSET + frameBytes(geometry, FrameType.record, body.length));
       this.sign(place, body.length, signed.value.signature);
       return ok({ ...place, ...signed.value });
     }
@@ -345,9 +361,11 @@ export class Appender {
   #next(left: number): Result<number> {
     // A loop of cuts must not eat the ring: what holds nothing is erased again, instead of the next sector.
     if (this.#disposable) return ok(this.head);
-    const ordinal = this.head + 1;
+    // An opening that was not finished is begun again: what its sector held before is gone.
+    const begun = this.#last > this.head;
+    const ordinal = begun ? this.#last : this.head + 1;
     if (ordinal > ORDINAL_MAX) return fail("JOURNAL_FULL", `sector ordinals end at ${ORDINAL_MAX}`);
-    for (let n = 0; n <= left; n++)
+    for (let n = begun ? 1 : 0; n <= left; n++)
       if (!this.#isFree(ordinal + n, this.released))
         return fail(
           "JOURNAL_FULL",
@@ -355,7 +373,7 @@ export class Appender {
         );
     // What is erased shall be released by what the flash holds. Where the open sector takes no frame any more, the relay's
     // acknowledgement of this start does: what an erase that is cut takes away then, the relay has.
-    if (!this.#isFree(ordinal, this.durable)) this.#keepRelease();
+    if (!begun && !this.#isFree(ordinal, this.durable)) this.#keepRelease();
     return ok(ordinal);
   }
 
@@ -371,9 +389,9 @@ export class Appender {
     return this.#ring.program(this.#ring.at(ordinal) + SECTOR_HEADER_BYTES, bytes, geometry.slotBytes);
   }
 
-  #opened(ordinal: number, chain: number, end: number): void {
+  #opened(ordinal: number, end: number): void {
     this.head = ordinal;
-    this.chain = chain;
+    this.#last = ordinal;
     this.durable = this.released;
     this.#end = end;
     this.#usable = true;

@@ -99,9 +99,9 @@ export class Journal {
       const ends = scan === undefined ? [] : openTails(open.ordinal, scan);
       if (earlier && !scan?.decided) ends.push(...earlier.open);
       const judged = tails.judge(ends);
-      const isLast = open.ordinal === newest.value.ordinal;
-      const disposable = isLast && holdsNothing(ring, tails, open, scan);
-      const found = conclude(ring, tails, open, { scan, earlier, open: ends, judged, isLast, disposable });
+      const last = newest.value.ordinal;
+      const disposable = open.ordinal === last && holdsNothing(ring, tails, open, scan);
+      const found = conclude(ring, tails, open, { scan, earlier, open: ends, judged, last, disposable });
       if (!found.ok) return found;
       const { state, damage, voidBytes, verdict } = found.value;
       journal.#appender = new Appender(ring, state, () => tails.bytesOf(journal.#appender.tail!));
@@ -339,17 +339,31 @@ export class Journal {
 
   #carry(body: Uint8Array, header: RecordHeader, sign: () => Result<Signed>): Result<Position> {
     const { seq, prev } = header;
-    const placed = this.#appender.appendAgain({ body, seq, prev, link: linkOf(this.#appender.tail?.id), sign });
+    const newChain = this.#beginsChain(header);
+    const placed = this.#appender.appendAgain({
+      body,
+      seq,
+      prev,
+      newChain,
+      link: linkOf(this.#appender.tail?.id),
+      sign,
+    });
     if (placed.ok) return this.#beHead(placed.value, body, header);
     this.#stopUnsigned(seq);
     return placed;
   }
 
   #beHead({ ordinal, offset, id }: Placed & Signed, body: Uint8Array, header: RecordHeader): Result<Position> {
+    if (this.#beginsChain(header)) this.#appender.chain = this.#ring.header(ordinal)?.chain ?? ordinal;
     const link = linkOf(this.#appender.tail?.id);
     const own = { ...header, kid: header.kid.slice(), prev: header.prev.slice() };
     this.#appender.tail = { ordinal, offset, bodyBytes: body.length, id, link, header: own };
     return ok({ seq: header.seq, id });
+  }
+
+  #beginsChain({ kid }: RecordHeader): boolean {
+    const { tail } = this.#appender;
+    return tail === undefined || !equalBytes(tail.header.kid, kid);
   }
 
   #idOf(body: Uint8Array, signature: Uint8Array): Uint8Array {
@@ -366,9 +380,8 @@ export class Journal {
 
   /** Ordinal of the oldest sector that holds what is not released. Sectors are released in their order. */
   #oldestHeld(): number {
-    const { head, tail, released } = this.#appender;
-    const { sectors } = this.#ring.geometry;
-    let low = Math.max(sectors, head + 1 - sectors);
+    const { head, tail, released, oldest } = this.#appender;
+    let low = oldest;
     let high = Math.max(low, tail?.ordinal ?? head + 1);
     while (low < high) {
       const middle = Math.floor((low + high) / 2);

@@ -11,6 +11,8 @@ import type { TailReader } from "./tail.js";
 export interface SectorRange {
   readonly oldest: number;
   readonly head: number;
+  /** A sector of another chain may stand between: one that was opened for it, and of which a cut has left nothing. */
+  readonly chain: number;
 }
 
 /** A record that a walk passed, and where the walk can go on behind it. A sector holds 4000 / 100 of them at the most. */
@@ -38,10 +40,10 @@ export class RecordReader {
   }
 
   /** Position that the oldest of these sectors begins at. */
-  firstSeq({ oldest, head }: SectorRange): number {
+  firstSeq({ oldest, head, chain }: SectorRange): number {
     for (let ordinal = oldest; ordinal <= head; ordinal++) {
       const header = this.#ring.header(ordinal);
-      if (header !== undefined) return header.firstSeq;
+      if (header?.chain === chain) return header.firstSeq;
     }
     return 0;
   }
@@ -58,7 +60,7 @@ export class RecordReader {
     for (let ordinal = first; ordinal <= head; ordinal++) {
       // Fresh cells for a newest record lie in sectors opened before the next one: they begin right behind it.
       const header = ordinal === first ? undefined : this.#ring.header(ordinal);
-      if (header !== undefined && header.firstSeq > seq + 1) break;
+      if (header?.chain === range.chain && header.firstSeq > seq + 1) break;
       const bytes = this.#inSector(ordinal, seq);
       if (bytes !== undefined) return ok(bytes);
     }
@@ -127,23 +129,23 @@ export class RecordReader {
   }
 
   /** The newest sector that begins at or below `seq`. Positions never fall within a chain, so a search finds it. */
-  #sectorOf(seq: number, { oldest, head }: SectorRange): number {
+  #sectorOf(seq: number, { oldest, head, chain }: SectorRange): number {
     let low = oldest;
     let high = head;
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
       const header = this.#ring.header(middle);
-      if (header === undefined) return this.#sectorByWalking(seq, head, oldest);
+      if (header?.chain !== chain) return this.#sectorByWalking(seq, { oldest, head, chain });
       if (header.firstSeq <= seq) low = middle;
       else high = middle - 1;
     }
     return low;
   }
 
-  #sectorByWalking(seq: number, head: number, oldest: number): number {
+  #sectorByWalking(seq: number, { oldest, head, chain }: SectorRange): number {
     for (let ordinal = head; ordinal >= oldest; ordinal--) {
       const header = this.#ring.header(ordinal);
-      if (header !== undefined && header.firstSeq <= seq) return ordinal;
+      if (header?.chain === chain && header.firstSeq <= seq) return ordinal;
     }
     // The sector that holds it is the oldest one, and its header is damaged.
     return oldest;

@@ -1,5 +1,5 @@
 import { fail, ok, type Result } from "../codes/codes.js";
-import type { AppendState } from "./append.js";
+import type { AppendState, Tail } from "./append.js";
 import { FrameType, isWhole, linkOf, nothingReleased, type Released, readFrameHeader, readReleased } from "./frame.js";
 import { BAD_SECTORS_MAX, FRAME_HEADER_BYTES, POSITION_BODY_BYTES, SECTOR_HEADER_BYTES } from "./layout.js";
 import type { NewestSector } from "./mount.js";
@@ -24,8 +24,8 @@ export interface Ends {
   readonly earlier: EarlierEnd | undefined;
   readonly open: readonly OpenTail[];
   readonly judged: TailVerdict | undefined;
-  /** No sector behind it was begun. */
-  readonly isLast: boolean;
+  /** Highest ordinal that a header has: above the newest open sector where openings were not finished. */
+  readonly last: number;
   /** Erasing the newest sector takes nothing away. */
   readonly disposable: boolean;
 }
@@ -83,12 +83,12 @@ export function conclude(
   ring: Ring,
   tails: TailReader,
   { ordinal: newest, header }: NewestSector,
-  { scan, earlier, open, judged, isLast, disposable }: Ends,
+  { scan, earlier, open, judged, last, disposable }: Ends,
 ): Result<Recovered> {
   const { geometry } = ring;
   // Cells from the end on are as erased, but for a slot that a start may have begun to write.
   const usable =
-    isLast &&
+    last === newest &&
     scan !== undefined &&
     (geometry.unitBytes !== 1 || isErasedFrom(ring, newest, scan.end + geometry.slotBytes));
   if (judged?.kind === "foreign") return fail("JOURNAL_FOREIGN", judged.detail);
@@ -106,7 +106,8 @@ export function conclude(
   if (judged?.kind === "damaged") damage = judged.detail;
   const state = {
     head: newest,
-    chain: header?.chain ?? chainBefore(ring, newest),
+    last,
+    chain: chainOf(ring, newest, header, before.ok ? before.value : undefined),
     end: scan?.end ?? 0,
     usable,
     durable: scan?.released ?? releasedBefore(ring, newest),
@@ -127,14 +128,19 @@ export function conclude(
   });
 }
 
-/** Where the newest sector's header is damaged: the chain of the nearest one before that has a sound header. */
-function chainBefore(ring: Ring, newest: number): number {
+/**
+ * Ordinal of the sector that the tail's chain began in. The newest sector may have been opened for another chain, of which
+ * a cut has left nothing; where a header is damaged, the nearest sound one before tells.
+ */
+function chainOf(ring: Ring, newest: number, header: SectorHeader | undefined, tail: Tail | undefined): number {
   const { sectors } = ring.geometry;
-  for (let ordinal = newest - 1; ordinal > newest - sectors && ordinal >= sectors; ordinal--) {
-    const header = ring.header(ordinal);
-    if (header !== undefined) return header.chain;
+  if (header !== undefined && (tail === undefined || tail.ordinal === newest)) return header.chain;
+  const last = tail?.ordinal ?? newest;
+  for (let ordinal = last; ordinal > newest - sectors && ordinal >= sectors; ordinal--) {
+    const sound = ring.header(ordinal);
+    if (sound !== undefined) return sound.chain;
   }
-  return newest;
+  return last;
 }
 
 /** What the sectors before say was released: the newest position frame of those that openings write. */

@@ -181,6 +181,13 @@ export class TailReader {
         }
         found = { ...record, id };
       }
+      // Before a new chain, or a hole that a loss has left, the named record stands at another position: the last one here.
+      const last = scan.tail?.whole ? scan.tail : scan.settled;
+      if (found === undefined && named !== undefined && last !== undefined) {
+        const signed = this.signAgain(recordAt(geometry, this.#ring.sector(ordinal), last.offset, last.bodyBytes));
+        const id = signed && recordId(this.#sha256, signed);
+        if (id !== undefined && startsWith(id, named.tailId)) found = { ...last, id };
+      }
       // Only what comes after the named record is open; where its own bytes end a sector, it is that record.
       if (!decided && named !== undefined && (scan.tail === undefined || scan.tail.offset !== found?.offset))
         open.push(...openTails(ordinal, scan).filter(({ candidate }) => candidate.link === linkOf(named.tailId)));

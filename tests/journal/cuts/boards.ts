@@ -103,7 +103,7 @@ async function runLane(cutCase: CutCase, lane: Lane): Promise<Outcome & { readon
   for (const start of startsOf(cutCase)) {
     if (repeats(start.kind, last, flash)) continue;
     last = start.kind;
-    const { cut, ...plan } = { ...start, from: oracle.unreleased };
+    const { cut, newKey: _, ...plan } = { ...start, from: oracle.unreleased };
     world.keys.write(KEY_DOMAIN, PLAN_NAME, utf8(JSON.stringify(plan)));
     flash.cutAt(cut);
     await simulation.powerOn();

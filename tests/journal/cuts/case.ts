@@ -24,6 +24,8 @@ export interface CutCase {
   readonly cuts: readonly FlashCut[];
   /** The workload's records are long. */
   readonly long?: boolean;
+  /** From so many starts on the device has a new key: it begins a new chain behind the old one. */
+  readonly newKeyAfter?: number;
   /** How often the list of cuts is gone through; once where it is not given. */
   readonly rounds?: number;
 }
@@ -43,13 +45,14 @@ const COMMITS_AFTER = 3;
 
 /** One start of a case. */
 export interface PlannedStart extends Start {
+  readonly newKey: boolean;
   readonly cut?: FlashCut;
 }
 
 /** The starts of a case, in their order: those that are cut, eight mounts with two looks at everything, and one more that works. */
-export function startsOf({ seed, cuts, rounds = 1, long = false }: CutCase): PlannedStart[] {
+export function startsOf({ seed, cuts, rounds = 1, long = false, newKeyAfter }: CutCase): PlannedStart[] {
   const random = new SeededRandom(seed ^ 0x5eed);
-  const starts: PlannedStart[] = [];
+  const starts: Omit<PlannedStart, "newKey">[] = [];
   for (let n = 0; n < cuts.length * rounds; n++)
     starts.push({
       kind: "work",
@@ -62,7 +65,7 @@ export function startsOf({ seed, cuts, rounds = 1, long = false }: CutCase): Pla
     starts.push({ kind: remount === 2 || remount === REMOUNTS - 1 ? "check" : "mount", seed: 0, commits: 0 });
   starts.push({ kind: "work", seed: random.next(), commits: COMMITS_AFTER });
   starts.push({ kind: "check", seed: 0, commits: 0 });
-  return starts;
+  return starts.map((start, n) => ({ ...start, newKey: n >= (newKeyAfter ?? starts.length) }));
 }
 
 /** Reads that a mount may take: every header once, and twice where one does not fit; the newest sectors; their tails. */
@@ -77,6 +80,7 @@ interface Prelude {
 
 const preludes = new Map<string, Prelude>();
 const SIGNER = quickSigner("cuts");
+const SUCCESSOR = quickSigner("successor");
 
 /** The journal that a case begins with. */
 export function preludeOf(
@@ -117,8 +121,10 @@ export function tryCase(cutCase: CutCase): Outcome {
   const flash = new NorFlash({ sizeBytes: sectors * SECTOR_BYTES, writeUnitBytes: unit, seed });
   flash.restore(prelude.flash);
   const oracle = Oracle.after(prelude.oracle);
-  const signer = ledgered(SIGNER);
-  const options = { flash, sha256, signer, tell: (told: Told) => oracle.hear(told) };
+  const [first, second] = [ledgered(SIGNER), ledgered(SUCCESSOR)];
+  const tell = (told: Told) => oracle.hear(told);
+  const before = { flash, sha256, signer: first, tell };
+  const after = { flash, sha256, signer: second, former: first, tell };
   let cuts = 0;
   let last: PlannedStart["kind"] | undefined;
   try {
@@ -128,14 +134,15 @@ export function tryCase(cutCase: CutCase): Outcome {
       flash.cutAt(start.cut);
       if (start.kind === "mount") flash.resetCounters();
       try {
-        run(options, start, oracle.unreleased);
+        run(start.newKey ? after : before, start, oracle.unreleased);
       } catch (error) {
         if (!(error instanceof PowerCut)) throw error;
         cuts++;
       }
       if (start.kind === "mount" && flash.counters.reads > readsMost(sectors))
         throw new Violation(`mount took ${flash.counters.reads} reads`);
-      if (signer.conflict !== undefined) throw new Violation(signer.conflict);
+      const conflict = first.conflict ?? second.conflict;
+      if (conflict !== undefined) throw new Violation(conflict);
     }
     return { cuts };
   } catch (error) {

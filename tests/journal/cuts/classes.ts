@@ -18,6 +18,8 @@ export interface CaseClass {
   readonly casesPerCut: number;
   /** Its cases are cuts of the power, and not damage of another kind. */
   readonly hasCuts: boolean;
+  /** Whether whole boards can run them; those have one key. */
+  readonly onBoards?: boolean;
   /** Points of the enumeration; undefined where cases are drawn. */
   points?(): number;
   /** The n-th case of this seed. */
@@ -73,6 +75,18 @@ export const CASE_CLASSES: readonly CaseClass[] = [
       const random = drawn(seed, n);
       const cuts = Array.from({ length: 3 + random.below(8) }, () => anyCut(1 + random.below(24), random));
       return { ...anyJournal(random, n), cuts };
+    },
+  },
+  {
+    name: "successions",
+    title: "one to four cuts while a new key's chain begins",
+    casesPerCut: 0.05 / 2.5,
+    hasCuts: true,
+    onBoards: false,
+    caseAt(seed, n) {
+      const random = drawn(seed, n);
+      const cuts = Array.from({ length: 1 + random.below(4) }, () => anyCut(1 + random.below(16), random));
+      return { ...anyJournal(random, n), newKeyAfter: random.below(cuts.length), cuts };
     },
   },
   {

@@ -1,6 +1,6 @@
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
-import type { MountReport, Position } from "tallystick/journal/report";
-import type { Told } from "./session.js";
+import type { MountReport } from "tallystick/journal/report";
+import type { Told, ToldHead } from "./session.js";
 
 /** Something that a journal must never do. */
 export class Violation extends Error {
@@ -18,19 +18,26 @@ interface Promised {
  * gives out was offered to it; and no position ever has two contents.
  */
 export class Oracle {
-  /** By position. A record is promised from the moment that anyone learnt of it. */
-  readonly promised: Promised[] = [];
+  /** By position, of the head's chain. A record is promised from the moment that anyone learnt of it. */
+  promised: Promised[] = [];
   /** Positions below need not be held any more. */
   released = 0;
   /** What may stand at a position whose commit was never reported: contents, in hexadecimal. */
-  readonly #offered = new Map<number, string[]>();
+  #offered = new Map<number, string[]>();
   /** Everything that was ever given out, by position: what others may hold of this chain. */
-  readonly #givenOut = new Map<number, string>();
+  #givenOut = new Map<number, string>();
+  /** Key of the head's chain, in hexadecimal. */
+  #kid: string | undefined;
+  /** Whose chain the last body was offered for. */
+  #offeredBy: string | undefined;
+  /** Offered as the genesis of another key's chain: contents, by key. */
+  readonly #begun = new Map<string, string[]>();
 
   static after(other: Oracle): Oracle {
     const oracle = new Oracle();
     oracle.promised.push(...other.promised);
     oracle.released = other.released;
+    oracle.#kid = other.#kid;
     return oracle;
   }
 
@@ -49,14 +56,24 @@ export class Oracle {
         this.#head(told.head, "decided");
         break;
       case "offered":
+        if (this.#isOther(told.kid)) {
+          if (told.seq !== 0) throw new Violation(`a new key's chain begins at seq ${told.seq}`);
+          this.#genesisOf(told.kid).push(toHex(told.content));
+          this.#offeredBy = toHex(told.kid);
+          break;
+        }
+        this.#kid ??= toHex(told.kid);
+        this.#offeredBy = this.#kid;
         if (told.seq !== this.promised.length)
           throw new Violation(`a record for seq ${told.seq} is accepted, ${this.promised.length} comes next`);
         this.#offers(told.seq).push(toHex(told.content));
         break;
       case "refused":
-        this.#offers(this.promised.length).pop();
+        if (this.#offeredBy === this.#kid) this.#offers(this.promised.length).pop();
+        else this.#begun.get(this.#offeredBy!)?.pop();
         break;
       case "committed":
+        if (this.#offeredBy !== this.#kid) this.#begin(this.#offeredBy!);
         if (told.seq !== this.promised.length)
           throw new Violation(`seq ${told.seq} was committed, expected ${this.promised.length}`);
         this.#promise(told.id, this.#offers(told.seq).at(-1));
@@ -83,7 +100,8 @@ export class Oracle {
     }
   }
 
-  #head(head: Position | undefined, tail: MountReport["tail"] | "decided"): void {
+  #head(head: ToldHead | undefined, tail: MountReport["tail"] | "decided"): void {
+    if (head !== undefined && this.#isOther(head.kid)) this.#begin(toHex(head.kid));
     const seq = head?.seq ?? -1;
     const last = this.promised.length - 1;
     if (seq < last) throw new Violation(`the head is ${seq}, ${last} was promised (tail ${tail})`);
@@ -96,6 +114,32 @@ export class Oracle {
       if (this.#offers(seq).length === 0) throw new Violation(`the head is ${seq}, which was never offered`);
       this.#promise(head.id, undefined);
     }
+  }
+
+  #isOther(kid: Uint8Array): boolean {
+    return this.#kid !== undefined && toHex(kid) !== this.#kid;
+  }
+
+  #genesisOf(kid: Uint8Array): string[] {
+    const text = toHex(kid);
+    let offers = this.#begun.get(text);
+    if (offers === undefined) {
+      offers = [];
+      this.#begun.set(text, offers);
+    }
+    return offers;
+  }
+
+  /** The journal's head is of another key's chain: of one that was offered, and from then on only that. */
+  #begin(kid: string): void {
+    const genesis = this.#begun.get(kid);
+    if (genesis === undefined || genesis.length === 0) throw new Violation(`a chain of ${kid} was never offered`);
+    this.#begun.delete(kid);
+    this.#kid = kid;
+    this.promised = [];
+    this.released = 0;
+    this.#offered = new Map([[0, genesis]]);
+    this.#givenOut = new Map();
   }
 
   #promise(id: Uint8Array, content: string | undefined): void {

@@ -61,7 +61,8 @@ export function rerun(failed: AnyCase): string {
 export async function runCuts(options: RunOptions): Promise<RunSummary> {
   const { seed, count, onProgress, signal } = options;
   const classes = CASE_CLASSES.filter(
-    ({ name, hasCuts }) => (options.classes?.includes(name) ?? true) && (hasCuts || !options.onBoards),
+    ({ name, hasCuts, onBoards = hasCuts }) =>
+      (options.classes?.includes(name) ?? true) && (onBoards || !options.onBoards),
   );
   const batches = classes.flatMap((one) =>
     batchesOf(one, seed, count, options.onBoards ? BATCH_CASES_BOARDS : undefined),

@@ -1,3 +1,4 @@
+import { equalBytes } from "tallystick/bytes/bytes";
 import type { Code } from "tallystick/codes/codes";
 import type { Sha256 } from "tallystick/identity/crypto";
 import type { Flash } from "tallystick/journal/flash";
@@ -13,12 +14,12 @@ import { SeededRandom } from "../../../hosts/simulator/world/random.js";
  */
 export type Told =
   /** `head` is promised from now on, unless the tail is undecided. */
-  | { readonly kind: "mounted"; readonly tail: MountReport["tail"]; readonly head: Position | undefined }
+  | { readonly kind: "mounted"; readonly tail: MountReport["tail"]; readonly head: ToldHead | undefined }
   /** After a release, which may have made the room to decide an undecided tail. */
-  | { readonly kind: "head"; readonly head: Position | undefined }
+  | { readonly kind: "head"; readonly head: ToldHead | undefined }
   | { readonly kind: "unmounted"; readonly code: Code }
   /** Before a body is committed: it may become the record at `seq`. `content` is the body's SHA-256. */
-  | { readonly kind: "offered"; readonly seq: number; readonly content: Uint8Array }
+  | { readonly kind: "offered"; readonly kid: Uint8Array; readonly seq: number; readonly content: Uint8Array }
   | { readonly kind: "committed"; readonly seq: number; readonly id: Uint8Array }
   /** The body that was offered last: nothing of it was written. */
   | { readonly kind: "refused"; readonly code: Code }
@@ -31,10 +32,16 @@ export type Told =
   | { readonly kind: "held"; readonly first: number; readonly last: number }
   | { readonly kind: "failed"; readonly what: string; readonly code: Code };
 
+export interface ToldHead extends Position {
+  readonly kid: Uint8Array;
+}
+
 export interface SessionOptions {
   readonly flash: Flash;
   readonly sha256: Sha256;
   readonly signer: RecordSigner;
+  /** The key before it, whose chain the journal may still end with: then a new chain begins. */
+  readonly former?: RecordSigner;
   readonly tell: (told: Told) => void;
 }
 
@@ -66,8 +73,9 @@ export function work(options: SessionOptions, seed: number, commits: number, siz
   const { signer, sha256, tell } = options;
   const random = new SeededRandom(seed);
   const offer = (): Uint8Array => {
-    const body = bodyAfter(signer.kid, journal.head, random.pick(sizes), random.next());
-    tell({ kind: "offered", seq: (journal.head?.seq ?? -1) + 1, content: sha256(body) });
+    const head = ownHead(journal, signer);
+    const body = bodyAfter(signer.kid, head, random.pick(sizes), random.next());
+    tell({ kind: "offered", kid: signer.kid, seq: (head?.seq ?? -1) + 1, content: sha256(body) });
     return body;
   };
   for (let n = 0; n < commits; n++) {
@@ -96,7 +104,7 @@ export function fill(options: SessionOptions): void {
   const { signer, sha256, tell } = options;
   for (let n = 0; ; n++) {
     const body = bodyAfter(signer.kid, journal.head, SIZES[1]!, n);
-    tell({ kind: "offered", seq: (journal.head?.seq ?? -1) + 1, content: sha256(body) });
+    tell({ kind: "offered", kid: signer.kid, seq: (journal.head?.seq ?? -1) + 1, content: sha256(body) });
     const committed = journal.commit(body);
     if (!committed.ok) {
       tell({ kind: "refused", code: committed.failure.code });
@@ -120,8 +128,8 @@ function check(options: SessionOptions, from: number): void {
 const NOTHING = new Uint8Array(0);
 
 function start(options: SessionOptions): Journal | undefined {
-  const { flash, sha256, signer } = options;
-  const mounted = Journal.mount({ flash, sha256, signers: [signer] });
+  const { flash, sha256, signer, former } = options;
+  const mounted = Journal.mount({ flash, sha256, signers: former ? [signer, former] : [signer] });
   if (!mounted.ok) {
     options.tell({ kind: "unmounted", code: mounted.failure.code });
     return undefined;
@@ -131,8 +139,13 @@ function start(options: SessionOptions): Journal | undefined {
   return journal;
 }
 
-function positionOf({ head }: Journal): Position | undefined {
-  return head && { seq: head.seq, id: head.id };
+function positionOf({ head }: Journal): ToldHead | undefined {
+  return head && { kid: head.kid, seq: head.seq, id: head.id };
+}
+
+/** The head, as far as it is of this key's chain. */
+function ownHead({ head }: Journal, { kid }: RecordSigner): JournalHead | undefined {
+  return head && equalBytes(head.kid, kid) ? head : undefined;
 }
 
 /** A full journal may have no room to copy its newest record before it is read out: releasing those before makes it. */
