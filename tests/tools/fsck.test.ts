@@ -54,6 +54,8 @@ describe("tallystick fsck", () => {
     const filled = new JournalDevice();
     filled.cutCommit(filled.write(FILLING_RECORDS[1] - 1), "signature", 60);
     write("filled", filled.image());
+    filled.cutMount(torn(CARRYING.position, 10));
+    write("carrying", filled.image());
     filled.cutMount(torn(CARRYING.signature, 20));
     write("carried", filled.image());
     const alone = new JournalDevice();
@@ -179,7 +181,13 @@ verdict: not clean: the next start would write
 $ tallystick fsck filled
 …
 recovery, at the next start:
-  would erase sector 1 and open it as ordinal 9 with seq 18 in it: its body at sector 0, byte 0x0e94 is whole, and no signature there verifies. The position frame behind its body names it, then its signature is written
+  would erase sector 1 and open it as ordinal 9 with seq 18 in it: its body at sector 0, byte 0x0e94 is whole, and no signature there verifies. The position frame comes behind its body, then its signature
+…
+[1]
+$ tallystick fsck carrying
+…
+recovery, at the next start:
+  would erase sector 1 (its opening was cut) and open it again with seq 18 in it: its body at sector 0, byte 0x0e94 is whole, and no signature there verifies. …
 …
 [1]
 $ tallystick fsck torn-alone
@@ -211,7 +219,7 @@ then:
   usage        2 of 6 sectors, 4 free: normal
   records      18 read back, 18 signatures verify
 
-note: seq 18: its cells do not hold its signature; the device makes it again and compares, which this command cannot: a frame names it, and it is taken for whole here
+note: seq 18: its cells do not hold its signature; the device makes it again, which this command cannot: a frame says that it stands, which is believed here
 
 verdict: nothing to do, but not every signature could be verified
 [3]
@@ -454,6 +462,7 @@ tallystick fsck: absent: FILE_UNREADABLE: …
       const told = new Set<string>();
       for (const device of [carried, alone]) {
         const before = device.flash.snapshot();
+        for (const { kind } of agreed(device, `not cut, write units of ${writeUnitBytes}`)) told.add(kind);
         for (let operation = 1, isCut = true; isCut; operation++)
           for (let n = 0; n < 3 && isCut; n++) {
             device.flash.restore(before);

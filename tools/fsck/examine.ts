@@ -1,9 +1,10 @@
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { type Code, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
-import { FrameType, nothingReleased, type Released, readReleased } from "tallystick/journal/frame";
+import { FrameType, linkOf, nothingReleased, type Released, readReleased } from "tallystick/journal/frame";
 import { Journal } from "tallystick/journal/journal";
 import { FRAME_HEADER_BYTES, type Geometry, SECTOR_BYTES_MIN } from "tallystick/journal/layout";
 import type { JournalUsage, MountReport } from "tallystick/journal/report";
+import { openTails } from "tallystick/journal/tail";
 import { KIND_WORDS, parseRecord, recordId } from "tallystick/record/record";
 import { checkLength, findGeometry, openedSectors, readSectors } from "../inspect/journal-image.js";
 import { type Frame, type Piece, walkSector } from "../inspect/walk.js";
@@ -198,17 +199,24 @@ function readAll(journal: Journal, keys: readonly KnownKey[], signedAgain: Reado
   return { readBack, verified, presumed, damage };
 }
 
-/** The record that the newest sectors end with and that nothing in them names; a whole one where that is `wanted`. */
+/**
+ * The record that the newest sectors end with and that nothing in them names; a whole one where that is `wanted`. Where the
+ * newest names or carries a record, it is one behind that.
+ */
 function openEnd(
   geometry: Geometry,
   opened: ReturnType<typeof openedSectors>,
   wanted: boolean,
 ): (Place & { readonly whole: boolean }) | undefined {
   const found: (Place & { readonly whole: boolean })[] = [];
+  let before: number | undefined;
   for (const { slot, ordinal, header, bytes } of opened.toReversed()) {
-    const { pieces, scan } = walkSector({ geometry, sha256, ordinal, header, bytes });
-    for (const { offset, whole } of [...scan.tries, ...(scan.tail ? [scan.tail] : [])].reverse())
-      if (pieces.some((piece) => piece.offset === offset)) found.push({ sector: slot, offset, whole });
+    const { scan } = walkSector({ geometry, sha256, ordinal, header, bytes });
+    if (!scan.opened) continue;
+    before ??= scan.settled ? linkOf(scan.settled.id) : header && linkOf(header.tailId);
+    for (const { candidate } of openTails(ordinal, scan))
+      if (before === undefined || candidate.link === before)
+        found.push({ sector: slot, offset: candidate.offset, whole: candidate.whole });
     if (scan.decided) break;
   }
   return found.find(({ whole }) => whole === wanted) ?? found[0];
@@ -261,7 +269,7 @@ function damagedSectors(image: Uint8Array, geometry: Geometry): Damage[] {
     }));
 }
 
-/** Where the device would make a signature to compare it with what a frame's link names. */
+/** Records whose signature the device would make, to have it or to compare it with what a frame's link names. */
 function comparisons(
   { unsigned }: ImageSigners,
   signedAgain: ReadonlySet<number>,
@@ -271,7 +279,7 @@ function comparisons(
     .filter((seq) => !signedAgain.has(seq))
     .map(
       (seq) =>
-        `seq ${seq}: its cells do not hold its signature; the device makes it again and compares, which this command cannot: ${presumed.includes(seq) ? "a frame names it, and it is taken for whole here" : "it may be whole there"}`,
+        `seq ${seq}: its cells do not hold its signature; the device makes it again, which this command cannot: ${presumed.includes(seq) ? "a frame says that it stands, which is believed here" : "it may stand there"}`,
     );
 }
 
