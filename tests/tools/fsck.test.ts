@@ -79,6 +79,10 @@ describe("tallystick fsck", () => {
     const header = image.slice();
     header[SECTOR_BYTES + 12]! ^= 1;
     write("damaged-header", header);
+    header[2 * SECTOR_BYTES + 12]! ^= 1;
+    write("damaged-headers", header);
+    // The next sector, and the one behind it: both openings were cut in their erase.
+    write("cut-openings", image.slice().fill(0, 3 * SECTOR_BYTES, 5 * SECTOR_BYTES));
     // In the payload of seq 1, and in the body of the newest record, which was signed.
     const flipped = image.slice();
     flipped[FIRST_BODY + 268 + 100]! ^= 1;
@@ -337,6 +341,23 @@ damaged:
 
 verdict: damaged
 [1]
+$ tallystick fsck damaged-headers
+…
+  head         seq 49 readings, id …
+…
+damaged:
+  sector 1: damaged header: its CRC does not hold; its frames are read all the same, …
+  sector 2: damaged header: its CRC does not hold; its frames are read all the same, …
+
+verdict: damaged
+[1]
+$ tallystick fsck cut-openings
+…
+recovery, at the next start:
+  nothing to do
+…
+verdict: clean: the next start has nothing to do
+[0]
 `,
       folder,
       here,

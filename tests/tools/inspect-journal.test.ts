@@ -75,6 +75,8 @@ describe("tallystick inspect, of a journal", () => {
     write("damaged-body", changed);
     image[SECTOR_BYTES + 12]! ^= 1;
     write("damaged-header", image);
+    image[2 * SECTOR_BYTES + 12]! ^= 1;
+    write("damaged-headers", image);
     image.set(new JournalDevice({ sectors: 16 }).image().subarray(0, SECTOR_BYTES), 7 * SECTOR_BYTES);
     write("mixed", image);
 
@@ -206,6 +208,20 @@ journal of 8 sectors of 4096 bytes, plain NOR
 sector 1 (image 0x1000): damaged header: its CRC does not hold; its frames are those of ordinal 9
 …
        seq 20 readings, id …
+…
+[0]
+$ tallystick inspect damaged-headers
+…
+sector 1 (image 0x1000): damaged header: its CRC does not hold; its frames are those of ordinal 9
+…
+sector 2 (image 0x2000): damaged header: its CRC does not hold; its frames are those of ordinal 10
+…
+[0]
+$ tallystick inspect damaged-body
+…
+  014c record, 200 bytes, …, CRC … does not hold; would be seq 1; open: torn body that was whole once: what stands behind it names neither it nor the record before
+  0214 record, 200 bytes, …, link … neither, CRC … holds
+       seq 2 readings, id …; stands: named by the frame at 0x02dc; something before it is damaged, for its own link is to nothing here
 …
 [0]
 $ tallystick inspect mixed
@@ -380,7 +396,9 @@ function isVoid(piece: Piece): boolean {
 /** All that a scan tells, but for ids: those that are presumed have only their first bytes. */
 function outlineOf(scan: SectorScan) {
   const { settled, tail, tries, decided, unproved, verdict, opened, voidBytes, released, end } = scan;
-  const outline = ({ offset, whole, seq, afterDamage }: Candidate) => ({ offset, whole, seq, afterDamage });
+  const outline = ({ offset, whole, seq, link, afterDamage, changed }: Candidate) => ({
+    ...{ offset, whole, seq, link, afterDamage, changed },
+  });
   return {
     settled: settled && outline(settled),
     tail: tail && outline(tail),

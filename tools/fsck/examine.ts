@@ -2,11 +2,11 @@ import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { type Code, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import { FrameType, linkOf, nothingReleased, type Released, readReleased } from "tallystick/journal/frame";
 import { Journal } from "tallystick/journal/journal";
-import { FRAME_HEADER_BYTES, type Geometry, SECTOR_BYTES_MIN } from "tallystick/journal/layout";
+import { BAD_SECTORS_MAX, FRAME_HEADER_BYTES, type Geometry, SECTOR_BYTES_MIN } from "tallystick/journal/layout";
 import type { JournalUsage, MountReport } from "tallystick/journal/report";
 import { openTails } from "tallystick/journal/tail";
 import { KIND_WORDS, parseRecord, recordId } from "tallystick/record/record";
-import { checkLength, findGeometry, openedSectors, readSectors } from "../inspect/journal-image.js";
+import { checkLength, findGeometry, openedSectors, readSectors, type SectorImage } from "../inspect/journal-image.js";
 import { type Frame, type Piece, walkSector } from "../inspect/walk.js";
 import { ImageFlash } from "./image-flash.js";
 import { ImageSigners, isPlaceholder, isSignedBy, type KnownKey, keysOf, sha256 } from "./keys.js";
@@ -139,7 +139,7 @@ function report(
     },
     firstSeq,
     released: releasedIn(geometry, opened),
-    chain: opened.at(-1)?.header?.chain ?? 0,
+    chain: newestChain(opened) ?? 0,
     usage,
     readBack: records.readBack,
     verified: records.verified,
@@ -256,13 +256,22 @@ function releasedIn(geometry: Geometry, opened: ReturnType<typeof openedSectors>
   return nothingReleased();
 }
 
-/** Sectors without a sound header. One right behind the newest is an opening that was cut: the next one erases it. */
+/** Openings behind the newest sector that may have been cut: of it, of the next one, and of bad ones passed over. */
+const CUT_OPENINGS_MAX = 2 + BAD_SECTORS_MAX;
+
+/** Sectors without a sound header. Those right behind the newest are openings that were cut: the next ones erase them. */
 function damagedSectors(image: Uint8Array, geometry: Geometry): Damage[] {
   const sectors = readSectors(image, geometry);
-  const newest = Math.max(...sectors.map(({ header }) => header?.ordinal ?? -1));
+  const isStrange = ({ state }: SectorImage) => state !== "opened" && state !== "formatted";
+  const newest = Math.max(geometry.sectors - 1, ...sectors.map(({ ordinal }) => ordinal ?? -1));
+  const cut = new Set<number>();
+  for (let ahead = 1; ahead <= CUT_OPENINGS_MAX; ahead++) {
+    const sector = sectors[(newest + ahead) % geometry.sectors]!;
+    if (!isStrange(sector) || sector.ordinal !== undefined) break;
+    cut.add(sector.slot);
+  }
   return sectors
-    .filter(({ state }) => state !== "opened" && state !== "formatted")
-    .filter(({ slot, ordinal }) => ordinal !== undefined || slot !== (newest + 1) % geometry.sectors)
+    .filter((sector) => isStrange(sector) && !cut.has(sector.slot))
     .map(({ slot, ordinal, problem }) => ({
       sector: slot,
       detail: `${problem}; ${ordinal === undefined ? "what it held is not read" : "its frames are read all the same"}, and the next round of the ring writes it anew`,
@@ -284,12 +293,16 @@ function comparisons(
 }
 
 function earlierChains(opened: ReturnType<typeof openedSectors>): string[] {
-  const chain = opened.at(-1)?.header?.chain;
+  const chain = newestChain(opened);
   const earlier = opened.filter(({ header }) => header !== undefined && header.chain !== chain);
   if (earlier.length === 0) return [];
-  return [
-    `${earlier.length} sectors hold records of an earlier chain: tallystick inspect shows them, they are not read here`,
-  ];
+  const hold = earlier.length === 1 ? "1 sector holds" : `${earlier.length} sectors hold`;
+  return [`${hold} records of an earlier chain: tallystick inspect shows them, they are not read here`];
+}
+
+/** Of the newest sector whose header can be read. */
+function newestChain(opened: ReturnType<typeof openedSectors>): number | undefined {
+  return opened.findLast(({ header }) => header !== undefined)?.header?.chain;
 }
 
 /** The failure of a file that is no journal, with what may be the reason. */
