@@ -145,6 +145,7 @@ verdict: clean: the next start has nothing to do
 [0]
 `,
       folder,
+      here,
     ));
 
   it("says what recovery would write, where and why, and exits with 1", () =>
@@ -263,7 +264,7 @@ $ tallystick fsck encrypted-torn-signature
       here,
     ));
 
-  it("says that it verifies nothing where it knows no key, and takes one", () =>
+  it("says that it verifies nothing where it knows no key, and takes one", () => {
     play(
       `
 $ tallystick fsck old
@@ -282,6 +283,15 @@ recovery, at the next start:
 …
 verdict: nothing to do, but not every signature could be verified
 [3]
+$ tallystick fsck old --key ${another.did}
+tallystick fsck: old: JOURNAL_FOREIGN: the journal was written with another device's key (…); check that flash and key store belong to one device; …
+[2]
+`,
+      folder,
+      here,
+    );
+    play(
+      `
 $ tallystick fsck old --key ${did}
 journal of 8 sectors of 4096 bytes, plain NOR
 key ${did}, from --key
@@ -290,16 +300,14 @@ key ${did}, from --key
 …
 verdict: clean: the next start has nothing to do
 [0]
-$ tallystick fsck old --key ${another.did}
-tallystick fsck: old: JOURNAL_FOREIGN: the journal was written with another device's key (…); check that flash and key store belong to one device; …
-[2]
 $ tallystick fsck old --key nonsense
 error: --key: expected a did:key or 64 hexadecimal digits of an Ed25519 key, got nonsense
 (--help lists what it takes)
 [2]
 `,
       folder,
-    ));
+    );
+  });
 
   it("names what is damaged with its code", () =>
     play(
@@ -404,11 +412,8 @@ tallystick fsck: absent: FILE_UNREADABLE: …
     const file = join(folder, "torn-signature");
     const before = readFileSync(file);
     chmodSync(file, 0o444);
-    const json = (...args: string[]) =>
-      JSON.parse(
-        spawnSync(process.execPath, [TALLYSTICK, "fsck", "--json", ...args], { cwd: folder, encoding: "utf8" }).stdout,
-      );
-    const document = json("torn-signature");
+    const command = [TALLYSTICK, "fsck", "--json", "torn-signature"];
+    const document = JSON.parse(spawnSync(process.execPath, command, { cwd: folder, encoding: "utf8" }).stdout);
     assert.equal(document.verdict, "recovers");
     assert.equal(document.tail, "signed");
     assert.deepEqual(
@@ -426,9 +431,12 @@ tallystick fsck: absent: FILE_UNREADABLE: …
     ]);
     assert.deepEqual(readFileSync(file), before);
 
-    const refused = json("newer");
-    assert.equal(refused.verdict, "unreadable");
-    assert.equal(refused.failure.code, "JOURNAL_NEWER");
+    const hereInJson = inThisProcess((name) => fsck(name!, [], true));
+    const refused = hereInJson("fsck newer", folder);
+    assert.equal(refused.left, 2);
+    const { verdict, failure } = JSON.parse(refused.received);
+    assert.equal(verdict, "unreadable");
+    assert.equal(failure.code, "JOURNAL_NEWER");
   });
 
   it("ends on whatever becomes of an image, and knows each step that it tells", () => {

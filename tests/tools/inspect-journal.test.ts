@@ -102,6 +102,7 @@ sector 0 (image 0x0000): ordinal 8, chain from 8, first seq 0, tail before 00000
 [0]
 `,
       folder,
+      here,
     ));
 
   it("says what is void, and why", () =>
@@ -278,9 +279,8 @@ sector 0 (image 0x0000): ordinal 8, …
     ));
 
   it("prints one JSON document, and refuses to where it is no journal", () => {
-    const json = (...args: string[]) =>
-      spawnSync(process.execPath, [TALLYSTICK, "inspect", "--json", ...args], { cwd: folder, encoding: "utf8" });
-    const document = JSON.parse(json("torn-verdict").stdout);
+    const command = [TALLYSTICK, "inspect", "--json", "torn-verdict"];
+    const document = JSON.parse(spawnSync(process.execPath, command, { cwd: folder, encoding: "utf8" }).stdout);
     assert.equal(document.kind, "journal");
     const [sector] = document.opened;
     assert.deepEqual(
@@ -299,10 +299,13 @@ sector 0 (image 0x0000): ordinal 8, …
     );
     assert.equal(sector.void_bytes, 216);
     assert.equal(sector.pieces[4].crc_holds, false);
-    const cut = json("cut");
-    assert.equal(cut.status, 2);
-    assert.match(JSON.parse(cut.stdout).failure, /^FILE_UNREADABLE/);
-    assert.equal(json("random").status, 2);
+    const hereInJson = inThisProcess((name) => inspectFile(name!, { json: true }));
+    const cut = hereInJson("inspect cut", folder);
+    assert.equal(cut.left, 2);
+    const [described, said] = cut.received.split(/^(?=tallystick inspect: )/m);
+    assert.match(JSON.parse(described!).failure, /^FILE_UNREADABLE/);
+    assert.match(said!, /FILE_UNREADABLE/);
+    assert.equal(hereInJson("inspect random", folder).left, 2);
   });
 
   for (const unit of [1, 16, 32] as const)
