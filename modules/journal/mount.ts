@@ -87,7 +87,8 @@ function gapsBehind(ring: Ring, slot: number, round: number): number | undefined
     const next = slot + 1 + gaps;
     if (next >= sectors) return gaps;
     const header = headerOrGap(ring, next);
-    if (header === "gap") continue;
+    // Right behind `slot` the search has read none: one that is there this time was not driven to its end.
+    if (header === "gap" || (gaps === 0 && header?.ordinal === round + next)) continue;
     return header?.ordinal === round + next - sectors ? gaps : undefined;
   }
   return undefined;

@@ -54,6 +54,8 @@ describe("tallystick fsck", () => {
     const filled = new JournalDevice();
     filled.cutCommit(filled.write(FILLING_RECORDS[1] - 1), "signature", 60);
     write("filled", filled.image());
+    filled.cutMount(torn(CARRYING.position, 10));
+    write("carrying", filled.image());
     filled.cutMount(torn(CARRYING.signature, 20));
     write("carried", filled.image());
     const alone = new JournalDevice();
@@ -77,6 +79,10 @@ describe("tallystick fsck", () => {
     const header = image.slice();
     header[SECTOR_BYTES + 12]! ^= 1;
     write("damaged-header", header);
+    header[2 * SECTOR_BYTES + 12]! ^= 1;
+    write("damaged-headers", header);
+    // The next sector, and the one behind it: both openings were cut in their erase.
+    write("cut-openings", image.slice().fill(0, 3 * SECTOR_BYTES, 5 * SECTOR_BYTES));
     // In the payload of seq 1, and in the body of the newest record, which was signed.
     const flipped = image.slice();
     flipped[FIRST_BODY + 268 + 100]! ^= 1;
@@ -139,6 +145,7 @@ verdict: clean: the next start has nothing to do
 [0]
 `,
       folder,
+      here,
     ));
 
   it("says what recovery would write, where and why, and exits with 1", () =>
@@ -179,7 +186,13 @@ verdict: not clean: the next start would write
 $ tallystick fsck filled
 …
 recovery, at the next start:
-  would erase sector 1 and open it as ordinal 9 with seq 18 in it: its body at sector 0, byte 0x0e94 is whole, and no signature there verifies. The position frame behind its body names it, then its signature is written
+  would erase sector 1 and open it as ordinal 9 with seq 18 in it: its body at sector 0, byte 0x0e94 is whole, and no signature there verifies. The position frame comes behind its body, then its signature
+…
+[1]
+$ tallystick fsck carrying
+…
+recovery, at the next start:
+  would erase sector 1 (its opening was cut) and open it again with seq 18 in it: its body at sector 0, byte 0x0e94 is whole, and no signature there verifies. …
 …
 [1]
 $ tallystick fsck torn-alone
@@ -211,7 +224,7 @@ then:
   usage        2 of 6 sectors, 4 free: normal
   records      18 read back, 18 signatures verify
 
-note: seq 18: its cells do not hold its signature; the device makes it again and compares, which this command cannot: a frame names it, and it is taken for whole here
+note: seq 18: its cells do not hold its signature; the device makes it again, which this command cannot: a frame says that it stands, which is believed here
 
 verdict: nothing to do, but not every signature could be verified
 [3]
@@ -251,7 +264,7 @@ $ tallystick fsck encrypted-torn-signature
       here,
     ));
 
-  it("says that it verifies nothing where it knows no key, and takes one", () =>
+  it("says that it verifies nothing where it knows no key, and takes one", () => {
     play(
       `
 $ tallystick fsck old
@@ -270,6 +283,15 @@ recovery, at the next start:
 …
 verdict: nothing to do, but not every signature could be verified
 [3]
+$ tallystick fsck old --key ${another.did}
+tallystick fsck: old: JOURNAL_FOREIGN: the journal was written with another device's key (…); check that flash and key store belong to one device; …
+[2]
+`,
+      folder,
+      here,
+    );
+    play(
+      `
 $ tallystick fsck old --key ${did}
 journal of 8 sectors of 4096 bytes, plain NOR
 key ${did}, from --key
@@ -278,16 +300,14 @@ key ${did}, from --key
 …
 verdict: clean: the next start has nothing to do
 [0]
-$ tallystick fsck old --key ${another.did}
-tallystick fsck: old: JOURNAL_FOREIGN: the journal was written with another device's key (…); check that flash and key store belong to one device; …
-[2]
 $ tallystick fsck old --key nonsense
 error: --key: expected a did:key or 64 hexadecimal digits of an Ed25519 key, got nonsense
 (--help lists what it takes)
 [2]
 `,
       folder,
-    ));
+    );
+  });
 
   it("names what is damaged with its code", () =>
     play(
@@ -329,6 +349,23 @@ damaged:
 
 verdict: damaged
 [1]
+$ tallystick fsck damaged-headers
+…
+  head         seq 49 readings, id …
+…
+damaged:
+  sector 1: damaged header: its CRC does not hold; its frames are read all the same, …
+  sector 2: damaged header: its CRC does not hold; its frames are read all the same, …
+
+verdict: damaged
+[1]
+$ tallystick fsck cut-openings
+…
+recovery, at the next start:
+  nothing to do
+…
+verdict: clean: the next start has nothing to do
+[0]
 `,
       folder,
       here,
@@ -375,11 +412,8 @@ tallystick fsck: absent: FILE_UNREADABLE: …
     const file = join(folder, "torn-signature");
     const before = readFileSync(file);
     chmodSync(file, 0o444);
-    const json = (...args: string[]) =>
-      JSON.parse(
-        spawnSync(process.execPath, [TALLYSTICK, "fsck", "--json", ...args], { cwd: folder, encoding: "utf8" }).stdout,
-      );
-    const document = json("torn-signature");
+    const command = [TALLYSTICK, "fsck", "--json", "torn-signature"];
+    const document = JSON.parse(spawnSync(process.execPath, command, { cwd: folder, encoding: "utf8" }).stdout);
     assert.equal(document.verdict, "recovers");
     assert.equal(document.tail, "signed");
     assert.deepEqual(
@@ -397,9 +431,12 @@ tallystick fsck: absent: FILE_UNREADABLE: …
     ]);
     assert.deepEqual(readFileSync(file), before);
 
-    const refused = json("newer");
-    assert.equal(refused.verdict, "unreadable");
-    assert.equal(refused.failure.code, "JOURNAL_NEWER");
+    const hereInJson = inThisProcess((name) => fsck(name!, [], true));
+    const refused = hereInJson("fsck newer", folder);
+    assert.equal(refused.left, 2);
+    const { verdict, failure } = JSON.parse(refused.received);
+    assert.equal(verdict, "unreadable");
+    assert.equal(failure.code, "JOURNAL_NEWER");
   });
 
   it("ends on whatever becomes of an image, and knows each step that it tells", () => {
@@ -454,6 +491,7 @@ tallystick fsck: absent: FILE_UNREADABLE: …
       const told = new Set<string>();
       for (const device of [carried, alone]) {
         const before = device.flash.snapshot();
+        for (const { kind } of agreed(device, `not cut, write units of ${writeUnitBytes}`)) told.add(kind);
         for (let operation = 1, isCut = true; isCut; operation++)
           for (let n = 0; n < 3 && isCut; n++) {
             device.flash.restore(before);

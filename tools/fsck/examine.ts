@@ -1,11 +1,12 @@
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { type Code, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
-import { FrameType, nothingReleased, type Released, readReleased } from "tallystick/journal/frame";
+import { FrameType, linkOf, nothingReleased, type Released, readReleased } from "tallystick/journal/frame";
 import { Journal } from "tallystick/journal/journal";
-import { FRAME_HEADER_BYTES, type Geometry, SECTOR_BYTES_MIN } from "tallystick/journal/layout";
+import { BAD_SECTORS_MAX, FRAME_HEADER_BYTES, type Geometry, SECTOR_BYTES_MIN } from "tallystick/journal/layout";
 import type { JournalUsage, MountReport } from "tallystick/journal/report";
+import { openTails } from "tallystick/journal/tail";
 import { KIND_WORDS, parseRecord, recordId } from "tallystick/record/record";
-import { checkLength, findGeometry, openedSectors, readSectors } from "../inspect/journal-image.js";
+import { checkLength, findGeometry, openedSectors, readSectors, type SectorImage } from "../inspect/journal-image.js";
 import { type Frame, type Piece, walkSector } from "../inspect/walk.js";
 import { ImageFlash } from "./image-flash.js";
 import { ImageSigners, isPlaceholder, isSignedBy, type KnownKey, keysOf, sha256 } from "./keys.js";
@@ -138,7 +139,7 @@ function report(
     },
     firstSeq,
     released: releasedIn(geometry, opened),
-    chain: opened.at(-1)?.header?.chain ?? 0,
+    chain: newestChain(opened) ?? 0,
     usage,
     readBack: records.readBack,
     verified: records.verified,
@@ -198,17 +199,24 @@ function readAll(journal: Journal, keys: readonly KnownKey[], signedAgain: Reado
   return { readBack, verified, presumed, damage };
 }
 
-/** The record that the newest sectors end with and that nothing in them names; a whole one where that is `wanted`. */
+/**
+ * The record that the newest sectors end with and that nothing in them names; a whole one where that is `wanted`. Where the
+ * newest names or carries a record, it is one behind that.
+ */
 function openEnd(
   geometry: Geometry,
   opened: ReturnType<typeof openedSectors>,
   wanted: boolean,
 ): (Place & { readonly whole: boolean }) | undefined {
   const found: (Place & { readonly whole: boolean })[] = [];
+  let before: number | undefined;
   for (const { slot, ordinal, header, bytes } of opened.toReversed()) {
-    const { pieces, scan } = walkSector({ geometry, sha256, ordinal, header, bytes });
-    for (const { offset, whole } of [...scan.tries, ...(scan.tail ? [scan.tail] : [])].reverse())
-      if (pieces.some((piece) => piece.offset === offset)) found.push({ sector: slot, offset, whole });
+    const { scan } = walkSector({ geometry, sha256, ordinal, header, bytes });
+    if (!scan.opened) continue;
+    before ??= scan.settled ? linkOf(scan.settled.id) : header && linkOf(header.tailId);
+    for (const { candidate } of openTails(ordinal, scan))
+      if (before === undefined || candidate.link === before)
+        found.push({ sector: slot, offset: candidate.offset, whole: candidate.whole });
     if (scan.decided) break;
   }
   return found.find(({ whole }) => whole === wanted) ?? found[0];
@@ -248,20 +256,29 @@ function releasedIn(geometry: Geometry, opened: ReturnType<typeof openedSectors>
   return nothingReleased();
 }
 
-/** Sectors without a sound header. One right behind the newest is an opening that was cut: the next one erases it. */
+/** Openings behind the newest sector that may have been cut: of it, of the next one, and of bad ones passed over. */
+const CUT_OPENINGS_MAX = 2 + BAD_SECTORS_MAX;
+
+/** Sectors without a sound header. Those right behind the newest are openings that were cut: the next ones erase them. */
 function damagedSectors(image: Uint8Array, geometry: Geometry): Damage[] {
   const sectors = readSectors(image, geometry);
-  const newest = Math.max(...sectors.map(({ header }) => header?.ordinal ?? -1));
+  const isStrange = ({ state }: SectorImage) => state !== "opened" && state !== "formatted";
+  const newest = Math.max(geometry.sectors - 1, ...sectors.map(({ ordinal }) => ordinal ?? -1));
+  const cut = new Set<number>();
+  for (let ahead = 1; ahead <= CUT_OPENINGS_MAX; ahead++) {
+    const sector = sectors[(newest + ahead) % geometry.sectors]!;
+    if (!isStrange(sector) || sector.ordinal !== undefined) break;
+    cut.add(sector.slot);
+  }
   return sectors
-    .filter(({ state }) => state !== "opened" && state !== "formatted")
-    .filter(({ slot, ordinal }) => ordinal !== undefined || slot !== (newest + 1) % geometry.sectors)
+    .filter((sector) => isStrange(sector) && !cut.has(sector.slot))
     .map(({ slot, ordinal, problem }) => ({
       sector: slot,
       detail: `${problem}; ${ordinal === undefined ? "what it held is not read" : "its frames are read all the same"}, and the next round of the ring writes it anew`,
     }));
 }
 
-/** Where the device would make a signature to compare it with what a frame's link names. */
+/** Records whose signature the device would make, to have it or to compare it with what a frame's link names. */
 function comparisons(
   { unsigned }: ImageSigners,
   signedAgain: ReadonlySet<number>,
@@ -271,17 +288,21 @@ function comparisons(
     .filter((seq) => !signedAgain.has(seq))
     .map(
       (seq) =>
-        `seq ${seq}: its cells do not hold its signature; the device makes it again and compares, which this command cannot: ${presumed.includes(seq) ? "a frame names it, and it is taken for whole here" : "it may be whole there"}`,
+        `seq ${seq}: its cells do not hold its signature; the device makes it again, which this command cannot: ${presumed.includes(seq) ? "a frame says that it stands, which is believed here" : "it may stand there"}`,
     );
 }
 
 function earlierChains(opened: ReturnType<typeof openedSectors>): string[] {
-  const chain = opened.at(-1)?.header?.chain;
+  const chain = newestChain(opened);
   const earlier = opened.filter(({ header }) => header !== undefined && header.chain !== chain);
   if (earlier.length === 0) return [];
-  return [
-    `${earlier.length} sectors hold records of an earlier chain: tallystick inspect shows them, they are not read here`,
-  ];
+  const hold = earlier.length === 1 ? "1 sector holds" : `${earlier.length} sectors hold`;
+  return [`${hold} records of an earlier chain: tallystick inspect shows them, they are not read here`];
+}
+
+/** Of the newest sector whose header can be read. */
+function newestChain(opened: ReturnType<typeof openedSectors>): number | undefined {
+  return opened.findLast(({ header }) => header !== undefined)?.header?.chain;
 }
 
 /** The failure of a file that is no journal, with what may be the reason. */

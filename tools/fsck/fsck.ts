@@ -118,7 +118,7 @@ function sentence(step: Step, examination: Examination): string {
           ? `would erase sector ${step.sector} (${ofNewest(examination)}) and open it again with seq ${step.seq} in it`
           : `would erase sector ${step.sector} and open it as ordinal ${step.ordinal} with seq ${step.seq} in it`;
       return isRecovered(step.seq, examination)
-        ? `${opening}: ${wholeBody(examination)}. The position frame behind its body names it, then its signature is written`
+        ? `${opening}: ${wholeBody(examination)}. The position frame comes behind its body, then its signature`
         : `${opening}: the newest record stays in the two newest sectors`;
     }
     case "spend":
@@ -131,8 +131,6 @@ function sentence(step: Step, examination: Examination): string {
     }
     case "record":
       return `would give seq ${step.seq} fresh cells at ${placeText(step)}: ${wholeBody(examination)}`;
-    case "proof":
-      return `would write a void frame right behind, at ${placeText(step)}, that names it: from then on it stands, and its signature is written`;
     case "position":
       return `would write the released position at ${placeText(step)}`;
     case "other":

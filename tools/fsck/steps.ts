@@ -8,14 +8,12 @@ import type { Operation } from "./image-flash.js";
 export type Step =
   /** A sector is erased, and gets its header and a position frame. */
   | { readonly kind: "open"; readonly sector: number; readonly ordinal: number }
-  /** The same, with a record that was there before; the position frame, which names it, comes behind its body. */
+  /** The same, with a record that was there before: its body, then the position frame, then its signature. */
   | { readonly kind: "carry"; readonly sector: number; readonly ordinal: number; readonly seq: number }
   /** Zeros over the slot in which an earlier start may have begun to write. */
   | { readonly kind: "spend"; readonly sector: number; readonly offset: number }
-  /** Fresh cells for a record. */
+  /** Fresh cells for a record: its body, then its signature. */
   | { readonly kind: "record"; readonly sector: number; readonly offset: number; readonly seq: number }
-  /** A void frame right behind those, which names the record. The signature is written behind it. */
-  | { readonly kind: "proof"; readonly sector: number; readonly offset: number }
   /** A verdict: void frames, one right behind the other. */
   | { readonly kind: "void"; readonly sector: number; readonly offset: number; readonly frames: number }
   | { readonly kind: "position"; readonly sector: number; readonly offset: number }
@@ -34,7 +32,7 @@ export function stepsOf(operations: readonly Operation[], geometry: Geometry): r
   const steps: Step[] = [];
   let opening: number | undefined;
   let frame: Frame | undefined;
-  /** Its signature comes behind the frame that names it, so it stays at hand. */
+  /** That of a carried one gets its signature behind the position frame, so it stays at hand. */
   let record: (Frame & { readonly step: number }) | undefined;
   /** Where the last slot of zeros began. */
   let spent: number | undefined;
@@ -85,8 +83,6 @@ export function stepsOf(operations: readonly Operation[], geometry: Geometry): r
     if (header.type === FrameType.position) steps.push({ kind: "position", sector, offset: inSector });
     else if (last?.kind === "void" && last.sector === sector)
       steps[steps.length - 1] = { ...last, frames: last.frames + 1 };
-    else if (last?.kind === "record" && record !== undefined && offset === record.start + record.bytes.length)
-      steps.push({ kind: "proof", sector, offset: inSector });
     else steps.push({ kind: "void", sector, offset: inSector, frames: 1 });
   }
   return steps;

@@ -78,7 +78,12 @@ export function readSectors(image: Uint8Array, geometry: Geometry): SectorImage[
     read.push(sectorImage(geometry, slot, bytes));
   }
   const newest = Math.max(sectors - 1, ...read.map((sector) => (sector.header ? sector.header.ordinal : 0)));
-  return read.map((sector) => (sector.state === "damaged" ? withOrdinalOfFrames(geometry, sector, newest) : sector));
+  // What does not hold a header of the round before may be newer than the newest that has one.
+  let last = newest;
+  while (last < newest + sectors - 1 && read[(last + 1) % sectors]?.header === undefined) last++;
+  return read.map((sector) =>
+    sector.state === "damaged" ? withOrdinalOfFrames(geometry, sector, newest, last) : sector,
+  );
 }
 
 /** A sector that holds frames, bound to its ordinal. */
@@ -133,12 +138,11 @@ function hasMagic(header: Uint8Array): boolean {
 }
 
 /** What a damaged header hides: the ordinal that the sector's frames are bound to, by their CRCs. */
-function withOrdinalOfFrames(geometry: Geometry, sector: SectorImage, newest: number): SectorImage {
+function withOrdinalOfFrames(geometry: Geometry, sector: SectorImage, newest: number, last: number): SectorImage {
   const { sectors } = geometry;
   const round = newest - ((newest - sector.slot) % sectors);
-  const next = round === newest + 1 - sectors ? [newest + 1] : [];
-  for (const ordinal of [...next, round, round - sectors]) {
-    if (ordinal < sectors) continue;
+  for (const ordinal of [round + sectors, round, round - sectors]) {
+    if (ordinal < sectors || ordinal > last) continue;
     const view = { geometry, sha256: portableCrypto.sha256, ordinal, header: undefined, bytes: sector.bytes };
     if (scanSector(view).opened) return { ...sector, ordinal };
   }

@@ -119,7 +119,7 @@ function sectorLines(geometry: Geometry, { sector, pieces, scan }: DescribedSect
 /** Why nothing in a sector is believed. */
 function notOpen(header: SectorHeader | undefined): string {
   return header?.carries
-    ? "no position frame names the record that it was to carry, and nothing stands behind that: its opening was cut"
+    ? "no position frame says that the record which it was to carry is whole, and nothing stands behind that: its opening was cut"
     : "nothing legible stands behind its position frame: its opening may have been cut";
 }
 

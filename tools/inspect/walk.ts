@@ -1,6 +1,14 @@
 import { type FrameHeader, FrameType, frameBytes, isWhole, linkOf, readFrameHeader } from "tallystick/journal/frame";
 import { RECORDS_OFFSET, SECTOR_HEADER_BYTES } from "tallystick/journal/layout";
-import { type Candidate, idAt, isErased, type SectorScan, type SectorView, scanSigned } from "tallystick/journal/scan";
+import {
+  type Candidate,
+  idAt,
+  isErased,
+  type RecordVisitor,
+  type SectorScan,
+  type SectorView,
+  scanSector,
+} from "tallystick/journal/scan";
 
 /**
  * Everything that stands in a sector behind its header, in its order, without a byte left out. `scanSector` decides which
@@ -10,7 +18,8 @@ import { type Candidate, idAt, isErased, type SectorScan, type SectorView, scanS
  * The device makes a record's signature again where a frame links to neither the record before it nor the one before
  * that. Without its key the link can only be believed: a whole frame right behind a record was written knowing it, so
  * there it names the record, under a signature that the cells do not hold. Such a record is `presumed`. What stands behind
- * a gap may as well name a record that was in it.
+ * a gap may as well name a record that was in it. A record that a sector carries stands by its body, whatever its cells
+ * hold of a signature.
  */
 
 export interface Frame {
@@ -21,8 +30,8 @@ export interface Frame {
   /** Whether header and body are as they were written here. */
   readonly crcHolds: boolean;
   /**
-   * Links to the record right before it that nothing named yet, to the newest named one, to the record that the sector
-   * carries, or to none of them.
+   * Links to the record right before it that nothing named yet, to the newest named one, by its CRC to the record that the
+   * sector carries, or to none of them.
    */
   readonly relation: "follows" | "passes" | "carries" | "neither";
   /** Of a whole record: of its bytes as they stand here. */
@@ -57,27 +66,42 @@ type Draft = { -readonly [K in keyof Frame]: Frame[K] };
 export function walkSector(view: SectorView): SectorWalk {
   const told = new Map<number, { readonly record: Candidate; readonly named: boolean }>();
   const signed = new Map<number, Uint8Array | undefined>();
-  const scan = scanSigned(
-    view,
-    (record) => {
-      const id = presumedId(view, record);
-      signed.set(record.offset, id);
-      return id;
-    },
-    (record, named) => {
-      told.set(record.offset, { record, named });
-      return false;
-    },
-  );
+  const sign = (record: Candidate) => {
+    const id = presumedId(view, record);
+    signed.set(record.offset, id);
+    return id;
+  };
+  const scan = scanSigned(view, sign, (record, named) => {
+    told.set(record.offset, { record, named });
+    return false;
+  });
   const pieces = new Walk({ ...view, signed }, scan).pieces;
   for (const piece of pieces) if (piece.kind === "frame") judge(piece, scan, told.get(piece.offset));
   return { pieces, scan };
 }
 
+/**
+ * Walks a sector as the device does, which makes a record's signature again where its cells may not hold it: `sign` answers
+ * with the record's id then, or undefined where it cannot tell. `visit` may be told of the first records more than once.
+ */
+export function scanSigned(
+  view: SectorView,
+  sign: (record: Candidate) => Uint8Array | undefined,
+  visit?: RecordVisitor,
+): SectorScan {
+  const signed = new Map<number, Uint8Array | undefined>();
+  let scan = scanSector({ ...view, signed }, visit);
+  while (scan.unresolved !== undefined) {
+    signed.set(scan.unresolved.offset, sign(scan.unresolved));
+    scan = scanSector({ ...view, signed }, visit);
+  }
+  return scan;
+}
+
 /** The record's id with the first bytes that the frame behind it says; undefined where it need not name the record. */
 function presumedId(view: SectorView, record: Candidate): Uint8Array | undefined {
   const { bytes, ordinal } = view;
-  const at = carriesAt(view, record.offset) ? SECTOR_HEADER_BYTES : behind(view, record);
+  const at = behind(view, record);
   const frame = frameAt(view, at);
   // Another try at the same position links to what the record itself links to.
   if (frame === undefined || frame.link === record.link) return undefined;
@@ -108,19 +132,11 @@ function frameAt({ geometry, bytes }: SectorView, offset: number): FrameHeader |
   return frame && offset + frameBytes(geometry, frame.type, frame.bodyBytes) <= bytes.length ? frame : undefined;
 }
 
-/** Whether the record at `offset` is the one that the sector carries, and its position frame says so. */
-function carriesAt({ header, bytes, ordinal }: SectorView, offset: number): boolean {
-  if (!header?.carries || offset !== RECORDS_OFFSET) return false;
-  const frame = readFrameHeader(bytes, SECTOR_HEADER_BYTES);
-  return (
-    frame?.type === FrameType.position &&
-    isWhole({ ordinal, offset: SECTOR_HEADER_BYTES }, bytes, SECTOR_HEADER_BYTES, frame)
-  );
-}
-
 function isSpent(bytes: Uint8Array, offset: number, length: number): boolean {
   return bytes.subarray(offset, offset + length).every((byte) => byte === 0);
 }
+
+const CHANGED = "torn body that was whole once: what stands behind it names neither it nor the record before";
 
 /** Where `scanSector` has told of a record, that counts. */
 function judge(frame: Draft, scan: SectorScan, told: { record: Candidate; named: boolean } | undefined): void {
@@ -130,10 +146,14 @@ function judge(frame: Draft, scan: SectorScan, told: { record: Candidate; named:
   if (told.named) frame.verdict = frame.presumed === undefined ? "stands" : "presumed";
   else if (open) {
     frame.verdict = "open";
-    frame.why = frame.crcHolds ? "nothing in this sector names it" : "torn body, and nothing behind it decides yet";
+    frame.why = frame.crcHolds
+      ? "nothing in this sector names it"
+      : told.record.changed
+        ? CHANGED
+        : "torn body, and nothing behind it decides yet";
   } else {
     frame.verdict = "open";
-    frame.why = "what stands behind it links to neither: only its signature can tell";
+    frame.why = frame.crcHolds ? "what stands behind it links to neither: only its signature can tell" : CHANGED;
   }
   if (told.record.afterDamage) frame.why += "; something before it is damaged, for its own link is to nothing here";
 }
@@ -146,13 +166,14 @@ class Walk {
   #tries: Draft[] = [];
   /** The last void frame that names or voids something, and the verdict that nothing behind it has proved yet. */
   #void: { readonly end: number; readonly draft: Draft; readonly isVerdict: boolean } | undefined;
-  /** What the position frame of a carrying sector names. */
+  /** The link of a carrying sector's position frame: the CRC of the frame that it carries. */
   #carried: number | undefined;
 
   constructor(view: SectorView, scan: SectorScan) {
     this.#view = view;
     this.#base = view.header && linkOf(view.header.tailId);
     this.#walk();
+    this.#nameCarried();
     if (scan.unproved && this.#void !== undefined)
       this.#void.draft.why += "; nothing right behind proves that it was driven to the end";
   }
@@ -180,6 +201,26 @@ class Walk {
         offset += step;
       }
     }
+  }
+
+  /** Whether the record that the sector carries is the one that its position frame's link tells of. */
+  #carries(link: number): boolean {
+    const { bytes, ordinal } = this.#view;
+    const record = frameAt(this.#view, RECORDS_OFFSET);
+    return record?.crc === link && isWhole({ ordinal, offset: RECORDS_OFFSET }, bytes, RECORDS_OFFSET, record);
+  }
+
+  /** The record that the opening's last frame says is whole, and nothing behind it that names it. */
+  #nameCarried(): void {
+    const { offset, crcHolds, header } = this.#candidate?.draft ?? {};
+    if (offset !== RECORDS_OFFSET || !crcHolds || header?.crc !== this.#carried) return;
+    const { draft } = this.#candidate!;
+    this.#name(SECTOR_HEADER_BYTES);
+    const id =
+      draft.presumed === undefined
+        ? "this is its id if its cells hold the signature that its key makes"
+        : "what stands behind it names it, with another signature than its cells hold";
+    draft.why = `the frame at ${hex(SECTOR_HEADER_BYTES)} says that it is whole; ${id}`;
   }
 
   #illegible(offset: number, bytes: number): void {
@@ -244,12 +285,11 @@ class Walk {
     } else if (relation === "passes" && before !== undefined)
       before.why = `torn body, passed over by the frame at ${hex(offset)}`;
     else if (relation === "neither") {
-      this.#base = undefined;
+      // Behind damage the record itself tells what it comes after.
+      this.#base = draft.header.link;
       if (before !== undefined) this.#tries = [];
     }
     this.#candidate = { draft, link: draft.presumed ?? (draft.id && linkOf(draft.id)) };
-    if (this.#carried !== undefined && offset === RECORDS_OFFSET && this.#candidate.link === this.#carried)
-      this.#name(SECTOR_HEADER_BYTES);
   }
 
   #voidFrame(draft: Draft): void {
@@ -262,10 +302,7 @@ class Walk {
     draft.verdict = "heeded";
     if (relation === "follows") {
       const named = this.#candidate!.draft;
-      draft.why =
-        named.offset + named.bytes === offset
-          ? `proof: names the record at ${hex(named.offset)}, whose body is durable`
-          : `names the record at ${hex(named.offset)}, and voids what is behind it`;
+      draft.why = `names the record at ${hex(named.offset)}, and voids what is behind it`;
       this.#name(offset);
     } else {
       const left = [...this.#tries, ...(this.#candidate ? [this.#candidate.draft] : [])];
@@ -289,7 +326,7 @@ class Walk {
     draft.why = !crcHolds ? "torn position" : linked ? "" : "links to nothing here";
     if (relation === "carries") {
       this.#carried = header.link;
-      draft.why = `the opening's last frame, which names the record at ${hex(RECORDS_OFFSET)}`;
+      draft.why = `the opening's last frame: the record at ${hex(RECORDS_OFFSET)} ${this.#carries(header.link) ? "is" : "was"} whole`;
     }
     const verdict = crcHolds ? this.#verdictBefore(offset) : undefined;
     if (verdict !== undefined) draft.why = `proves the verdict at ${hex(verdict.offset)}`;
