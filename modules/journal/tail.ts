@@ -181,8 +181,8 @@ export class TailReader {
         }
         found = { ...record, id };
       }
-      // Before a new chain, or a hole that a loss has left, the named record stands at another position: the last one here.
-      const last = scan.tail?.whole ? scan.tail : scan.settled;
+      // Before a new chain the named record is the last of the old one, at any position.
+      const last = named?.firstSeq === 0 && !first ? (scan.tail?.whole ? scan.tail : scan.settled) : undefined;
       if (found === undefined && named !== undefined && last !== undefined) {
         const signed = this.signAgain(recordAt(geometry, this.#ring.sector(ordinal), last.offset, last.bodyBytes));
         const id = signed && recordId(this.#sha256, signed);

@@ -21,6 +21,8 @@ export interface RunOptions {
   readonly untilFailure?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: Totals, of: number) => void;
+  /** Told of each failure as it is found, of the first FAILURES_KEPT. */
+  readonly onFailure?: (failed: Failed) => void;
 }
 
 export interface Totals {
@@ -85,7 +87,9 @@ export async function runCuts(options: RunOptions): Promise<RunSummary> {
     sums.cases += batch.to - batch.from;
     sums.cuts += cuts;
     sums.failures += failures.length;
-    failed.push(...failures.slice(0, FAILURES_KEPT - failed.length));
+    const kept = failures.slice(0, FAILURES_KEPT - failed.length);
+    failed.push(...kept);
+    for (const one of kept) options.onFailure?.(one);
     onProgress?.(total([...counts.values()]), of);
     if (failures.length > 0 && options.untilFailure) stopped = true;
   };
