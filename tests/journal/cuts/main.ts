@@ -9,8 +9,6 @@ const FAILED_STATUS = 1;
 const USAGE_STATUS = 2;
 const INTERRUPTED_STATUS = 130;
 const PROGRESS_EVERY_MS = 500;
-/** Failures that are printed with the line that reruns them. */
-const FAILURES_SHOWN = 20;
 
 interface Options {
   readonly seed: number;
@@ -60,6 +58,7 @@ async function many({ seed, count, jobs, class: classes, boards, json }: Options
   };
   process.on("SIGINT", interrupt);
   const startedMs = Date.now();
+  const clear = process.stderr.isTTY ? "\r\x1b[K" : "";
   const onProgress = process.stderr.isTTY ? progressLine(startedMs) : undefined;
   const summary = await runCuts({
     seed,
@@ -69,16 +68,18 @@ async function many({ seed, count, jobs, class: classes, boards, json }: Options
     ...(classes && { classes }),
     ...(boards && { onBoards: true }),
     ...(onProgress && { onProgress }),
+    onFailure: ({ failed, reason }) =>
+      process.stderr.write(`${clear}${reason}\n  ${rerun(failed)}${boards ? " --boards" : ""}\n`),
   });
   process.off("SIGINT", interrupt);
-  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  process.stderr.write(clear);
   const seconds = (Date.now() - startedMs) / 1000;
   if (json !== undefined) {
     const text = `${JSON.stringify({ ...summary, seconds }, null, 2)}\n`;
     if (json === "-") process.stdout.write(text);
     else writeFileSync(json, text);
   }
-  if (json !== "-") console.log(table(summary, seconds, boards));
+  if (json !== "-") console.log(table(summary, seconds));
   if (abort.signal.aborted) return INTERRUPTED_STATUS;
   return summary.totals.failures === 0 ? 0 : FAILED_STATUS;
 }
@@ -97,7 +98,7 @@ function progressLine(startedMs: number): (done: Totals, of: number) => void {
   };
 }
 
-function table({ seed, classes, totals, failed, stopped }: RunSummary, seconds: number, boards = false): string {
+function table({ seed, classes, totals, stopped }: RunSummary, seconds: number): string {
   const rows = [
     ["class", "cases", "cuts", "failures", ""],
     ...classes.map(({ name, title, cases, cuts, failures, points }) => [
@@ -124,13 +125,7 @@ function table({ seed, classes, totals, failed, stopped }: RunSummary, seconds: 
       .join("  ")
       .trimEnd(),
   );
-  const shown = failed
-    .slice(0, FAILURES_SHOWN)
-    .flatMap(({ failed: one, reason }) => ["", reason, `  ${rerun(one)}${boards ? " --boards" : ""}`]);
-  const more = totals.failures - Math.min(failed.length, FAILURES_SHOWN);
-  return [...lines, ...shown, ...(more > 0 ? ["", `and ${more} more`] : []), ...(stopped ? ["", "stopped"] : [])].join(
-    "\n",
-  );
+  return [...lines, ...(stopped ? ["", "stopped"] : [])].join("\n");
 }
 
 function grouped(value: number): string {
