@@ -46,10 +46,10 @@ export const CASE_CLASSES: readonly CaseClass[] = [
   enumerated(
     "frames",
     "each program of a header, verdict, position, signature: prefix, suffix, subset, unstable bit",
-    0.25,
+    0.2,
     (operation) => programTears(operation, operation.bits <= FRAME_BITS_MAX),
   ),
-  enumerated("bodies", "each longer program, of a body: the same", 0.15, (operation) =>
+  enumerated("bodies", "each longer program, of a body: the same", 0.1, (operation) =>
     programTears(operation, operation.bits > FRAME_BITS_MAX),
   ),
   enumerated("erases", "each erase: 64 points, zeros, mixed, nearly all ones, weak ones", 0.15, eraseTears),
@@ -64,6 +64,25 @@ export const CASE_CLASSES: readonly CaseClass[] = [
       const second = 1 + (Math.floor(n / 40) % 10);
       const cuts = [anyCut(first, random), anyCut(second, random)];
       return { ...anyJournal(random, n), cuts };
+    },
+  },
+  {
+    name: "recoveries",
+    title: "a body left unstable, then one or two cuts in its recovery",
+    casesPerCut: 0.1 / 2.5,
+    hasCuts: true,
+    caseAt(seed, n) {
+      const random = drawn(seed, n);
+      const journal = anyJournal(random, n);
+      const operations = operationsOf({ ...journal, cuts: [] });
+      const programs = operations.flatMap(({ kind }, at) => (kind === "program" ? [at + 1] : []));
+      const first = { operation: random.pick(programs), program: unstableTear(random) };
+      const others = Array.from({ length: 1 + random.below(2) }, () => ({
+        operation: 1 + random.below(8),
+        program: random.oneIn(3) ? programTear(random) : unstableTear(random),
+        erase: eraseTear(random),
+      }));
+      return { ...journal, cuts: [first, ...others] };
     },
   },
   {
@@ -183,6 +202,12 @@ function drawn(seed: number, n: number): SeededRandom {
 /** A cut at this operation, torn in a way that `random` chooses, whatever the operation turns out to be. */
 function anyCut(operation: number, random: SeededRandom): FlashCut {
   return { operation, program: programTear(random), erase: eraseTear(random) };
+}
+
+/** One cell between 0 and 1: what was written reads as whole now and then. */
+function unstableTear(random: SeededRandom): Tear {
+  if (random.oneIn(2)) return { kind: "unstable", bit: random.below(2048) };
+  return { kind: "prefix", bits: random.below(2 ** random.below(8)), edge: true };
 }
 
 interface Workload {
