@@ -78,7 +78,7 @@ export interface AppendState {
   readonly usable: boolean;
   readonly durable: Released;
   readonly tail: Tail | undefined;
-  /** Nothing in the sector stands, and nothing is said in it: torn copies, torn records. It may be opened again. */
+  /** Nothing in the sector stands or may have been signed, and nothing is said in it alone: it may be opened again. */
   readonly disposable: boolean;
 }
 

@@ -12,7 +12,7 @@ import { TAIL_ID_BYTES } from "./sector.js";
 export const FrameType = {
   /** A record's body, and in the units after it the signature. */
   record: 1,
-  /** What stands between the linked record and this frame is void; right behind that record, that its body is durable. */
+  /** Verdict of a recovery: what stands between the linked record and this frame is void. */
   void: 3,
   /** How far the relay has acknowledged. */
   position: 4,

@@ -114,7 +114,9 @@ export class Journal {
         if (!decided.ok && decided.failure.code !== "JOURNAL_FULL") return decided;
         if (!decided.ok) tail = "undecided";
       }
-      journal.#report = { tail, voidBytes, linear: newest.value.linear, reads: ring.reads, bytesRead: ring.bytesRead };
+      const { linear } = newest.value;
+      const { reads, bytesRead } = ring;
+      journal.#report = { tail, voidBytes, linear, reads, bytesRead, ...(damage !== undefined && { damage }) };
       return ok(journal);
     } catch (error) {
       return flashFault(error);
@@ -136,7 +138,7 @@ export class Journal {
 
   /** The oldest position of the head's chain that is still held; 0 in an empty journal. */
   get firstSeq(): number {
-    // A sector that begins with a copy of the head begins, by its header, behind it.
+    // What voids have left behind the head begins, by its header, behind it.
     return Math.min(this.#reader.firstSeq(this.#appender.range), this.#appender.tail?.header.seq ?? 0);
   }
 
@@ -303,8 +305,12 @@ export class Journal {
   }
 
   #full(): Result<never> {
-    const { sectors, used } = this.usage;
-    return fail("JOURNAL_FULL", `${used} of ${sectors} sectors hold records that are not released`);
+    const { sectors } = this.#ring.geometry;
+    const { used } = this.usage;
+    return fail(
+      "JOURNAL_FULL",
+      `${used} of ${sectors} sectors hold what is not released, and ${RESERVED_SECTORS} are kept in reserve`,
+    );
   }
 
   /** Body, read back; signature, read back; only then is it the head. Where its cells fail, the record gets fresh ones. */

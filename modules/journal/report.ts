@@ -24,6 +24,8 @@ export interface MountReport {
    * what becomes of the bytes behind it; nothing is appended until there is. `damaged`: a committed record has changed.
    */
   readonly tail: "none" | "settled" | "stands" | "signed" | "voided" | "undecided" | "damaged";
+  /** Where `tail` is damaged: what has changed. */
+  readonly damage?: string;
   /** Bytes of frames in the newest sector that do not stand. */
   readonly voidBytes: number;
   /** Every sector's header was read, because one did not fit. */

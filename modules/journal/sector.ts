@@ -2,8 +2,8 @@ import { crc32c } from "./crc32c.js";
 import { type Geometry, SECTOR_HEADER_BYTES } from "./layout.js";
 
 /**
- * The sector header (SPEC.md): written right after the erase, it says that the erase finished, that the sector is open,
- * and which record is the journal's newest at that moment. A tail that it does not name is void.
+ * The sector header (SPEC.md): written right after the erase, it says that the erase finished, and which record was the
+ * journal's newest at that moment. It decides nothing about what stood open then.
  */
 
 export const FORMAT_VERSION = 1;

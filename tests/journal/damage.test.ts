@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { equalBytes } from "tallystick/bytes/bytes";
+import { crc32c } from "tallystick/journal/crc32c";
 import { Journal } from "tallystick/journal/journal";
 import { recordId } from "tallystick/record/record";
 import { type FlashSnapshot, NorFlash } from "../../hosts/simulator/world/nor.js";
@@ -10,7 +11,7 @@ const UNITS = [1, 16, 32] as const;
 const SECTORS = 6;
 const signer = quickSigner("damage");
 
-/** A journal of about two and a half sectors, and what was committed to it. */
+/** A journal of about two and a half sectors, in slots 0 to 2, and what was committed to it. */
 function written(writeUnitBytes: 1 | 16 | 32): { flash: NorFlash; committed: Uint8Array[]; snapshot: FlashSnapshot } {
   const flash = new NorFlash({ sizeBytes: SECTORS * 4096, writeUnitBytes });
   must(Journal.format(flash));
@@ -79,7 +80,33 @@ for (const unit of UNITS)
       larger.fill(cells);
       const other = Journal.mount({ flash: larger, sha256, signers: [signer] });
       assert.ok(!other.ok && other.failure.code === "JOURNAL_GEOMETRY");
-      for (const { programs, erases } of [flash.counters, larger.counters]) assert.equal(programs + erases, 0);
+      // A later firmware's sector behind ours: version 2, and a CRC that holds.
+      const newer = new NorFlash({ sizeBytes: SECTORS * 4096, writeUnitBytes: unit });
+      newer.restore(snapshot);
+      const header = new Uint8Array(32);
+      newer.read(0, header);
+      header[2] = 2;
+      new DataView(header.buffer).setUint32(28, crc32c(header, 0, 28));
+      const behind = 3;
+      newer.erase(behind);
+      newer.program(behind * 4096, header);
+      newer.resetCounters();
+      const later = Journal.mount({ flash: newer, sha256, signers: [signer] });
+      assert.ok(!later.ok && later.failure.code === "JOURNAL_NEWER");
+      for (const { programs, erases } of [flash.counters, larger.counters, newer.counters])
+        assert.equal(programs + erases, 0);
+    });
+
+    it("refuses a record above the limit, and is as it was", () => {
+      const { flash, committed } = written(unit);
+      const journal = mounted(flash, signer);
+      flash.resetCounters();
+      const large = bodyAfter(signer.kid, journal.head, 4001, 1);
+      const refused = journal.commit(large);
+      assert.ok(!refused.ok && refused.failure.code === "RECORD_TOO_LARGE");
+      assert.equal(flash.counters.programs + flash.counters.erases, 0);
+      assert.equal(journal.head?.seq, committed.length - 1);
+      must(journal.commit(bodyAfter(signer.kid, journal.head, 4000, 1)));
     });
 
     it("stops when full, warns before, and goes on after a release", () => {
