@@ -14,9 +14,9 @@ import { Appender, type ChainStart, type Placed, type Signed } from "./append.js
 import type { Flash } from "./flash.js";
 import { FrameType, linkOf } from "./frame.js";
 import { geometryOf, RESERVED_SECTORS, SEQ_MAX } from "./layout.js";
-import { findNewest, formatRing } from "./mount.js";
+import { formatRing } from "./mount.js";
 import { RecordReader } from "./reader.js";
-import { conclude, holdsNothing, namedBy, newestOpen } from "./recovery.js";
+import { recover } from "./recovery.js";
 import {
   CRITICAL_FRACTION,
   type JournalHead,
@@ -27,7 +27,7 @@ import {
 } from "./report.js";
 import { flashFault, Ring } from "./ring.js";
 import { TAIL_ID_BYTES } from "./sector.js";
-import { type OpenTail, openTails, type RecordSigner, TailReader, type TailVerdict } from "./tail.js";
+import { type OpenTail, type RecordSigner, TailReader, type TailVerdict } from "./tail.js";
 
 /**
  * The journal: the chain of one device in NOR flash, as a ring log. A record is committed when its body was made durable,
@@ -45,7 +45,7 @@ export interface JournalOptions {
 }
 
 export class Journal {
-  #report: MountReport | undefined;
+  #report!: MountReport;
   readonly #sha256: Sha256;
   readonly #signers: readonly RecordSigner[];
   readonly #ring: Ring;
@@ -86,37 +86,19 @@ export class Journal {
       const geometry = geometryOf(options.flash);
       if (!geometry.ok) return geometry;
       const ring = new Ring(options.flash, geometry.value);
-      const newest = findNewest(ring, options.sha256);
-      if (!newest.ok) return newest;
       const journal = new Journal(ring, options);
       const tails = journal.#tails;
-      const open = newestOpen(ring, tails, newest.value);
-      // In steps, one beside the other and not within: a board's stack is short.
-      const scan = open.ordinal >= geometry.value.sectors ? tails.scan(open.ordinal, open.header) : undefined;
-      // What the newest sector does not tell, those before it do.
-      const asks = scan !== undefined && (!scan.decided || scan.settled === undefined);
-      const earlier = asks ? tails.before(open.ordinal, namedBy(open.header, scan.settled)) : undefined;
-      const ends = scan === undefined ? [] : openTails(open.ordinal, scan);
-      if (earlier && !scan?.decided) ends.push(...earlier.open);
-      const judged = tails.judge(ends);
-      const last = newest.value.ordinal;
-      const disposable = open.ordinal === last && holdsNothing(ring, tails, open, scan);
-      const found = conclude(ring, tails, open, { scan, earlier, open: ends, judged, last, disposable });
+      const found = recover(ring, options.sha256, tails);
       if (!found.ok) return found;
-      const { state, damage, voidBytes, verdict } = found.value;
+      const { state, damage, verdict, report } = found.value;
       journal.#appender = new Appender(ring, state, () => tails.bytesOf(journal.#appender.tail!));
       journal.#reader = new RecordReader(ring, options.sha256, tails);
       if (damage !== undefined) journal.#stopped = { code: "JOURNAL_TAIL_DAMAGED", detail: damage };
-      let { tail } = found.value;
       // Decided here and not where it was found: a board's stack is short, and this writes.
-      if (verdict) {
-        const decided = journal.#decide(verdict.open, verdict.judged);
-        if (!decided.ok && decided.failure.code !== "JOURNAL_FULL") return decided;
-        if (!decided.ok) tail = "undecided";
-      }
-      const { linear } = newest.value;
+      const decided = verdict ? journal.#decide(verdict.open, verdict.judged) : ok(undefined);
+      if (!decided.ok && decided.failure.code !== "JOURNAL_FULL") return decided;
       const { reads, bytesRead } = ring;
-      journal.#report = { tail, voidBytes, linear, reads, bytesRead, ...(damage !== undefined && { damage }) };
+      journal.#report = { ...report, ...(!decided.ok && { tail: "undecided" as const }), reads, bytesRead };
       return ok(journal);
     } catch (error) {
       return flashFault(error);
@@ -125,7 +107,7 @@ export class Journal {
 
   /** What mount found. */
   get report(): MountReport {
-    return this.#report!;
+    return this.#report;
   }
 
   /** The newest committed record; undefined in an empty journal. */
@@ -270,7 +252,13 @@ export class Journal {
       const written = erases ? appender.reopen() : appender.appendVerdict();
       if (!written.ok) return written;
     } else if (judged.kind === "unsigned") {
-      const written = this.#writeAgain(judged.body, judged.header);
+      // A body that may have been signed gets fresh cells, and the same signature.
+      const { body, header } = judged;
+      const written = this.#carry(body, header, () => {
+        const parts = readBody(body);
+        const signature = parts.ok ? this.#tails.signerOf(header)!.sign(toBeSigned(parts.value)) : parts;
+        return signature.ok ? ok({ signature: signature.value, id: this.#idOf(body, signature.value) }) : signature;
+      });
       if (!written.ok) return written;
     } else if (judged.kind === "stands") appender.tail = judged.tail;
     else this.#stopped = { code: "JOURNAL_TAIL_DAMAGED", detail: judged.detail };
@@ -332,15 +320,6 @@ export class Journal {
     const signed = { signature: signature.value, id: this.#idOf(body, signature.value) };
     if (!appender.sign(placed.value, body.length, signature.value)) return this.#carry(body, header, () => ok(signed));
     return this.#beHead({ ...placed.value, ...signed }, body, header);
-  }
-
-  /** A body that may have been signed gets fresh cells, and the same signature. */
-  #writeAgain(body: Uint8Array, header: RecordHeader): Result<Position> {
-    return this.#carry(body, header, () => {
-      const parts = readBody(body);
-      const signature = parts.ok ? this.#tails.signerOf(header)!.sign(toBeSigned(parts.value)) : parts;
-      return signature.ok ? ok({ signature: signature.value, id: this.#idOf(body, signature.value) }) : signature;
-    });
   }
 
   #carry(body: Uint8Array, header: RecordHeader, sign: () => Result<Signed>): Result<Position> {

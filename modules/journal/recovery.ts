@@ -1,24 +1,42 @@
 import { fail, ok, type Result } from "../codes/codes.js";
+import type { Sha256 } from "../identity/crypto.js";
 import type { AppendState, Tail } from "./append.js";
 import { FrameType, isWhole, linkOf, nothingReleased, type Released, readFrameHeader, readReleased } from "./frame.js";
 import { BAD_SECTORS_MAX, FRAME_HEADER_BYTES, POSITION_BODY_BYTES, SECTOR_HEADER_BYTES } from "./layout.js";
-import type { NewestSector } from "./mount.js";
+import { findNewest, type NewestSector } from "./mount.js";
 import type { MountReport } from "./report.js";
 import type { Ring } from "./ring.js";
 import { type Candidate, isErased, type SectorScan } from "./scan.js";
 import { type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
-import type { EarlierEnd, Named, OpenTail, TailReader, TailVerdict } from "./tail.js";
+import { type EarlierEnd, type Named, type OpenTail, openTails, type TailReader, type TailVerdict } from "./tail.js";
 
 /**
- * How a mount comes from what it finds at the end of the journal to what it may go on with. Each step is a function of its
- * own that mount calls, none within another: a board's stack is short. Nothing here writes.
+ * How a mount comes from what it finds at the end of the journal to what it may go on with. The steps stand beside each
+ * other and not within: a board's stack is short. Nothing here writes.
  */
+
+/** Reads the end of the journal. The codes are those of `Journal.mount` where nothing was written. */
+export function recover(ring: Ring, sha256: Sha256, tails: TailReader): Result<Recovered> {
+  const newest = findNewest(ring, sha256);
+  if (!newest.ok) return newest;
+  const open = newestOpen(ring, tails, newest.value);
+  const scan = open.ordinal >= ring.geometry.sectors ? tails.scan(open.ordinal, open.header) : undefined;
+  // What the newest sector does not tell, those before it do.
+  const asks = scan !== undefined && (!scan.decided || scan.settled === undefined);
+  const earlier = asks ? tails.before(open.ordinal, namedBy(open.header, scan.settled)) : undefined;
+  const ends = scan === undefined ? [] : openTails(open.ordinal, scan);
+  if (earlier && !scan?.decided) ends.push(...earlier.open);
+  const judged = tails.judge(ends);
+  const last = newest.value.ordinal;
+  const disposable = open.ordinal === last && holdsNothing(ring, tails, open, scan);
+  return conclude(ring, tails, open, { scan, earlier, open: ends, judged, last, disposable }, newest.value.linear);
+}
 
 /** Sectors before the newest that are asked for a position frame. */
 const POSITION_SECTORS_MAX = 4;
 
 /** What the walks found at the end of the journal. */
-export interface Ends {
+interface Ends {
   /** Of the newest sector, where one was ever opened. */
   readonly scan: SectorScan | undefined;
   readonly earlier: EarlierEnd | undefined;
@@ -35,8 +53,7 @@ export interface Recovered {
   readonly state: AppendState;
   /** A committed record has changed: nothing is appended. */
   readonly damage?: string;
-  readonly tail: MountReport["tail"];
-  readonly voidBytes: number;
+  readonly report: MountReport;
   readonly verdict?: { readonly open: readonly OpenTail[]; readonly judged: TailVerdict };
 }
 
@@ -45,7 +62,7 @@ export interface Recovered {
  * header or position may be the last that was written, and their cells not driven to the end. Nothing depends on them
  * yet; the sector is opened again, and nothing is appended to the one before, lest they be believed later.
  */
-export function newestOpen(ring: Ring, tails: TailReader, newest: NewestSector): NewestSector {
+function newestOpen(ring: Ring, tails: TailReader, newest: NewestSector): NewestSector {
   let open = newest;
   const { sectors } = ring.geometry;
   for (let n = 0; n <= BAD_SECTORS_MAX && open.ordinal >= sectors; n++) {
@@ -56,7 +73,7 @@ export function newestOpen(ring: Ring, tails: TailReader, newest: NewestSector):
 }
 
 /** What the sectors before one are asked for: the record that it carries, or else the one that its header names. */
-export function namedBy(header: SectorHeader | undefined, carried: Candidate | undefined): Named | undefined {
+function namedBy(header: SectorHeader | undefined, carried: Candidate | undefined): Named | undefined {
   if (carried?.id === undefined || carried.seq === undefined) return header;
   return { tailId: carried.id.slice(0, TAIL_ID_BYTES), firstSeq: carried.seq + 1 };
 }
@@ -65,7 +82,7 @@ export function namedBy(header: SectorHeader | undefined, carried: Candidate | u
  * Nothing in the sector stands or may have been signed, and what is said in it, a sector before says too: erasing it
  * takes nothing away.
  */
-export function holdsNothing(
+function holdsNothing(
   ring: Ring,
   tails: TailReader,
   { ordinal, header }: NewestSector,
@@ -79,11 +96,12 @@ export function holdsNothing(
 }
 
 /** What the walks say of the journal's end. Where it is open, `verdict` says what is to be decided before anything is told. */
-export function conclude(
+function conclude(
   ring: Ring,
   tails: TailReader,
   { ordinal: newest, header }: NewestSector,
   { scan, earlier, open, judged, last, disposable }: Ends,
+  linear: boolean,
 ): Result<Recovered> {
   const { geometry } = ring;
   // Cells from the end on are as erased, but for a slot that a start may have begun to write.
@@ -114,16 +132,17 @@ export function conclude(
     tail: before.ok ? before.value : undefined,
     disposable: disposable && damage === undefined,
   };
-  const voidBytes = scan?.voidBytes ?? 0;
-  if (damage !== undefined) return ok({ state, damage, tail: "damaged", voidBytes });
-  if (judged?.kind === "unsigned" || judged?.kind === "void")
-    return ok({ state, tail: judged.kind === "void" ? "voided" : "signed", voidBytes, verdict: { open, judged } });
-  const word = state.tail === undefined ? "none" : judged?.kind === "stands" ? "stands" : "settled";
+  const report = { voidBytes: scan?.voidBytes ?? 0, linear, reads: ring.reads, bytesRead: ring.bytesRead };
+  if (damage !== undefined) return ok({ state, damage, report: { ...report, tail: "damaged", damage } });
+  if (judged?.kind === "unsigned" || judged?.kind === "void") {
+    const tail = judged.kind === "void" ? "voided" : "signed";
+    return ok({ state, report: { ...report, tail }, verdict: { open, judged } });
+  }
+  const tail = state.tail === undefined ? "none" : judged?.kind === "stands" ? "stands" : "settled";
   // A verdict that nothing proves is said again before it is told.
   return ok({
     state,
-    tail: word,
-    voidBytes,
+    report: { ...report, tail },
     ...(scan?.unproved && { verdict: { open: [], judged: { kind: "void" } } }),
   });
 }

@@ -39,7 +39,10 @@ export class Ring {
   /** What the header in a slot says. */
   headerInSlot(slot: number): SectorReading {
     const bytes = this.#scratch.subarray(0, SECTOR_HEADER_BYTES);
-    this.read(slot * this.geometry.sectorBytes, bytes);
+    this.reads++;
+    this.bytesRead += bytes.length;
+    // Not through `read`, as in `#holds`: calls on a long chain.
+    this.#flash.read(slot * this.geometry.sectorBytes, bytes);
     return readSectorHeader(this.geometry, bytes);
   }
 

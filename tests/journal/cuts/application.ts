@@ -1,7 +1,7 @@
 import { fromHex, fromUtf8, toHex } from "tallystick/bytes/bytes";
 import type { Platform } from "tallystick/device/platform";
 import { Identity } from "tallystick/identity/identity";
-import { run, type Start, type Told } from "./session.js";
+import { act, mount, type Start, type Told } from "./session.js";
 
 /** In the key store: what this start is there for, as JSON. */
 export const PLAN_NAME = "plan";
@@ -21,7 +21,9 @@ export default (platform: Platform) => ({
     const plan = JSON.parse(fromUtf8(keys.read(PLAN_NAME)!)!) as Plan;
     const signer = identity.value;
     const tell = (told: Told): void => platform.print(TOLD + JSON.stringify(told, hexadecimal));
-    run({ flash, sha256: crypto.sha256, signer, tell }, plan, plan.from);
+    const options = { flash, sha256: crypto.sha256, signer, tell };
+    const journal = mount(options);
+    if (journal !== undefined) act(options, journal, plan, plan.from);
   },
 });
 

@@ -6,7 +6,7 @@ import { type FlashCut, type FlashSnapshot, NorFlash } from "../../../hosts/simu
 import { SeededRandom } from "../../../hosts/simulator/world/random.js";
 import { ledgered, quickSigner, sha256 } from "../rig.js";
 import { Oracle, Violation } from "./oracle.js";
-import { fill, run, type Start, type Told, work } from "./session.js";
+import { fill, run, type Start, type Told } from "./session.js";
 
 /**
  * Power cuts against the journal: a case is a journal to begin with, a workload by its seed and a list of cuts. It is a
@@ -98,7 +98,7 @@ export function preludeOf(
     const random = new SeededRandom(prelude);
     const options = { flash, sha256: hash, signer, tell: (told: Told) => oracle.hear(told) };
     for (let start = 0; start < (PRELUDE_STARTS[prelude] ?? ROUNDS_BEFORE_FULL); start++)
-      work(options, random.next(), 1 + random.below(COMMITS_MOST));
+      run(options, { kind: "work", seed: random.next(), commits: 1 + random.below(COMMITS_MOST) }, 0);
     if (prelude === PRELUDE_FULL) fill(options);
     found = { flash: flash.snapshot(), oracle };
     preludes.set(key, found);

@@ -139,8 +139,8 @@ export const DEFENCES: readonly Defence[] = [
     without: "saying a verdict again that nothing proves",
     classes: ["recoveries", "pairs", "runs", "loops"],
     file: RECOVERY,
-    from: '...(scan?.unproved && { verdict: { open: [], judged: { kind: "void" } } })',
-    to: "...(scan?.unproved && {})",
+    from: '...(scan?.unproved && { verdict: { open: [], judged: { kind: "void" } } }),',
+    to: "...(scan?.unproved && {}),",
   },
   {
     without: "spending the slot that an earlier start may have touched",
@@ -182,7 +182,7 @@ export const DEFENCES: readonly Defence[] = [
   {
     without: "what is open before a carried record staying open",
     classes: ["recoveries", "loops", "runs", "pairs"],
-    file: JOURNAL,
+    file: RECOVERY,
     from: "if (earlier && !scan?.decided) ends.push(...earlier.open);",
     to: "if (earlier && !scan?.decided && scan?.settled === undefined) ends.push(...earlier.open);",
   },

@@ -56,10 +56,20 @@ export interface Start {
 }
 
 /** A start; one that checks looks at what is held from position `from` on. */
-export function run(options: SessionOptions, { kind, seed, commits, long }: Start, from: number): void {
-  if (kind === "work") work(options, seed, commits, long ? SIZES_LONG : SIZES);
-  else if (kind === "check") check(options, from);
-  else start(options);
+export function run(options: SessionOptions, start: Start, from: number): void {
+  const journal = mount(options);
+  if (journal !== undefined) act(options, journal, start, from);
+}
+
+/** What a start does once its journal is mounted. */
+export function act(
+  options: SessionOptions,
+  journal: Journal,
+  { kind, seed, commits, long }: Start,
+  from: number,
+): void {
+  if (kind === "work") work(options, journal, seed, commits, long ? SIZES_LONG : SIZES);
+  else if (kind === "check") check(options, journal, from);
 }
 
 /** Records' sizes in bytes, the design's 160 the most frequent; the last is the largest that there is. */
@@ -67,9 +77,13 @@ const SIZES = [120, 160, 160, 160, 160, 160, 160, 400, 400, 1000, 4000];
 const SIZES_LONG = [1500, 2500, 3900, 4000, 4000];
 
 /** A start that works: `commits` records, and in between what a device does with its journal. */
-export function work(options: SessionOptions, seed: number, commits: number, sizes: readonly number[] = SIZES): void {
-  const journal = start(options);
-  if (journal === undefined) return;
+function work(
+  options: SessionOptions,
+  journal: Journal,
+  seed: number,
+  commits: number,
+  sizes: readonly number[],
+): void {
   const { signer, sha256, tell } = options;
   const random = new SeededRandom(seed);
   const offer = (): Uint8Array => {
@@ -99,7 +113,7 @@ export function work(options: SessionOptions, seed: number, commits: number, siz
 
 /** A start that commits until the journal takes no more, and releases nothing. */
 export function fill(options: SessionOptions): void {
-  const journal = start(options);
+  const journal = mount(options);
   if (journal === undefined) return;
   const { signer, sha256, tell } = options;
   for (let n = 0; ; n++) {
@@ -115,9 +129,8 @@ export function fill(options: SessionOptions): void {
 }
 
 /** A start that looks at everything that is held from `from` on, and writes nothing but what reading makes the journal write. */
-function check(options: SessionOptions, from: number): void {
-  const journal = start(options);
-  if (journal === undefined || journal.report.tail === "undecided") return;
+function check(options: SessionOptions, journal: Journal, from: number): void {
+  if (journal.report.tail === "undecided") return;
   const last = journal.head?.seq ?? -1;
   const first = last < 0 ? 0 : journal.firstSeq;
   for (let seq = Math.max(first, from); seq <= last; seq++) read(options, journal, seq);
@@ -127,7 +140,8 @@ function check(options: SessionOptions, from: number): void {
 
 const NOTHING = new Uint8Array(0);
 
-function start(options: SessionOptions): Journal | undefined {
+/** Mounts, and tells what it finds. */
+export function mount(options: SessionOptions): Journal | undefined {
   const { flash, sha256, signer, former } = options;
   const mounted = Journal.mount({ flash, sha256, signers: former ? [signer, former] : [signer] });
   if (!mounted.ok) {
