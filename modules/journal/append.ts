@@ -45,6 +45,8 @@ export interface AppendState {
   readonly tail: Tail | undefined;
   /** Nothing in the sector stands, and nothing is said in it: torn copies, torn records. It may be opened again. */
   readonly disposable: boolean;
+  /** The sector holds the only whole body of a record that is open, and may have been signed. */
+  readonly holdsOpen: boolean;
 }
 
 /**
@@ -63,6 +65,8 @@ export class Appender {
   #end: number;
   #usable: boolean;
   #disposable: boolean;
+  /** What stands in the sector, or may have been signed, stands nowhere else. */
+  #holdsOpen: boolean;
   /** This start opened the sector, or spent the slot where an earlier one may have begun to write. */
   #fresh = false;
   #spare: number | undefined;
@@ -83,13 +87,14 @@ export class Appender {
     this.#end = state.end;
     this.#usable = state.usable;
     this.#disposable = state.disposable;
+    this.#holdsOpen = state.holdsOpen;
   }
 
   /** Sectors after the head whose former content is released, counted up to one more than the reserve. */
   get spare(): number {
     if (this.#spare === undefined) {
       let count = 0;
-      while (count <= RESERVED_SECTORS && this.#isFree(this.head + 1 + count, this.released)) count++;
+      while (count <= RESERVED_SECTORS && this.isFree(this.head + 1 + count, this.released)) count++;
       this.#spare = count;
     }
     return this.#spare;
@@ -104,19 +109,23 @@ export class Appender {
 
   /** Whether a record of `bodyBytes` can be appended and still leave the reserve as it is. */
   hasRoomFor(bodyBytes: number): boolean {
+    return this.spare >= RESERVED_SECTORS + this.opensFor(bodyBytes);
+  }
+
+  /** Sectors that a record of `bodyBytes`, and the copy of the tail before it, would open. */
+  opensFor(bodyBytes: number): number {
     const { geometry } = this.#ring;
     const size = frameBytes(geometry, FrameType.record, bodyBytes);
     const copy = this.tail && !this.tail.settled ? frameBytes(geometry, FrameType.copy, this.tail.bodyBytes) : 0;
     const fresh = geometry.sectorBytes - RECORDS_OFFSET;
-    const opens = this.#fits(size + copy) ? 0 : size + copy <= fresh ? 1 : 2;
-    return this.spare >= RESERVED_SECTORS + opens;
+    return this.#fits(size + copy) ? 0 : size + copy <= fresh ? 1 : 2;
   }
 
   /** Takes a higher released position. Where the reserve was used up it is made durable at once: else nothing could be opened. */
   release(released: Released): void {
     this.released = released;
     this.#spare = undefined;
-    if (this.#isFree(this.head + 1, this.durable) && this.#isFree(this.head + 2, this.durable)) return;
+    if (this.isFree(this.head + 1, this.durable) && this.isFree(this.head + 2, this.durable)) return;
     this.#keepRelease();
   }
 
@@ -151,6 +160,7 @@ export class Appender {
       if (this.#ring.program(at, bytes, geometry.slotBytes)) {
         this.#end += size;
         if (type !== FrameType.position) this.#disposable = false;
+        if (type === FrameType.record) this.#holdsOpen = true;
         return ok(place);
       }
       this.#usable = false;
@@ -190,8 +200,7 @@ export class Appender {
     return sealed.ok ? ok(undefined) : sealed;
   }
 
-  #copyTail(): Result<void> {
-    const bytes = this.#readTail();
+  #copyTail(bytes = this.#readTail()): Result<void> {
     if (!bytes.ok) return bytes;
     const body = bytes.value.subarray(0, bytes.value.length - SIGNATURE_BYTES);
     for (let attempt = 0; attempt <= BAD_SECTORS_MAX; attempt++) {
@@ -237,7 +246,21 @@ export class Appender {
     return true;
   }
 
-  #isFree(ordinal: number, released: Released): boolean {
+  /** The sector after it must be released too: one always stays from which a later release can be made durable. */
+  #mayOpen(ordinal: number): boolean {
+    return this.isFree(ordinal, this.released) && this.isFree(ordinal + 1, this.released);
+  }
+
+  /** What stands in the head stands in an earlier sector as well: voids, and copies of the tail. */
+  #isHeadRepeated(): boolean {
+    if (this.#holdsOpen || this.tail === undefined || this.head < this.#ring.geometry.sectors) return false;
+    if (this.tail.ordinal < this.head) return true;
+    const header = this.#ring.header(this.head);
+    return header !== undefined && header.chain === this.chain && header.firstSeq > this.tail.header.seq;
+  }
+
+  /** Whether all that the slot of this sector held before is released, and the tail is not in it. */
+  isFree(ordinal: number, released: Released): boolean {
     const former = ordinal - this.#ring.geometry.sectors;
     if (this.tail !== undefined && former >= this.tail.ordinal) return false;
     return this.#ring.isCovered(former, released, this.head);
@@ -247,16 +270,22 @@ export class Appender {
   #open(start: ChainStart | undefined, forCopy: boolean): Result<void> {
     const { geometry } = this.#ring;
     // A loop of cuts must not eat the ring: what holds nothing is erased again, instead of the next sector.
-    const first = this.#disposable ? this.head : this.head + 1;
+    let first = this.#disposable ? this.head : this.head + 1;
     // What is erased shall be released by what the flash holds. Where the open sector takes no frame any more, the relay's
     // acknowledgement of this start does: what an erase that is cut takes away then, the relay has.
-    if (first > this.head && !this.#isFree(first, this.durable) && this.#isFree(first, this.released))
+    if (first > this.head && !this.isFree(first, this.durable) && this.isFree(first, this.released))
       this.#keepRelease();
+    // The same where the ring ends: a loop of cuts has filled the head with tries that are void. A copy of the tail goes
+    // into it anew, from where it was copied before.
+    let copied: Result<Uint8Array> | undefined;
+    if (first > this.head && start === undefined && !this.#mayOpen(first) && this.#isHeadRepeated()) {
+      first = this.head;
+      if (this.tail!.ordinal === this.head && !forCopy) copied = this.#readTail();
+      if (copied !== undefined && !copied.ok) return copied;
+    }
     for (let ordinal = first; ordinal <= this.head + 1 + BAD_SECTORS_MAX; ordinal++) {
       if (ordinal > ORDINAL_MAX) return fail("JOURNAL_FULL", `sector ordinals end at ${ORDINAL_MAX}`);
-      // The sector after the next must be released too: one sector always stays from which a later release can be made
-      // durable.
-      if (ordinal > this.head && !(this.#isFree(ordinal, this.released) && this.#isFree(ordinal + 1, this.released)))
+      if (ordinal > this.head && !this.#mayOpen(ordinal))
         return fail(
           "JOURNAL_FULL",
           `sector ${ordinal - geometry.sectors} of the ring holds records that are not released`,
@@ -276,12 +305,14 @@ export class Appender {
         continue;
       this.head = ordinal;
       this.#disposable = false;
+      this.#holdsOpen = false;
       this.chain = chain;
       this.durable = this.released;
       this.#end = RECORDS_OFFSET;
       this.#usable = true;
       this.#fresh = true;
       this.#spare = undefined;
+      if (copied !== undefined) return this.#copyTail(copied);
       // The tail stays within the two newest sectors, or sectors that hold nothing but voids could never be released.
       if (!forCopy && start === undefined && this.tail !== undefined && this.tail.ordinal < ordinal - 1)
         return this.#copyTail();

@@ -11,6 +11,7 @@ import {
   toBeSigned,
 } from "../record/record.js";
 import { Appender, type ChainStart, type Tail } from "./append.js";
+import { type DropRange, planDrop, releasedBy } from "./drop.js";
 import type { Flash } from "./flash.js";
 import { FrameType, isWhole, linkOf, nothingReleased, type Released, readFrameHeader, readReleased } from "./frame.js";
 import {
@@ -35,7 +36,15 @@ import {
 import { flashFault, Ring } from "./ring.js";
 import { isErased, type SectorScan, scanSector } from "./scan.js";
 import { type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
-import { type EarlierEnd, type OpenTail, openTails, type RecordSigner, TailReader, type TailVerdict } from "./tail.js";
+import {
+  type EarlierEnd,
+  isOnlyIn,
+  type OpenTail,
+  openTails,
+  type RecordSigner,
+  TailReader,
+  type TailVerdict,
+} from "./tail.js";
 
 /**
  * The journal: the chain of one device in NOR flash, as a ring log. A record is committed when its body was made durable,
@@ -250,12 +259,46 @@ export class Journal {
       if (!held.ok) return held;
       if (!equalBytes(held.value, id))
         return fail("JOURNAL_RELEASE_FALSE", `seq ${seq}: expected ${toHex(held.value)}, received ${toHex(id)}`);
-      this.#appender.release({ chain, count: seq + 1, id: id.slice(0, TAIL_ID_BYTES) });
-      const open = this.#undecided;
-      return open === undefined ? ok(undefined) : this.#decide(open, this.#tails.judge(open) ?? { kind: "void" });
+      return this.#release({ chain, count: seq + 1, id: id.slice(0, TAIL_ID_BYTES) });
     } catch (error) {
       return flashFault(error);
     }
+  }
+
+  /** What a gap record must name so that a body of `bodyBytes` fits behind it; undefined where it fits. JOURNAL_FULL. */
+  dropFor(bodyBytes: number): Result<DropRange | undefined> {
+    try {
+      return this.#undecided === undefined ? planDrop(this.#ring, this.#appender, bodyBytes) : this.#full();
+    } catch (error) {
+      return flashFault(error);
+    }
+  }
+
+  /**
+   * What the committed gap record at `gapSeq` names may be erased. Durable with the next sector that is opened: until then
+   * a start says so again, by the same gap. RECORD_MALFORMED where it is none.
+   */
+  drop(gapSeq: number): Result<void> {
+    const bytes = this.record(gapSeq);
+    if (!bytes.ok) return bytes;
+    try {
+      const named = releasedBy(bytes.value, this.#appender);
+      return named.ok && named.value ? this.#release(named.value) : (named as Result<void>);
+    } catch (error) {
+      return flashFault(error);
+    }
+  }
+
+  /** How far this chain's records may be erased: positions below; 0 where nothing is released. */
+  get releasedCount(): number {
+    const { chain, released } = this.#appender;
+    return released.chain === chain ? released.count : 0;
+  }
+
+  #release(released: Released): Result<void> {
+    this.#appender.release(released);
+    const open = this.#undecided;
+    return open === undefined ? ok(undefined) : this.#decide(open, this.#tails.judge(open) ?? { kind: "void" });
   }
 
   #idOf(seq: number): Result<Uint8Array> {
@@ -318,6 +361,7 @@ export class Journal {
         usable,
         durable: scan?.released ?? this.#releasedBefore(newest),
         tail: before.ok ? before.value : undefined,
+        holdsOpen: stopped !== undefined || isOnlyIn(newest, open),
         disposable: isLast && scan !== undefined && !scan.decided && scan.settled === undefined && !scan.tail?.whole,
       },
       () => this.#tails.bytesOf(this.#appender.tail!),

@@ -246,6 +246,12 @@ export function openTails(ordinal: number, { tail, tries }: SectorScan): OpenTai
   return [tail, ...tries.slice().reverse()].map((candidate) => ({ ordinal, candidate }));
 }
 
+/** Whether the sector has the only whole body of what is open. */
+export function isOnlyIn(ordinal: number, open: readonly OpenTail[]): boolean {
+  const whole = open.filter(({ candidate }) => candidate.whole);
+  return whole.length > 0 && whole.every((one) => one.ordinal === ordinal);
+}
+
 /** The other tries, as far as they are whole: equal bodies have equal lengths. */
 function placesOf(open: readonly OpenTail[], one: OpenTail): Placed[] {
   const others = open.filter((other) => other !== one && other.candidate.bodyBytes === one.candidate.bodyBytes);
