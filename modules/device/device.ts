@@ -4,7 +4,6 @@ import type { ClockState, Timer } from "../clock/clock.js";
 import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js";
 import { Identity } from "../identity/identity.js";
 import { Journal } from "../journal/journal.js";
-import type { JournalUsage } from "../journal/report.js";
 import { openCheckpoint } from "../log/checkpoint.js";
 import { encodeBoot, encodeGenesis, encodeMark, readGenesis } from "../record/payload.js";
 import { KIND_WORDS, Kind, parseRecord } from "../record/record.js";
@@ -12,6 +11,8 @@ import { type Pack, type PlannedSensor, Sampler } from "../sampler/sampler.js";
 import type { Acknowledgement } from "../sync/messages.js";
 import { type RelayPins, readRelayPins } from "../sync/relay-pins.js";
 import { type Level, readSentMark, readToken, Sync } from "../sync/sync.js";
+import { Fullness, THIN_CRITICAL, thinningAt } from "./fullness.js";
+import { Gaps } from "./gaps.js";
 import type { Platform } from "./platform.js";
 
 /**
@@ -33,6 +34,10 @@ export interface DeviceOptions {
   readonly pollMs?: number;
   /** The level at which the journal may let go of a record; `logged` by default. */
   readonly releaseAt?: Level;
+  /** While the journal fills and the relay is away: keep the plan (default), or read each sensor less often. */
+  readonly whenFilling?: "keep" | "thin";
+  /** When it is full: stop recording (default), or name the oldest records in a signed gap and let go of them. */
+  readonly whenFull?: "stop" | "gap";
   /** Sees every reading before it is recorded. */
   readonly onReading?: NonNullable<ConstructorParameters<typeof Sampler>[0]["onReading"]>;
   /** Sees every record after it is committed. */
@@ -66,6 +71,9 @@ const FORMAT_IF_UNREADABLE = 2;
 const CLOCK_EVENTS_MAX = 16;
 /** Records that wait to be committed: each for one job, or until it is known what the relay holds of this chain. */
 const COMMITS_MAX = 8;
+/** A record's body without its payload, and a `boot` record's payload, take no more. */
+const BODY_EXTRA_BYTES = 136;
+const BOOT_PAYLOAD_BYTES = 256;
 
 export class Device {
   readonly #platform: Platform;
@@ -82,7 +90,8 @@ export class Device {
   #clockState: ClockState;
   #clockEvents: [uptimeMs: number, before: number, after: number][] = [];
   #markTimer: Timer | undefined;
-  #usageLevel: JournalUsage["level"] = "normal";
+  readonly #fullness = new Fullness();
+  #gaps: Gaps | undefined;
   /** Sync has said that nothing later than the head can have been sent. */
   #mayAppend = false;
   #committing: Promise<void> = Promise.resolve();
@@ -187,6 +196,9 @@ export class Device {
   }
 
   #resumeChain(): Result<void> {
+    const { keys, crypto } = this.#platform;
+    this.#gaps = new Gaps({ journal: this.#journal, keys, sha256: crypto.sha256 });
+    this.#gaps.resume();
     const head = this.#journal.head;
     if (!head) return ok(undefined);
     this.#head = head;
@@ -229,10 +241,17 @@ export class Device {
         firmware,
         quantities: this.#sampler.quantities,
         markIntervalS: this.#options.markIntervalS ?? MARK_INTERVAL_S,
+        ...(this.#options.whenFilling === "thin" && { sampling: this.#samplingBounds() }),
         relayKey: deviceKey,
         ...(recoveryKey && { recoveryKey }),
       }),
     );
+  }
+
+  /** The shortest planned interval, and the longest that thinning makes of any. */
+  #samplingBounds(): { readonly minMs: number; readonly maxMs: number } {
+    const planned = this.#options.sensors.map(({ everyMs }) => everyMs);
+    return { minMs: Math.min(...planned), maxMs: Math.max(...planned) * THIN_CRITICAL };
   }
 
   #startSync(): Result<void> {
@@ -248,6 +267,7 @@ export class Device {
       transport,
       relay: this.#relay,
       chain: this.#journal,
+      gapNaming: (seq) => this.#gaps!.naming(seq),
       ...(releaseAt && { releaseAt }),
       ...(pollMs !== undefined && { pollMs }),
       onReady: () => this.#onReady(),
@@ -298,6 +318,8 @@ export class Device {
     }
     // At once, or as soon as anything may be appended: what follows the first answer of a start is not older than it.
     if (first) this.#mark();
+    // What was released may have ended a warning. In a job of its own, as commits are.
+    this.#committing = this.#committing.then(() => this.#tellUsage());
     this.#options.onAcknowledged?.(acknowledgement);
   }
 
@@ -338,6 +360,7 @@ export class Device {
   }
 
   #commitNext(): void {
+    if (this.#options.whenFull === "gap") this.#committing = this.#committing.then(() => this.#makeRoom());
     this.#committing = this.#committing.then(() => {
       const [first] = this.#waiting;
       if (!first || !this.#mayAppend) return;
@@ -352,6 +375,30 @@ export class Device {
       this.#waiting.shift();
       this.#bootPending = true;
     });
+  }
+
+  /**
+   * Commits the gap that the next record needs, if it needs one. It belongs before that record: to its uptime, and where a
+   * `boot` record is to come, to the start before, as the head does. Where none may be made the journal refuses the record.
+   */
+  async #makeRoom(): Promise<void> {
+    const [next] = this.#waiting;
+    if (!next || !this.#mayAppend) return;
+    const payloadBytes = Math.max(next.payload.length, this.#bootPending ? BOOT_PAYLOAD_BYTES : 0);
+    const payload = await this.#gaps!.compose(payloadBytes + BODY_EXTRA_BYTES);
+    if (!payload.ok) {
+      // That genesis holds the ring is told by the record that finds no room.
+      if (payload.failure.code !== "JOURNAL_FULL") this.#problem(payload.failure);
+      return;
+    }
+    if (payload.value === undefined || !this.#mayAppend) return;
+    const uptimeMs = this.#bootPending ? this.#head!.uptimeMs : next.uptimeMs;
+    await undefined;
+    if (!this.#append(Kind.gap, payload.value, uptimeMs, next.clock).ok) return;
+    await undefined;
+    const dropped = this.#gaps!.committed(this.#head!.seq);
+    if (!dropped.ok) this.#problem(dropped.failure);
+    this.#tellUsage();
   }
 
   /** What the record before a start's first other record says. */
@@ -391,10 +438,13 @@ export class Device {
 
   /** Early warning while the relay is away: from 75 % and from 90 % of the journal, each told once. */
   #tellUsage(): void {
-    const { level, used, sectors } = this.#journal.usage;
-    if (level === this.#usageLevel) return;
-    this.#usageLevel = level;
+    const usage = this.#journal.usage;
+    if (!this.#fullness.update(usage)) return;
+    const { level, used, sectors } = usage;
     this.#log(`event=journal level=${level} used=${used} of=${sectors}`);
+    if (this.#options.whenFilling === "thin") this.#sampler.thin(thinningAt(level));
+    const warning = this.#fullness.warning(usage);
+    if (warning) this.#options.onProblem?.(warning);
   }
 
   #problem(failure: Failure): void {

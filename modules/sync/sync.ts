@@ -51,6 +51,13 @@ export interface ChainStore {
   release(position: Position): Result<unknown>;
 }
 
+/** A committed gap record, and what it names. */
+export interface NamingGap {
+  readonly seq: number;
+  readonly last: number;
+  readonly bytes: Uint8Array;
+}
+
 export interface SyncOptions {
   readonly identity: Identity;
   readonly crypto: Crypto;
@@ -61,6 +68,8 @@ export interface SyncOptions {
   readonly transport: Transport;
   readonly relay: RelayPins;
   readonly chain: ChainStore;
+  /** The device's gap record that names a position which is not held any more; undefined where none does. */
+  readonly gapNaming?: (seq: number) => NamingGap | undefined;
   /** The level at which the journal may let go of a record; `logged` by default. */
   readonly releaseAt?: Level;
   /** Milliseconds between two looks at the relay while there is nothing to send; 60,000 by default. */
@@ -235,7 +244,8 @@ export class Sync {
     // Only a relay that knows the device signs for it.
     if (readToken(keys) !== undefined) keys.delete(TOKEN_NAME);
     const received = accepted.value.received?.seq ?? -1;
-    if (received < chain.firstSeq - 1)
+    // What the relay lacks and the device has not: only a gap may name it, and is sent before what follows it.
+    if (received < chain.firstSeq - 1 && this.#gapFor(received + 1) === undefined)
       return fail("RELAY_BEHIND", `expected at least seq ${chain.firstSeq - 1}, received ${received}`);
     this.#greeted = true;
     if (this.#headSeq() >= this.#sent) this.#becomeReady();
@@ -250,23 +260,38 @@ export class Sync {
     if (!request.ok) return request;
     const parts = [encodeRequest(request.value)];
     let room = BATCH_BYTES;
-    let last = from - 1;
-    for (let seq = from; seq <= this.#headSeq(); seq++) {
+    const gap = from < chain.firstSeq ? this.#gapFor(from) : undefined;
+    if (gap) {
+      parts.push(gap.bytes);
+      room -= gap.bytes.length;
+      // A job of its own again: so was the gap's reading.
+      await undefined;
+    }
+    const first = gap ? gap.last + 1 : from;
+    let last = first - 1;
+    for (let seq = first; seq <= this.#headSeq(); seq++) {
       const record = chain.record(seq);
-      if (!record.ok && last < from) return record;
+      if (!record.ok && last < first) return record;
       if (!record.ok || record.value.length > room) break;
       room -= record.value.length;
       parts.push(record.value);
       last = seq;
     }
-    this.#markSent(last);
+    this.#markSent(Math.max(last, gap?.seq ?? last));
     const answer = await this.#call("POST", `${this.#path}/records`, concatBytes(...parts));
     if (!answer.ok) return answer;
     const accepted = this.#accept(request.value, answer.value.body);
     if (!accepted.ok) return accepted;
     const received = accepted.value.received?.seq ?? -1;
-    if (received < from) return fail("RELAY_BEHIND", `sent seq ${from} to ${last}, the relay stands at ${received}`);
+    if (received < first) return fail("RELAY_BEHIND", `sent seq ${first} to ${last}, the relay stands at ${received}`);
     return received < this.#headSeq() ? MORE : IDLE;
+  }
+
+  /** The gap that names `seq` and reaches up to what is still held. */
+  #gapFor(seq: number): NamingGap | undefined {
+    const { chain, gapNaming } = this.#options;
+    const gap = gapNaming?.(seq);
+    return gap && gap.last >= chain.firstSeq - 1 ? gap : undefined;
   }
 
   /** The device may have sent records that its flash has lost: fetches them back before anything new is signed. */
