@@ -8,6 +8,7 @@ import { CborReader } from "tallystick/record/cbor";
 import { checkPayload } from "tallystick/record/payload";
 import { Kind, parseRecord, type Record, recordId, toBeSigned } from "tallystick/record/record";
 import { BATCH_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
+import { Gaps } from "./gaps.js";
 import type { Refusal } from "./problem.js";
 import {
   type NewRecord,
@@ -21,7 +22,8 @@ import {
  * A batch of records of one known device: parse strictly → verify the signature by the one rule → check the chain →
  * store, in one durable transaction. Whoever sent the batch is acknowledged only after this has returned.
  *
- * It is taken in order up to the first record that does not fit; nothing of that record enters the chain.
+ * It is taken in order up to the first record that does not fit; nothing of that record enters the chain. Gap records
+ * that are not next in the chain may stand first: what they name may then be missing (gaps.ts).
  */
 
 export interface IngestOptions {
@@ -55,8 +57,10 @@ export function openBatch(body: Uint8Array): Result<{ readonly request: Request;
 export function ingest(options: IngestOptions, device: StoredDevice, sequence: Uint8Array): Ingested {
   const { store, crypto } = options;
   const reader = new CborReader(sequence);
-  const fresh: NewRecord[] = [];
+  const fresh = new Map<number, NewRecord>();
+  const gaps = new Gaps(crypto, store, device.device, fresh);
   let head = headOfStored(crypto, store.head(device.device));
+  let leading = true;
   let repeated = 0;
   let fork: NewRecord | undefined;
   let refusal: Refusal | undefined;
@@ -71,29 +75,50 @@ export function ingest(options: IngestOptions, device: StoredDevice, sequence: U
     const id = recordId(crypto.sha256, record.value.bytes);
     const held = heldAt(store, device, fresh, record.value);
     if (held && equalBytes(held, id)) {
+      leading = false;
       repeated++;
       continue;
     }
     const checked = checkRecord(crypto, device, record.value);
     if (!checked.ok) refusal = checked;
-    else if (held) {
-      fork = newRecord(record.value, id);
-      refusal = forkRefusal(record.value.header.seq, held, id);
-    } else {
-      const next = follow(crypto.sha256, head, record.value);
-      if (next.ok) {
-        fresh.push(newRecord(record.value, id));
-        head = next.value;
-      } else refusal = chainRefusal(next.failure, head, record.value);
+    else {
+      const { seq, kind } = record.value.header;
+      // A gap record that came before has this position, as a record in the chain has its own.
+      const other = held ?? gaps.idAt(seq);
+      if (other && !equalBytes(other, id)) {
+        fork = newRecord(record.value, id);
+        refusal = forkRefusal(seq, other, id);
+      } else if (leading && kind === Kind.gap && seq > head.seq + 1) {
+        const taken = gaps.take(head, record.value, id);
+        if (!taken.ok) refusal = chainRefusal(taken.failure, head, record.value);
+      } else {
+        leading = false;
+        const next = enter(crypto, gaps, head, record.value, id);
+        if (next.ok) {
+          fresh.set(seq, newRecord(record.value, id));
+          gaps.arrived(seq);
+          head = next.value;
+        } else refusal = chainRefusal(next.failure, head, record.value);
+      }
     }
   }
-  if (fresh.length > 0 || fork)
+  if (fresh.size > 0 || fork || gaps.changed)
     store.transaction(() => {
       const nowMs = options.nowMs();
-      store.append(device.device, fresh, nowMs);
+      store.append(device.device, [...fresh.values()], nowMs);
+      if (gaps.changed) gaps.write(nowMs);
       if (fork) store.keepFork(device.device, fork, nowMs);
     });
-  return { stored: fresh.length, repeated, refusal };
+  return { stored: fresh.size, repeated, refusal };
+}
+
+/** The head after a record has entered the chain: behind the head, behind a gap, or into a hole. */
+function enter(crypto: Crypto, gaps: Gaps, head: Head, record: Record, id: Uint8Array): Result<Head> {
+  const { seq } = record.header;
+  if (seq > head.seq + 1) return gaps.over(head, record);
+  if (seq > head.seq) return follow(crypto.sha256, head, record);
+  const filled = gaps.fill(record, id);
+  return filled.ok ? ok(head) : filled;
 }
 
 /** Whose record it is, its signature and its payload: all that does not depend on the chain. */
@@ -132,13 +157,11 @@ function chainRefusal(failure: Failure, head: Head, record: Record): Refusal {
 function heldAt(
   store: Store,
   { device }: StoredDevice,
-  fresh: readonly NewRecord[],
+  fresh: ReadonlyMap<number, NewRecord>,
   record: Record,
 ): Uint8Array | undefined {
   const { seq } = record.header;
-  const first = fresh[0];
-  if (first && seq >= first.seq) return fresh[seq - first.seq]?.id;
-  return store.recordAt(device, seq)?.id;
+  return fresh.get(seq)?.id ?? store.recordAt(device, seq)?.id;
 }
 
 function headOfStored(crypto: Crypto, stored: StoredRecord): Head {

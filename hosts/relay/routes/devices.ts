@@ -100,7 +100,7 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
   const steps: Partial<Record<Step, Type.Static<typeof LevelShape>>> = {};
   for (const step of ["logged", "submitted", "final"] as const) {
     const last = store.lastInLog(device.device, ladder.sizeAt(step));
-    if (last) steps[step] = levelOf(last, ladder.timeOf(step, last.logIndex!) ?? last.receivedAtMs);
+    if (last) steps[step] = levelOf(store, last, ladder.timeOf(step, last.logIndex!) ?? last.receivedAtMs);
   }
   return {
     kid: toHex(device.kid),
@@ -112,17 +112,17 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
     mark_interval_s: markIntervalS,
     genesis_id: toHex(device.genesisId),
     enrolled_at_ms: device.enrolledAtMs,
-    received: levelOf(head, head.receivedAtMs),
+    received: levelOf(store, head, head.receivedAtMs),
     ...steps,
     forks: store.forks(device.device).map(({ seq, id }) => ({
       seq,
-      held: toHex(store.recordAt(device.device, seq)!.id),
+      held: toHex((store.recordAt(device.device, seq)?.id ?? store.gaps.pendingAt(device.device, seq))!),
       received: toHex(id),
     })),
   };
 }
 
-/** A chain has no holes, so that its position counts its records. */
-function levelOf({ seq, id }: StoredRecord, atMs: number): Type.Static<typeof LevelShape> {
-  return { seq, id: toHex(id), count: seq + 1, at_ms: atMs };
+/** A chain's position counts its records, but for those that gap records name. */
+function levelOf(store: Store, { device, seq, id }: StoredRecord, atMs: number): Type.Static<typeof LevelShape> {
+  return { seq, id: toHex(id), count: seq + 1 - store.gaps.missing(device, seq), at_ms: atMs };
 }

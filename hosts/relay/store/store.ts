@@ -1,6 +1,7 @@
 import { toHex } from "tallystick/bytes/bytes";
 import { ok, type Result } from "tallystick/codes/codes";
 import { type Database, openDatabase, plainBytes } from "./database.js";
+import { GapStore } from "./gaps.js";
 
 /**
  * What the relay holds of its devices: keys, chains, forks. One writer process; every write below is one transaction
@@ -51,10 +52,13 @@ export const FORKS_MAX_PER_DEVICE = 64;
 
 export class Store {
   readonly database: Database;
+  /** What chains lack, and the gap records that say so. */
+  readonly gaps: GapStore;
   readonly #statements: ReturnType<typeof prepare>;
 
   constructor(database: Database) {
     this.database = database;
+    this.gaps = new GapStore(database);
     this.#statements = prepare(database);
   }
 
