@@ -84,12 +84,13 @@ export class Gaps {
     return ok(undefined);
   }
 
-  /** The head that `record` makes behind what a gap record names: CHAIN_GAP where none does, or `followOver`'s codes. */
+  /** The head that `record` makes right behind what a gap record names: CHAIN_GAP, or `followOver`'s codes. */
   over(head: Head, record: Record): Result<Head> {
+    const ending = this.#pending.filter(({ named }) => named.gap.last === record.header.seq - 1);
     const next = overGap(
       this.#crypto,
       head,
-      this.#pending.map(({ named }) => named),
+      ending.map(({ named }) => named),
       record,
     );
     if (!next.ok) return next;

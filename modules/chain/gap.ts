@@ -27,18 +27,19 @@ export function readNamedGap(crypto: Crypto, record: Record): Result<NamedGap> {
 }
 
 /**
- * Whether `record` may stand behind `head` where `named` says what is missing between them. Its `prev` must be the gap's
- * last id. The uptime may have begun anew only where a start was missed. On success the new head. Codes as `follow`'s.
+ * Whether `record` may stand behind `head` where `named` says what is missing between them. Right behind the gap its `prev`
+ * must be the gap's last id. The uptime may have begun anew only where a start was missed. On success the new head. Codes
+ * as `follow`'s.
  */
 export function followOver(crypto: Crypto, head: Head, named: NamedGap, record: Record): Result<Head> {
   const { kid, kind, seq, prev, boot, uptimeMs } = record.header;
   const { first, last, lastId } = named.gap;
   if (!equalBytes(kid, head.kid))
     return fail("KEY_MISMATCH", `expected kid ${toHex(head.kid)}, received ${toHex(kid)}`);
-  if (seq !== last + 1 || first > head.seq + 1 || last <= head.seq)
+  if (first > head.seq + 1 || seq <= head.seq + 1 || last < seq - 1 || seq >= named.seq)
     return fail("CHAIN_GAP", `expected seq ${head.seq + 1}, received ${seq}; the gap names ${first} to ${last}`);
   if (head.kind === Kind.rotate) return fail("CHAIN_CLOSED", `the rotation at seq ${head.seq} ends the chain`);
-  if (!equalBytes(prev, lastId))
+  if (seq === last + 1 && !equalBytes(prev, lastId))
     return fail("CHAIN_BROKEN", `seq ${seq} names ${toHex(prev)} as its predecessor, the gap ${toHex(lastId)}`);
   const least = head.boot + (kind === Kind.boot ? 1 : 0);
   if (boot < least || boot > named.boot)
@@ -62,8 +63,8 @@ export interface VerifiedRun {
 
 /**
  * Verifies a run of one key's chain from genesis on: each signature, each link, and over each hole a gap record out of
- * the run itself or of `gaps`, records that came before their own position. Codes as `follow`'s, SIGNATURE_INVALID, and
- * what the records do not parse with.
+ * the run itself or of `gaps`, records that came before their own position. Of what a gap names no more may be missing
+ * than it counts. Codes as `follow`'s, SIGNATURE_INVALID, and what the records do not parse with.
  */
 export function verifyRun(
   crypto: Crypto,
@@ -96,10 +97,20 @@ export function verifyRun(
     if (!next.ok) return next;
     head = next.value;
   }
+  for (const { seq, gap } of named) {
+    let missing = 0;
+    for (const { first, last } of holes)
+      missing += Math.max(0, Math.min(last, gap.last) - Math.max(first, gap.first) + 1);
+    if (missing > gap.count)
+      return fail("CHAIN_GAP", `the gap at seq ${seq} counts ${gap.count} dropped records, ${missing} are missing`);
+  }
   return head ? ok({ head, holes }) : fail("CHAIN_GAP", "expected genesis, received no record");
 }
 
-/** Follows over the first of `gaps` that lets `record` stand. The failure is of the one that came nearest. */
+/**
+ * Follows over one of `gaps` that lets `record` stand: the first that ends right before it, else one that names more. The
+ * failure is of the one that came nearest.
+ */
 export function overGap(
   crypto: Crypto,
   head: Head,
@@ -108,10 +119,12 @@ export function overGap(
 ): Result<{ readonly head: Head; readonly named: NamedGap }> {
   const { seq } = record.header;
   let failure: Failure = fail("CHAIN_GAP", `expected seq ${head.seq + 1}, received ${seq}`).failure;
+  let wider: { readonly head: Head; readonly named: NamedGap } | undefined;
   for (const named of gaps) {
     const next = followOver(crypto, head, named, record);
-    if (next.ok) return ok({ head: next.value, named });
-    if (next.failure.code !== "CHAIN_GAP") failure = next.failure;
+    if (next.ok && named.gap.last === seq - 1) return ok({ head: next.value, named });
+    if (next.ok) wider ??= { head: next.value, named };
+    else if (next.failure.code !== "CHAIN_GAP") failure = next.failure;
   }
-  return { ok: false, failure };
+  return wider ? ok(wider) : { ok: false, failure };
 }
