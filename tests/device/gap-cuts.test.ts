@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { Journal } from "tallystick/journal/journal";
+import { rootOf } from "tallystick/merkle/merkle";
+import type { EarlierGap } from "tallystick/record/gap-summary";
 import { recordId } from "tallystick/record/record";
 import { PowerCut } from "../../hosts/simulator/board.js";
 import { type FlashCut, NorFlash } from "../../hosts/simulator/world/nor.js";
@@ -95,6 +97,13 @@ async function cutStart(
   }
 }
 
+/** The gap that a start from here makes where nothing goes wrong. */
+async function nextGap(from: Ready): Promise<EarlierGap> {
+  const recorder = resumed(from, 1, 0);
+  await recorder.start(3);
+  return recorder.gaps()[0]!;
+}
+
 /** The device goes on: it records for some rounds of the ring, and is refused nothing. */
 async function goesOn(recorder: Recorder): Promise<void> {
   await recorder.start(0);
@@ -141,6 +150,27 @@ describe("the gap policy under power cuts", function () {
       }
       assert.ok(cuts > 60 * TEARS, `${cuts} cuts`);
     });
+
+  it("names a record that the flash has damaged by the one after it", async () => {
+    const from = await ready(1, 0);
+    const recorder = resumed(from, 1, 0);
+    const { first, last } = (await nextGap(from)).gap;
+    for (const seq of [first + 1, last]) {
+      const body = recorder.committed[seq]!.subarray(0, -64);
+      const cells = Buffer.from(recorder.flash.read(0, recorder.flash.sizeBytes));
+      // Zeros in the middle of its payload, wherever it stands.
+      for (let at = cells.indexOf(body); at >= 0; at = cells.indexOf(body, at + 1))
+        recorder.flash.write(at + body.length - 40, new Uint8Array(8));
+    }
+    await recorder.start(3, "newest");
+    const gap = recorder.gaps()[0]!.gap;
+    const ids = recorder.committed.slice(first, last + 1).map((bytes) => recordId(sha256, bytes));
+    assert.equal(gap.last, last);
+    assert.deepEqual(gap.root, rootOf(sha256, ids));
+    assert.deepEqual(gap.lastId, ids.at(-1));
+    const [temperature] = gap.summaries;
+    assert.equal(temperature!.values, ids.length - 2, "their values are in no summary");
+  });
 
   for (const unit of process.env["CUTS"] === "all" ? UNITS : ([1, 32] as const))
     it(`goes on after ${LOOP} cuts at the same point, units of ${unit}`, async () => {
