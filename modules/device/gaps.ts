@@ -66,15 +66,16 @@ export class Gaps {
     let range = journal.dropFor(bodyBytes);
     if (!range.ok || range.value === undefined) return range as Result<undefined>;
     await undefined;
-    const newest = this.#newest();
-    if (!newest.ok) return newest;
-    if (newest.value && newest.value.gap.last >= range.value.first) {
-      // Committed by a start that was cut before a sector was opened behind it.
-      const dropped = journal.drop(newest.value.seq);
-      if (!dropped.ok) return dropped;
+    if (this.#seq !== undefined && this.#seq >= journal.releasedCount) {
+      // A start that committed it may have been cut before a sector was opened behind it. A note that is none of this
+      // chain's releases nothing.
+      journal.drop(this.#seq);
       range = journal.dropFor(bodyBytes);
       if (!range.ok || range.value === undefined) return range as Result<undefined>;
     }
+    await undefined;
+    const newest = this.#newest();
+    if (!newest.ok) return newest;
     const { first, last } = range.value;
     const builder = new GapBuilder(sha256, first, newest.value);
     let unread: number | undefined;

@@ -275,10 +275,10 @@ export class Appender {
     // acknowledgement of this start does: what an erase that is cut takes away then, the relay has.
     if (first > this.head && !this.isFree(first, this.durable) && this.isFree(first, this.released))
       this.#keepRelease();
-    // The same where the ring ends: a loop of cuts has filled the head with tries that are void. A copy of the tail goes
-    // into it anew, from where it was copied before.
+    // The same where the ring is about to end: a loop of cuts has filled the head with tries that are void. The last sector
+    // that can be opened is for what may have been signed. A copy of the tail goes in anew, from where it was copied before.
     let copied: Result<Uint8Array> | undefined;
-    if (first > this.head && start === undefined && !this.#mayOpen(first) && this.#isHeadRepeated()) {
+    if (first > this.head && start === undefined && !this.#mayOpen(first + 1) && this.#isHeadRepeated()) {
       first = this.head;
       if (this.tail!.ordinal === this.head && !forCopy) copied = this.#readTail();
       if (copied !== undefined && !copied.ok) return copied;

@@ -279,9 +279,11 @@ export class Journal {
    * a start says so again, by the same gap. RECORD_MALFORMED where it is none.
    */
   drop(gapSeq: number): Result<void> {
-    const bytes = this.record(gapSeq);
-    if (!bytes.ok) return bytes;
     try {
+      // The newest is not copied first, as it is before it is read out: there may be no room until it has released some.
+      const { tail } = this.#appender;
+      const bytes = gapSeq === tail?.header.seq ? this.#tails.bytesOf(tail) : this.record(gapSeq);
+      if (!bytes.ok) return bytes;
       const named = releasedBy(bytes.value, this.#appender);
       return named.ok && named.value ? this.#release(named.value) : (named as Result<void>);
     } catch (error) {

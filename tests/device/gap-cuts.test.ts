@@ -172,6 +172,35 @@ describe("the gap policy under power cuts", function () {
     assert.equal(temperature!.values, ids.length - 2, "their values are in no summary");
   });
 
+  for (const unit of UNITS)
+    it(`signs one gap only, however often the power goes between body and signature, units of ${unit}`, async () => {
+      for (const gaps of [0, 3]) {
+        const recorder = resumed(await ready(unit, gaps), unit, SEED);
+        recorder.cutWhenSigned = true;
+        for (let n = 0; n < LOOP; n++) assert.ok(await cutStart(recorder, 3, undefined, "newest"));
+        recorder.cutWhenSigned = false;
+        await goesOn(recorder);
+        // And with torn bodies before, and in between.
+        for (const torn of [20, LOOP]) {
+          const random = new SeededRandom(SEED * 31 + gaps + torn);
+          const mixed = resumed(await ready(unit, gaps), unit, SEED);
+          for (let n = 0; n < LOOP; n++) {
+            mixed.cutWhenSigned = n >= torn || random.oneIn(3);
+            await cutStart(
+              mixed,
+              3,
+              mixed.cutWhenSigned ? undefined : randomCut(1 + random.below(14), random),
+              "newest",
+            );
+          }
+          mixed.cutWhenSigned = false;
+          await goesOn(mixed).catch((error) => {
+            throw new Error(`${gaps} gaps, ${torn} torn, SEED=${SEED}`, { cause: error });
+          });
+        }
+      }
+    });
+
   for (const unit of process.env["CUTS"] === "all" ? UNITS : ([1, 32] as const))
     it(`goes on after ${LOOP} cuts at the same point, units of ${unit}`, async () => {
       const from = await ready(unit, 2);

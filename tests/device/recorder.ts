@@ -79,8 +79,16 @@ export class Recorder {
   acknowledged = 0;
   /** Codes that refused a record, since the last start. */
   refused: string[] = [];
+  /** The power goes right after a record is signed: its body is durable, and no cell has its signature. */
+  cutWhenSigned = false;
   readonly #plain = quickSigner("recorder");
-  readonly signer = ledgered(this.#plain);
+  readonly signer = ledgered({
+    ...this.#plain,
+    sign: (message) => {
+      if (this.cutWhenSigned) throw new PowerCut("after signing");
+      return this.#plain.sign(message);
+    },
+  });
 
   constructor(
     readonly flash: NorFlash,
