@@ -8,6 +8,7 @@ import { CborReader } from "tallystick/record/cbor";
 import { checkPayload } from "tallystick/record/payload";
 import { Kind, parseRecord, type Record, recordId, toBeSigned } from "tallystick/record/record";
 import { BATCH_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
+import { Gaps } from "./gaps.js";
 import type { Refusal } from "./problem.js";
 import { type NewRecord, type Store, type StoredDevice, StoredRecordDamaged } from "./store/store.js";
 import { LATE_MAX_PER_DEVICE, type LateRecord } from "./store/successions.js";
@@ -16,8 +17,9 @@ import { LATE_MAX_PER_DEVICE, type LateRecord } from "./store/successions.js";
  * A batch of records of one known device: parse strictly → verify the signature by the one rule → check the chain →
  * store, in one durable transaction. Whoever sent the batch is acknowledged only after this has returned.
  *
- * It is taken in order up to the first record that does not fit; nothing of that record enters the chain. Of a chain that
- * a succession has closed, what follows is kept beside it as late: it was under way, and is neither an alarm nor a fork.
+ * It is taken in order up to the first record that does not fit; nothing of that record enters the chain. Gap records
+ * that are not next in the chain may stand first: what they name may then be missing (gaps.ts). Of a chain that a
+ * succession has closed, what follows is kept beside it as late: it was under way, and is neither an alarm nor a fork.
  */
 
 export interface IngestOptions {
@@ -51,13 +53,16 @@ export function openBatch(body: Uint8Array): Result<{ readonly request: Request;
 export function ingest(options: IngestOptions, device: StoredDevice, sequence: Uint8Array): Ingested {
   const { store, crypto } = options;
   const reader = new CborReader(sequence);
-  const fresh: NewRecord[] = [];
+  const fresh = new Map<number, NewRecord>();
+  const gaps = new Gaps(crypto, store, device.device, fresh);
   const isLate = store.successions.of(device.device) !== undefined;
   let head = headOfStored(
     crypto,
     (isLate ? store.successions.lateHead(device.device) : undefined) ?? store.head(device.device),
   );
   let room = isLate ? LATE_MAX_PER_DEVICE - store.successions.countLate(device.device) : Number.POSITIVE_INFINITY;
+  // Nothing that a closed chain lacks is let be any more.
+  let leading = !isLate;
   let repeated = 0;
   let fork: NewRecord | undefined;
   let refusal: Refusal | undefined;
@@ -72,31 +77,61 @@ export function ingest(options: IngestOptions, device: StoredDevice, sequence: U
     const id = recordId(crypto.sha256, record.value.bytes);
     const held = heldAt(store, device, fresh, record.value);
     if (held && equalBytes(held, id)) {
+      leading = false;
       repeated++;
       continue;
     }
     const checked = checkRecord(crypto, device, record.value);
     if (!checked.ok) refusal = checked;
-    else if (held) {
-      fork = newRecord(record.value, id);
-      refusal = forkRefusal(record.value.header.seq, held, id);
-    } else {
-      const next = room > 0 ? follow(crypto.sha256, head, record.value) : lateFull();
-      if (next.ok) {
-        room--;
-        fresh.push(newRecord(record.value, id));
-        head = next.value;
-      } else refusal = chainRefusal(next.failure, head, record.value);
+    else {
+      const { seq, kind } = record.value.header;
+      // A gap record that came before has this position, as a record in the chain has its own.
+      const other = held ?? gaps.idAt(seq);
+      if (other && !equalBytes(other, id)) {
+        fork = newRecord(record.value, id);
+        refusal = forkRefusal(seq, other, id);
+      } else if (leading && kind === Kind.gap && seq > head.seq + 1) {
+        const taken = gaps.take(head, record.value, id);
+        if (!taken.ok) refusal = chainRefusal(taken.failure, head, record.value);
+      } else {
+        leading = false;
+        const next = isLate
+          ? followLate(crypto, room, head, record.value)
+          : enter(crypto, gaps, head, record.value, id);
+        if (next.ok) {
+          room--;
+          fresh.set(seq, newRecord(record.value, id));
+          gaps.arrived(seq);
+          head = next.value;
+        } else refusal = chainRefusal(next.failure, head, record.value);
+      }
     }
   }
-  if (fresh.length > 0 || fork)
+  if (fresh.size > 0 || fork || gaps.changed)
     store.transaction(() => {
       const nowMs = options.nowMs();
-      if (isLate) store.successions.keepLate(device.device, fresh, nowMs);
-      else store.append(device.device, fresh, nowMs);
+      if (isLate) store.successions.keepLate(device.device, [...fresh.values()], nowMs);
+      else store.append(device.device, [...fresh.values()], nowMs);
+      if (gaps.changed) gaps.write(nowMs);
       if (fork) store.keepFork(device.device, fork, nowMs);
     });
-  return { stored: fresh.length, repeated, refusal };
+  return { stored: fresh.size, repeated, refusal };
+}
+
+/** The head after a record has entered the chain: behind the head, behind a gap, or into a hole. */
+function enter(crypto: Crypto, gaps: Gaps, head: Head, record: Record, id: Uint8Array): Result<Head> {
+  const { seq } = record.header;
+  if (seq > head.seq + 1) return gaps.over(head, record);
+  if (seq > head.seq) return follow(crypto.sha256, head, record);
+  const filled = gaps.fill(record, id);
+  return filled.ok ? ok(head) : filled;
+}
+
+/** The head after a late record: right behind the closed chain and the late ones before it. */
+function followLate(crypto: Crypto, room: number, head: Head, record: Record): Result<Head> {
+  return room > 0
+    ? follow(crypto.sha256, head, record)
+    : fail("CHAIN_CLOSED", `expected at most ${LATE_MAX_PER_DEVICE} late records of one chain, received another`);
 }
 
 /** Whose record it is, its signature and its payload: all that does not depend on the chain. */
@@ -135,17 +170,11 @@ function chainRefusal(failure: Failure, head: Head, record: Record): Refusal {
 function heldAt(
   store: Store,
   { device }: StoredDevice,
-  fresh: readonly NewRecord[],
+  fresh: ReadonlyMap<number, NewRecord>,
   record: Record,
 ): Uint8Array | undefined {
   const { seq } = record.header;
-  const first = fresh[0];
-  if (first && seq >= first.seq) return fresh[seq - first.seq]?.id;
-  return (store.recordAt(device, seq) ?? store.successions.lateAt(device, seq))?.id;
-}
-
-function lateFull(): Result<never> {
-  return fail("CHAIN_CLOSED", `expected at most ${LATE_MAX_PER_DEVICE} late records of one chain, received another`);
+  return (fresh.get(seq) ?? store.recordAt(device, seq) ?? store.successions.lateAt(device, seq))?.id;
 }
 
 function headOfStored(crypto: Crypto, stored: LateRecord): Head {

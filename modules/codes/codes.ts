@@ -50,6 +50,11 @@ export const CODES = Object.freeze({
   ),
   CHAIN_REPEATED: entry(200, "the position is held already", "nothing: sending a record again changes nothing"),
   CHAIN_CLOSED: entry(409, "the chain has ended", "the device goes on with its next key's chain"),
+  GAP_FALSE: entry(
+    409,
+    "the gap record contradicts its chain",
+    "it is signed, so keep it as evidence: the device names other records than it has sent",
+  ),
   FORK_UNPROVED: entry(
     422,
     "the two records do not prove a fork",
@@ -59,6 +64,11 @@ export const CODES = Object.freeze({
     500,
     "the partition is erased: no journal was ever made on it",
     "provision the device; a journal is never made because none could be read",
+  ),
+  JOURNAL_FILLING: entry(
+    507,
+    "the journal fills while nothing is released",
+    "bring the relay back; when it is full the device stops, or does what its options say",
   ),
   JOURNAL_FLASH_FAILED: entry(
     500,

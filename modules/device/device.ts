@@ -1,19 +1,21 @@
-import { toHex, utf8 } from "../bytes/bytes.js";
+import { toHex } from "../bytes/bytes.js";
 import { type Head, nextBody } from "../chain/chain.js";
-import type { ClockState, Timer } from "../clock/clock.js";
+import type { ClockState } from "../clock/clock.js";
 import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js";
 import { Identity } from "../identity/identity.js";
 import { beginSuccession, endSuccession, openSuccession, type Succession } from "../identity/succession.js";
 import { Journal } from "../journal/journal.js";
-import type { JournalUsage } from "../journal/report.js";
-import { openCheckpoint } from "../log/checkpoint.js";
-import { encodeBoot, encodeGenesis, encodeMark } from "../record/payload.js";
+import { encodeGenesis } from "../record/payload.js";
 import { KIND_WORDS, Kind } from "../record/record.js";
 import { type Pack, type PlannedSensor, Sampler } from "../sampler/sampler.js";
 import type { Acknowledgement, Position } from "../sync/messages.js";
 import { type RelayPins, readRelayPins } from "../sync/relay-pins.js";
-import { sentMarkOf } from "../sync/sent-mark.js";
-import { type Level, readSentMark, readToken, Sync } from "../sync/sync.js";
+import { readSentMark, sentMarkOf } from "../sync/sent-mark.js";
+import { type Level, readToken, Sync } from "../sync/sync.js";
+import { BOOT_PAYLOAD_BYTES, describeStart } from "./boot.js";
+import { Fullness, samplingBounds, thinningAt } from "./fullness.js";
+import { Gaps } from "./gaps.js";
+import { Marks } from "./marks.js";
 import { OwnChain } from "./own-chain.js";
 import type { Platform } from "./platform.js";
 
@@ -36,6 +38,10 @@ export interface DeviceOptions {
   readonly pollMs?: number;
   /** The level at which the journal may let go of a record; `logged` by default. */
   readonly releaseAt?: Level;
+  /** While the journal fills and the relay is away: keep the plan (default), or read each sensor less often. */
+  readonly whenFilling?: "keep" | "thin";
+  /** When it is full: stop recording (default), or name the oldest records in a signed gap and let go of them. */
+  readonly whenFull?: "stop" | "gap";
   /** Sees every reading before it is recorded. */
   readonly onReading?: NonNullable<ConstructorParameters<typeof Sampler>[0]["onReading"]>;
   /** Sees every record after it is committed. */
@@ -68,14 +74,16 @@ const RESET_DEEP_SLEEP = 8;
 const FORMAT_NAME = "format";
 const FORMAT_BEGUN = 1;
 const FORMAT_IF_UNREADABLE = 2;
-const CLOCK_EVENTS_MAX = 16;
 /** Records that wait to be committed: each for one job, or until it is known what the relay holds of this chain. */
 const COMMITS_MAX = 8;
+/** A record's body without its payload takes no more. */
+const BODY_EXTRA_BYTES = 136;
 
 export class Device {
   readonly #platform: Platform;
   readonly #options: DeviceOptions;
   readonly #sampler: Sampler;
+  readonly #marks: Marks;
   #identity!: Identity;
   /** While the key that this one succeeds is still kept. */
   #succession: Succession | undefined;
@@ -85,12 +93,8 @@ export class Device {
   #sync: Sync | undefined;
   #head: Head | undefined;
   #bootPending = false;
-  #handshake: Uint8Array | undefined;
-  #beacon: NonNullable<Parameters<typeof encodeMark>[0]["acknowledgement"]> | undefined;
-  #clockState: ClockState;
-  #clockEvents: [uptimeMs: number, before: number, after: number][] = [];
-  #markTimer: Timer | undefined;
-  #usageLevel: JournalUsage["level"] = "normal";
+  readonly #fullness = new Fullness();
+  #gaps: Gaps | undefined;
   /** Sync has said that nothing later than the head can have been sent. */
   #mayAppend = false;
   /** Between making it and committing it. */
@@ -104,7 +108,11 @@ export class Device {
   constructor(platform: Platform, options: DeviceOptions) {
     this.#platform = platform;
     this.#options = options;
-    this.#clockState = platform.clock.state;
+    this.#marks = new Marks({
+      ...platform,
+      intervalMs: (options.markIntervalS ?? MARK_INTERVAL_S) * 1000,
+      onMark: (payload) => this.#commit(Kind.mark, payload),
+    });
     this.#sampler = new Sampler({
       sensors: options.sensors,
       clock: platform.clock,
@@ -149,7 +157,7 @@ export class Device {
   close(): Promise<void> {
     this.#closed = true;
     this.#sampler.close();
-    this.#markTimer?.cancel();
+    this.#marks.close();
     this.#sync?.close();
     return this.#committing;
   }
@@ -220,6 +228,10 @@ export class Device {
   }
 
   #resumeChain(): Result<void> {
+    const { keys, crypto } = this.#platform;
+    const { kid } = this.#identity;
+    this.#gaps = new Gaps({ journal: this.#journal, kid, keys, sha256: crypto.sha256 });
+    this.#gaps.resume();
     const { head } = this.#chain;
     this.#head = head;
     if (!head) return ok(undefined);
@@ -255,6 +267,7 @@ export class Device {
       firmware,
       quantities: this.#sampler.quantities,
       markIntervalS: this.#options.markIntervalS ?? MARK_INTERVAL_S,
+      ...(this.#options.whenFilling === "thin" && { sampling: samplingBounds(this.#options.sensors) }),
       relayKey: deviceKey,
       ...(recoveryKey && { recoveryKey }),
       ...(succession && { predecessor: { kid: succession.former.kid, seq: succession.seq, id: succession.id } }),
@@ -292,6 +305,7 @@ export class Device {
       transport,
       relay: this.#relay,
       chain: former ? new OwnChain(this.#journal, former.kid) : this.#chain,
+      gapNaming: (seq) => this.#gaps!.naming(seq),
       ...(succession && !former && { succession }),
       ...(releaseAt && { releaseAt }),
       ...(pollMs !== undefined && { pollMs }),
@@ -349,7 +363,7 @@ export class Device {
     this.#mayAppend = true;
     for (let i = 0; i < this.#waiting.length; i++) this.#commitNext();
     this.#sampler.start();
-    this.#planMark();
+    this.#marks.plan();
   }
 
   /** Sampling goes on; what becomes of the chain is known before what waits is too much. */
@@ -362,49 +376,16 @@ export class Device {
   }
 
   #onAcknowledged(acknowledgement: Acknowledgement, bytes: Uint8Array): void {
-    const { crypto, clock } = this.#platform;
     const { received, logged, final } = acknowledgement;
     const seqs = [received, logged, final].map((position) => position?.seq ?? "-");
     this.#log(`event=acknowledged received=${seqs[0]} logged=${seqs[1]} final=${seqs[2]}`);
-    const first = this.#beacon === undefined;
-    const sha256 = crypto.sha256(bytes);
-    this.#handshake ??= sha256;
-    const checkpoint = openCheckpoint(crypto, utf8(acknowledgement.checkpoint), this.#relay.logKey);
-    if (checkpoint.ok) {
-      const { size, root } = checkpoint.value;
-      const timeS = Math.floor(acknowledgement.timeMs / 1000);
-      this.#beacon = { sha256, logSize: size, logRoot: root, timeS };
-    }
-    if (clock.state !== this.#clockState) {
-      // The pack that was begun under the old state is closed by the next reading; the mark tells when it changed.
-      if (this.#clockEvents.length < CLOCK_EVENTS_MAX)
-        this.#clockEvents.push([clock.uptimeMs(), this.#clockState, clock.state]);
-      this.#clockState = clock.state;
-    }
     // From the second record on genesis is named by another, so that no mount needs the former key any more.
     const released = acknowledgement[this.#options.releaseAt ?? "logged"];
     if (this.#succession && !this.#lacksRoom && released && released.seq > 0) this.#endSuccession();
-    // At once, or as soon as anything may be appended: what follows the first answer of a start is not older than it.
-    if (first) this.#mark();
+    this.#marks.acknowledged(acknowledgement, bytes, this.#relay);
+    // What was released may have ended a warning. In a job of its own, as commits are.
+    this.#committing = this.#committing.then(() => this.#tellUsage());
     this.#options.onAcknowledged?.(acknowledgement);
-  }
-
-  #planMark(): void {
-    this.#markTimer?.cancel();
-    const intervalMs = (this.#options.markIntervalS ?? MARK_INTERVAL_S) * 1000;
-    this.#markTimer = this.#platform.timers.after(intervalMs, () => {
-      this.#mark();
-      this.#planMark();
-    });
-  }
-
-  #mark(): void {
-    const payload = encodeMark({
-      ...(this.#beacon && { acknowledgement: this.#beacon }),
-      clockEvents: this.#clockEvents,
-    });
-    this.#clockEvents = [];
-    this.#commit(Kind.mark, payload);
   }
 
   /**
@@ -426,12 +407,14 @@ export class Device {
   }
 
   #commitNext(): void {
+    if (this.#options.whenFull === "gap") this.#committing = this.#committing.then(() => this.#makeRoom());
     this.#committing = this.#committing.then(() => {
       const [first] = this.#waiting;
       if (!first || !this.#mayAppend) return;
       if (this.#bootPending) {
         this.#bootPending = false;
-        this.#waiting.unshift({ ...first, kind: Kind.boot, payload: this.#bootPayload() });
+        const payload = describeStart(this.#platform, this.#journal.report, this.#marks.handshake);
+        this.#waiting.unshift({ ...first, kind: Kind.boot, payload });
         this.#commitNext();
       }
       const { kind, payload, uptimeMs, clock } = this.#waiting.shift()!;
@@ -442,17 +425,28 @@ export class Device {
     });
   }
 
-  /** What the record before a start's first other record says. */
-  #bootPayload(): Uint8Array {
-    const { resetReason, firmware, flash } = this.#platform;
-    const { tail, voidBytes, linear } = this.#journal.report;
-    const recovery = {
-      tornTail: tail === "voided" || tail === "signed",
-      voidedBytes: voidBytes,
-      sectorsScanned: linear ? flash.sizeBytes / flash.sectorBytes : 1,
-    };
-    const handshake = this.#handshake && { handshake: this.#handshake };
-    return encodeBoot({ resetReason, firmware, recovery, ...handshake });
+  /**
+   * Commits the gap that the next record needs, if it needs one. It belongs before that record: to its uptime, and where a
+   * `boot` record is to come, to the start before, as the head does. Where none may be made the journal refuses the record.
+   */
+  async #makeRoom(): Promise<void> {
+    const [next] = this.#waiting;
+    if (!next || !this.#mayAppend) return;
+    const payloadBytes = Math.max(next.payload.length, this.#bootPending ? BOOT_PAYLOAD_BYTES : 0);
+    const payload = await this.#gaps!.compose(payloadBytes + BODY_EXTRA_BYTES);
+    if (!payload.ok) {
+      // That genesis holds the ring is told by the record that finds no room.
+      if (payload.failure.code !== "JOURNAL_FULL") this.#problem(payload.failure);
+      return;
+    }
+    if (payload.value === undefined) return;
+    const uptimeMs = this.#bootPending ? this.#head!.uptimeMs : next.uptimeMs;
+    await undefined;
+    if (!this.#mayAppend || !this.#append(Kind.gap, payload.value, uptimeMs, next.clock).ok) return;
+    await undefined;
+    const dropped = this.#gaps!.committed(this.#head!.seq);
+    if (!dropped.ok) this.#problem(dropped.failure);
+    this.#tellUsage();
   }
 
   #append(
@@ -479,10 +473,13 @@ export class Device {
 
   /** Early warning while the relay is away: from 75 % and from 90 % of the journal, each told once. */
   #tellUsage(): void {
-    const { level, used, sectors } = this.#journal.usage;
-    if (level === this.#usageLevel) return;
-    this.#usageLevel = level;
+    const usage = this.#journal.usage;
+    if (!this.#fullness.update(usage)) return;
+    const { level, used, sectors } = usage;
     this.#log(`event=journal level=${level} used=${used} of=${sectors}`);
+    if (this.#options.whenFilling === "thin") this.#sampler.thin(thinningAt(level));
+    const warning = this.#fullness.warning(usage);
+    if (warning) this.#options.onProblem?.(warning);
   }
 
   #problem(failure: Failure): void {

@@ -4,7 +4,7 @@ import type { Journal } from "../journal/journal.js";
 import type { JournalHead, Position } from "../journal/report.js";
 import { readGenesis } from "../record/payload.js";
 import { parseRecord } from "../record/record.js";
-import type { ChainStore } from "../sync/sync.js";
+import type { ChainStore } from "../sync/chain-store.js";
 
 /**
  * The chain of one key, as its journal holds it. After a succession the journal ends with the former key's records until

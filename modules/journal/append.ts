@@ -12,6 +12,7 @@ import {
 } from "./frame.js";
 import {
   BAD_SECTORS_MAX,
+  GAP_MARGIN_SECTORS,
   ORDINAL_MAX,
   POSITION_BODY_BYTES,
   RECORDS_OFFSET,
@@ -120,12 +121,13 @@ export class Appender {
     this.#disposable = state.disposable;
   }
 
-  /** Sectors that can be opened, counted up to one more than the reserve. */
+  /** Sectors that can be opened, counted up to one more than what a gap is made for. */
   get spare(): number {
     if (this.#spare === undefined) {
       // One whose opening was not finished is erased already.
       let count = this.#last > this.head ? 1 : 0;
-      for (let next = this.#last + 1; count <= RESERVED_SECTORS && this.#isFree(next, this.released); next++) count++;
+      const enough = RESERVED_SECTORS + GAP_MARGIN_SECTORS + 1;
+      for (let next = this.#last + 1; count < enough && this.#isFree(next, this.released); next++) count++;
       this.#spare = count;
     }
     return this.#spare;
@@ -145,9 +147,17 @@ export class Appender {
 
   /** Whether a record of `bodyBytes` can be appended and still leave the reserve as it is. */
   hasRoomFor(bodyBytes: number): boolean {
-    const { geometry } = this.#ring;
-    const opens = this.#disposable || this.#fits(frameBytes(geometry, FrameType.record, bodyBytes)) ? 0 : 1;
-    return this.spare >= RESERVED_SECTORS + opens;
+    return this.spare >= RESERVED_SECTORS + this.opensFor(bodyBytes);
+  }
+
+  /** Sectors that a record of `bodyBytes` would open. */
+  opensFor(bodyBytes: number): number {
+    return this.#disposable || this.#fits(frameBytes(this.#ring.geometry, FrameType.record, bodyBytes)) ? 0 : 1;
+  }
+
+  /** The newest sector, once `count` more were opened. */
+  newestAfter(count: number): number {
+    return Math.max(this.#last, this.head + count);
   }
 
   /** Takes a higher released position. Where the reserve was used up it is made durable at once: else nothing could be opened. */

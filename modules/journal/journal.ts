@@ -11,8 +11,9 @@ import {
   toBeSigned,
 } from "../record/record.js";
 import { Appender, type ChainStart, type Placed, type Signed } from "./append.js";
+import { type DropRange, planDrop, releasedBy } from "./drop.js";
 import type { Flash } from "./flash.js";
-import { FrameType, linkOf } from "./frame.js";
+import { FrameType, linkOf, type Released } from "./frame.js";
 import { geometryOf, RESERVED_SECTORS, SEQ_MAX } from "./layout.js";
 import { formatRing } from "./mount.js";
 import { RecordReader } from "./reader.js";
@@ -235,12 +236,46 @@ export class Journal {
       }
       if (!equalBytes(held, id))
         return fail("JOURNAL_RELEASE_FALSE", `seq ${seq}: expected ${toHex(held)}, received ${toHex(id)}`);
-      this.#appender.release({ chain, count: seq + 1, id: id.slice(0, TAIL_ID_BYTES) });
-      const open = this.#undecided;
-      return open === undefined ? ok(undefined) : this.#decide(open, this.#tails.judge(open) ?? { kind: "void" });
+      return this.#release({ chain, count: seq + 1, id: id.slice(0, TAIL_ID_BYTES) });
     } catch (error) {
       return flashFault(error);
     }
+  }
+
+  /** What a gap record must name so that a body of `bodyBytes` fits behind it; undefined where it fits. JOURNAL_FULL. */
+  dropFor(bodyBytes: number): Result<DropRange | undefined> {
+    try {
+      return this.#undecided === undefined ? planDrop(this.#ring, this.#appender, bodyBytes) : this.#full();
+    } catch (error) {
+      return flashFault(error);
+    }
+  }
+
+  /**
+   * What the committed gap record at `gapSeq` names may be erased. Durable with the next sector that is opened: until then
+   * a start says so again, by the same gap. RECORD_MALFORMED where it is none.
+   */
+  drop(gapSeq: number): Result<void> {
+    try {
+      const bytes = this.record(gapSeq);
+      if (!bytes.ok) return bytes;
+      const named = releasedBy(bytes.value, this.#appender);
+      return named.ok && named.value ? this.#release(named.value) : (named as Result<void>);
+    } catch (error) {
+      return flashFault(error);
+    }
+  }
+
+  /** How far this chain's records may be erased: positions below; 0 where nothing is released. */
+  get releasedCount(): number {
+    const { chain, released } = this.#appender;
+    return released.chain === chain ? released.count : 0;
+  }
+
+  #release(released: Released): Result<void> {
+    this.#appender.release(released);
+    const open = this.#undecided;
+    return open === undefined ? ok(undefined) : this.#decide(open, this.#tails.judge(open) ?? { kind: "void" });
   }
 
   /** Decides about the record that the newest sector ends with. Nothing is told of the decision before it is durable. */

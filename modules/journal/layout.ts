@@ -20,6 +20,8 @@ export const SECTOR_BYTES_MIN = 4096;
 export const SECTOR_BYTES_MAX = 32_768;
 /** Sectors that ordinary records leave alone, so that recovery, a gap or a rotation always finds room. */
 export const RESERVED_SECTORS = 2;
+/** Sectors that they leave beside the reserve where gaps are written: recovering a gap that was cut may open one. */
+export const GAP_MARGIN_SECTORS = 1;
 /** Sectors that one opening passes over because they fail, before it gives up. */
 export const BAD_SECTORS_MAX = 2;
 /** Highest position that a sector header can name. */

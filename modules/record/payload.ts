@@ -2,6 +2,7 @@ import { equalBytes, utf8 } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import { isAcceptablePublicKey } from "../identity/ed25519.js";
 import { type Cbor, type CborMap, decodeCbor, encodeCbor } from "./cbor.js";
+import { readGap } from "./gap.js";
 import { ID_BYTES, isMap, isUint, KID_BYTES, Kind, type Record } from "./record.js";
 import { checkPack } from "./senml.js";
 
@@ -64,7 +65,6 @@ const QUANTITIES_MAX = 32;
 const CLOCK_EVENTS_MAX = 16;
 const STATEMENT_MAX_BYTES = 1024;
 const ALERT_RECORDS_MAX = 16;
-const GAP_SUMMARIES_MAX = 32;
 
 export function coseKey(publicKey: Uint8Array): CborMap {
   return new Map<number, Cbor>([
@@ -211,7 +211,7 @@ export function checkPayload(record: Record, kidOf: (publicKey: Uint8Array) => U
     case Kind.mark:
       return discard(readMark(record.payload));
     case Kind.gap:
-      return checkGap(record.payload);
+      return checkGap(record);
     case Kind.rotate:
       return checkRotate(record.payload);
     case Kind.alert:
@@ -219,20 +219,14 @@ export function checkPayload(record: Record, kidOf: (publicKey: Uint8Array) => U
   }
 }
 
-function checkGap(payload: Uint8Array): Result<void> {
-  const fields = readFields(payload, [1, 2, 3, 4, 5, 6], []);
-  if (!fields.ok) return fields;
-  const map = fields.value;
-  const [first, last, count] = [map.get(1), map.get(2), map.get(3)];
-  if (!isUint(first) || !isUint(last) || !isUint(count) || last < first || count === 0 || count > last - first + 1)
-    return malformed(1, "first, last and count of one run");
-  if (!isHash(map.get(4)) || !isHash(map.get(5))) return malformed(4, "the last id and the root over the ids");
-  const summaries = map.get(6);
-  if (!Array.isArray(summaries) || summaries.length > GAP_SUMMARIES_MAX) return malformed(6, "summaries by quantity");
-  for (const summary of summaries as Cbor[]) {
-    if (!Array.isArray(summary) || summary.length !== 4 || !isText(summary[0]) || !summary.slice(1).every(isNumber))
-      return malformed(6, "name, minimum, maximum and mean");
-  }
+/** A gap names records before itself, and no gap record later than itself. */
+function checkGap({ header, payload }: Record): Result<void> {
+  const gap = readGap(payload);
+  if (!gap.ok) return gap;
+  const { last, lastId, takenOver } = gap.value;
+  if (last >= header.seq || (last === header.seq - 1 && !equalBytes(lastId, header.prev)))
+    return malformed(2, `positions before ${header.seq}, the gap's own`);
+  if (takenOver && takenOver.seq >= header.seq) return malformed(7, `a gap record before ${header.seq}`);
   return ok(undefined);
 }
 
@@ -306,10 +300,6 @@ function isText(value: Cbor | undefined): value is string {
 
 function isHash(value: Cbor | undefined): value is Uint8Array {
   return value instanceof Uint8Array && value.length === ID_BYTES;
-}
-
-function isNumber(value: Cbor | undefined): value is number {
-  return typeof value === "number";
 }
 
 function discard(result: Result<unknown>): Result<void> {

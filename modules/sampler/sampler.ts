@@ -69,6 +69,8 @@ interface Line {
   readonly sensor: Sensor;
   readonly quantities: readonly Quantity[];
   readonly prefix: string;
+  /** As planned; what holds now is `everyMs`. */
+  plannedMs: number;
   everyMs: number;
   /** Slot n is due at `anchorMs` + n · `everyMs`. */
   anchorMs: number;
@@ -91,6 +93,7 @@ export class Sampler {
   #wallOffsetMs: number | undefined;
   #ageTimer: Timer | undefined;
   #running = false;
+  #thinning = 1;
   #samples = 0;
   #faults = 0;
   #missed = 0;
@@ -111,6 +114,7 @@ export class Sampler {
         sensor,
         quantities: quantitiesOf(sensor),
         prefix: name === undefined ? "" : `${name}/`,
+        plannedMs: everyMs,
         everyMs,
         anchorMs: 0,
         slot: 0,
@@ -181,9 +185,23 @@ export class Sampler {
     checkMs("everyMs", everyMs, Number.MAX_SAFE_INTEGER);
     const line = this.#lines.find((candidate) => candidate.sensor === sensor);
     if (!line) throw new Error("the sensor is not in the plan");
-    line.everyMs = everyMs;
+    line.plannedMs = everyMs;
+    this.#apply(line);
+  }
+
+  /** Thinning: from its last sample on, every sensor is read at `factor` times its planned interval; 1 is the plan. */
+  thin(factor: number): void {
+    if (!Number.isInteger(factor) || factor < 1) throw new RangeError(`factor: expected 1 or more, received ${factor}`);
+    if (factor === this.#thinning) return;
+    this.#thinning = factor;
+    for (const line of this.#lines) this.#apply(line);
+  }
+
+  #apply(line: Line): void {
+    line.everyMs = line.plannedMs * this.#thinning;
     line.anchorMs = line.startedMs;
-    line.slot = 1;
+    // Slots of the new plan that have passed were never due: the newest of them is taken now, and none is missed.
+    line.slot = Math.max(1, Math.floor((this.#options.clock.uptimeMs() - line.startedMs) / line.everyMs));
     if (!this.#running || line.converting) return;
     line.timer?.cancel();
     this.#plan(line);

@@ -8,6 +8,7 @@ import { decodeCbor } from "../record/cbor.js";
 import { parseRecord, RECORD_MAX_BYTES, recordId } from "../record/record.js";
 import { STATEMENT_MAX_BYTES } from "../record/statement.js";
 import { accept, readPin } from "./acceptance.js";
+import type { ChainStore, NamingGap } from "./chain-store.js";
 import {
   type Acknowledgement,
   encodeEnrolment,
@@ -41,18 +42,6 @@ const POLL_DEFAULT_MS = 60_000;
 
 const TOKEN_NAME = "token";
 
-/** The device's own chain, as its journal holds it. */
-export interface ChainStore {
-  readonly head: Position | undefined;
-  /** The oldest position that is still held. */
-  readonly firstSeq: number;
-  record(seq: number): Result<Uint8Array>;
-  /** Appends one of the device's own records, byte for byte, that the relay still had. */
-  restore(bytes: Uint8Array): Result<unknown>;
-  /** All up to here may be erased when room is needed. */
-  release(position: Position): Result<unknown>;
-}
-
 export interface SyncOptions {
   readonly identity: Identity;
   readonly crypto: Crypto;
@@ -65,6 +54,8 @@ export interface SyncOptions {
   readonly chain: ChainStore;
   /** The succession that made this key, while the former one is kept: the leave to enter without a token. */
   readonly succession?: Succession;
+  /** The device's gap record that names a position which is not held any more; undefined where none does. */
+  readonly gapNaming?: (seq: number) => NamingGap | undefined;
   /** The level at which the journal may let go of a record; `logged` by default. */
   readonly releaseAt?: Level;
   /** Milliseconds between two looks at the relay while there is nothing to send; 60,000 by default. */
@@ -84,8 +75,6 @@ export interface SyncOptions {
 
 const LEVELS = ["received", "logged", "final"] as const;
 export type Level = (typeof LEVELS)[number];
-
-export { readSentMark } from "./sent-mark.js";
 
 /** The enrolment token that provisioning left; undefined once the relay has taken the device in. */
 export function readToken(keys: KeyStore): Uint8Array | undefined {
@@ -275,7 +264,8 @@ export class Sync {
     // Only a relay that knows the device signs for it.
     if (readToken(keys) !== undefined) keys.delete(TOKEN_NAME);
     const received = accepted.value.received?.seq ?? -1;
-    if (received < chain.firstSeq - 1)
+    // What the relay lacks and the device has not: only a gap may name it, and is sent before what follows it.
+    if (received < chain.firstSeq - 1 && this.#gapFor(received + 1) === undefined)
       return fail("RELAY_BEHIND", `expected at least seq ${chain.firstSeq - 1}, received ${received}`);
     this.#greeted = true;
     if (this.#headSeq() >= this.#sent) this.#becomeReady();
@@ -290,23 +280,38 @@ export class Sync {
     if (!request.ok) return request;
     const parts = [encodeRequest(request.value)];
     let room = BATCH_BYTES;
-    let last = from - 1;
-    for (let seq = from; seq <= this.#headSeq(); seq++) {
+    const gap = from < chain.firstSeq ? this.#gapFor(from) : undefined;
+    if (gap) {
+      parts.push(gap.bytes);
+      room -= gap.bytes.length;
+      // A job of its own again: so was the gap's reading.
+      await undefined;
+    }
+    const first = gap ? gap.last + 1 : from;
+    let last = first - 1;
+    for (let seq = first; seq <= this.#headSeq(); seq++) {
       const record = chain.record(seq);
-      if (!record.ok && last < from) return record;
+      if (!record.ok && last < first) return record;
       if (!record.ok || record.value.length > room) break;
       room -= record.value.length;
       parts.push(record.value);
       last = seq;
     }
-    this.#markSent(last);
+    this.#markSent(Math.max(last, gap?.seq ?? last));
     const answer = await this.#call("POST", `${this.#path}/records`, concatBytes(...parts));
     if (!answer.ok) return answer;
     const accepted = this.#accept(request.value, answer.value.body);
     if (!accepted.ok) return accepted;
     const received = accepted.value.received?.seq ?? -1;
-    if (received < from) return fail("RELAY_BEHIND", `sent seq ${from} to ${last}, the relay stands at ${received}`);
+    if (received < first) return fail("RELAY_BEHIND", `sent seq ${first} to ${last}, the relay stands at ${received}`);
     return received < this.#headSeq() ? MORE : IDLE;
+  }
+
+  /** The gap that names `seq` and reaches up to what is still held. */
+  #gapFor(seq: number): NamingGap | undefined {
+    const { chain, gapNaming } = this.#options;
+    const gap = gapNaming?.(seq);
+    return gap && gap.last >= chain.firstSeq - 1 ? gap : undefined;
   }
 
   /** The device may have sent records that its flash has lost: fetches them back before anything new is signed. */

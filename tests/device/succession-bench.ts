@@ -4,10 +4,10 @@ import { nextBody } from "tallystick/chain/chain";
 import { ClockState } from "tallystick/clock/clock";
 import { Identity } from "tallystick/identity/identity";
 import { Journal } from "tallystick/journal/journal";
-import { type Cbor, encodeCbor } from "tallystick/record/cbor";
+import { encodeGap, GAP_SUMMARIES_MAX } from "tallystick/record/gap";
 import { readGenesis } from "tallystick/record/payload";
 import { Kind } from "tallystick/record/record";
-import { readSentMark } from "tallystick/sync/sync";
+import { readSentMark } from "tallystick/sync/sent-mark";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import type { StoredDevice, StoredRecord } from "../../hosts/relay/store/store.js";
 import type { NetworkAnswer } from "../../hosts/simulator/world/network.js";
@@ -145,19 +145,16 @@ export class SuccessionBench extends Bench {
     assert.ok(journal.ok);
     const first = journal.value.head!.seq + 1;
     const gap = (bytes: number) => {
-      const names = Array.from({ length: 33 }, (_, i) => Math.max(0, Math.min(64, bytes - 64 * i))).filter(
-        (n) => n > 0,
-      );
-      return encodeCbor(
-        new Map<number, Cbor>([
-          [1, 1],
-          [2, 1],
-          [3, 1],
-          [4, new Uint8Array(32)],
-          [5, new Uint8Array(32)],
-          [6, names.map((length) => ["x".repeat(length), 0, 0, 0])],
-        ]),
-      );
+      const lengths = Array.from({ length: GAP_SUMMARIES_MAX }, (_, i) => Math.max(0, Math.min(64, bytes - 64 * i)));
+      const names = lengths.filter((n) => n > 0).map((n, i) => String.fromCharCode(0x41 + i).padEnd(n, "x"));
+      return encodeGap({
+        first: 1,
+        last: 1,
+        count: 1,
+        lastId: new Uint8Array(32),
+        root: new Uint8Array(32),
+        summaries: names.map((name) => ({ name, minimum: 0, maximum: 0, mean: 0, values: 1 })),
+      });
     };
     for (let bytes = 2000; bytes >= 0; ) {
       const at = journal.value.head!;

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { fromHex, toHex } from "tallystick/bytes/bytes";
+import { verifyRun } from "tallystick/chain/gap";
 import { encodeRequest } from "tallystick/sync/messages";
 import { writeSentMark } from "tallystick/sync/sent-mark";
 import { readSuccession, readSuccessionRequest } from "tallystick/sync/succession";
+import { relayCrypto } from "../../hosts/relay/crypto.js";
 import type { NetworkAnswer } from "../../hosts/simulator/world/network.js";
 import { post } from "../fixtures/device.js";
-import { StartedRelay } from "../relay/started.js";
+import { must, StartedRelay } from "../relay/started.js";
 import { type BenchOptions, parsed } from "./bench.js";
 import { SuccessionBench } from "./succession-bench.js";
 
@@ -212,6 +214,44 @@ describe("a device whose chain cannot go on", function () {
     await bench.cutPower();
     await bench.powerOn();
     await bench.checkNothingLost(started);
+  });
+
+  it("a chain with a gap is closed with its hole, and that gap is nobody's in the new chain", async () => {
+    begin({ sectors: 10, device: { whenFull: "gap" } });
+    const gapsOf = (kid: string) => bench.held.filter((held) => held.kid === kid && held.kind === "gap");
+    const holesOf = (kid: string) => started.relay.store.gaps.holes(bench.deviceOf(kid).device);
+    await bench.powerOn();
+    await bench.climb(started);
+    const { kid } = bench;
+    bench.disconnect();
+    await bench.until("gaps", () => gapsOf(kid).length >= 2, 120 * MINUTE);
+    await bench.cutPower();
+    const head = bench.headSeq;
+    // As if more had been sent, and lost.
+    writeSentMark(bench.keys, fromHex(kid)!, head + 3);
+    bench.connect(started.url);
+    await bench.powerOn();
+    await bench.checkSucceeded({ kid, head });
+    assert.equal(bench.deviceOf(kid).state, "closed");
+    assert.equal(holesOf(kid).length, 1);
+    // The new chain drops, too, once the relay has its genesis. Its first gap takes over none.
+    const told = bench.codes.length;
+    bench.disconnect();
+    await bench.until("a gap", () => gapsOf(bench.kid).length >= 3, 120 * MINUTE);
+    await bench.cutPower();
+    await bench.powerOn();
+    bench.connect(started.url);
+    await bench.climb(started);
+    const { publicKey, device } = bench.deviceOf(bench.kid);
+    const waiting = started.relay.store.gaps.pending(device).map(({ bytes }) => bytes);
+    const run = must(verifyRun(relayCrypto, publicKey, bench.recordsAt(started.relay), waiting));
+    assert.deepEqual(
+      run.holes.map(({ first, last }) => ({ first, last })),
+      holesOf(bench.kid),
+    );
+    assert.equal(run.holes.length, 1);
+    assert.ok(!bench.codes.includes("GAP_FALSE"), bench.codes.join());
+    assert.ok(!bench.codes.slice(told).includes("JOURNAL_FULL"), "nothing that was sampled was refused");
   });
 
   it("an answer that is lost: the same bytes again, the same answer", async () => {

@@ -19,6 +19,7 @@ import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
 import { lockFolder, pathsOf } from "../../hosts/relay/folder.js";
 import { Relay } from "../../hosts/relay/relay.js";
+import { SCHEMA_VERSION } from "../../hosts/relay/store/schema.js";
 import { FORKS_MAX_PER_DEVICE, Store } from "../../hosts/relay/store/store.js";
 import { type FixtureDevice, get, post } from "../fixtures/device.js";
 import { failureOf, must, ORIGIN, StartedRelay, temporaryFolder } from "./started.js";
@@ -137,9 +138,18 @@ describe("relay: data folder", () => {
 
   it("refuses a database of a newer version and leaves it as it is", async () => {
     const database = new Sqlite(paths().store);
-    database.pragma("user_version = 2");
+    database.pragma(`user_version = ${SCHEMA_VERSION + 1}`);
     database.close();
-    await refuses("STORE_NEWER", /expected schema version 1 .* found 2/);
+    await refuses("STORE_NEWER", /expected schema version \d+ .* found \d+/);
+  });
+
+  it("gives a database of version 1 the tables that it lacks", async () => {
+    const database = new Sqlite(paths().store);
+    database.exec("DROP TABLE gaps; DROP TABLE holes");
+    database.pragma("user_version = 1");
+    database.close();
+    await starts();
+    await starts();
   });
 
   it("refuses a database of another program", async () => {

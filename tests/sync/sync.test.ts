@@ -5,6 +5,7 @@ import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import { Identity } from "tallystick/identity/identity";
 import { RECORD_MAX_BYTES, recordId } from "tallystick/record/record";
 import { accept } from "tallystick/sync/acceptance";
+import type { ChainStore } from "tallystick/sync/chain-store";
 import {
   BATCH_MAX_BYTES,
   makeAcknowledgement,
@@ -14,7 +15,8 @@ import {
   splitBatch,
 } from "tallystick/sync/messages";
 import { readRelayPins, writeRelayPins } from "tallystick/sync/relay-pins";
-import { type ChainStore, readSentMark, Sync } from "tallystick/sync/sync";
+import { readSentMark } from "tallystick/sync/sent-mark";
+import { Sync } from "tallystick/sync/sync";
 import type { Transport, TransportRequest, TransportResponse } from "tallystick/sync/transport";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { VirtualTime } from "../../hosts/simulator/world/time.js";

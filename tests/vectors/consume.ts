@@ -11,6 +11,8 @@ import { openCheckpoint } from "tallystick/log/checkpoint";
 import { parseVerifierKey } from "tallystick/log/note";
 import { verifyInclusionReceipt } from "tallystick/receipt/receipt";
 import { encodeCbor } from "tallystick/record/cbor";
+import { encodeGap, readGap } from "tallystick/record/gap";
+import { type EarlierGap, GapBuilder } from "tallystick/record/gap-summary";
 import { checkPayload, readGenesis } from "tallystick/record/payload";
 import { encodeBody, parseRecord, recordId, toBeSigned } from "tallystick/record/record";
 import { accept } from "tallystick/sync/acceptance";
@@ -64,12 +66,14 @@ export interface VectorFiles {
       string
     >
   > & { readonly seq: number; readonly pinnedSize: number };
+  readonly gap: { readonly first: string; readonly second: string };
   readonly evidence: { readonly policy: object; readonly verdict: string; readonly evidence: string };
 }
 
 export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
   return [
     ...consumeRecords(crypto, files.record),
+    ...consumeGaps(crypto, files.gap, files.record),
     ...consumeReceipts(crypto, files.log),
     ...consumeAcknowledgement(crypto, files.acknowledgement, files.record),
     ...consumeSuccession(crypto, files.succession),
@@ -108,6 +112,36 @@ function consumeRecords(crypto: Crypto, vectors: VectorFiles["record"]): string[
       const refused = parseRecord(changed);
       lines.push(refused.ok ? `bit ${bit} read` : `bit ${bit} ${refused.failure.code} ${refused.failure.detail}`);
     }
+  }
+  return lines;
+}
+
+function consumeGaps(crypto: Crypto, vectors: VectorFiles["gap"], { records }: VectorFiles["record"]): string[] {
+  const lines: string[] = [];
+  const ids = records.map(({ id }) => fromHex(id)!);
+  let earlier: EarlierGap | undefined;
+  for (const [payload, unread] of [
+    [vectors.first, undefined],
+    [vectors.second, 4],
+  ] as const) {
+    const gap = readGap(fromHex(payload)!);
+    if (!gap.ok) return [...lines, `gap ${gap.failure.code} ${gap.failure.detail}`];
+    const { last, takenOver } = gap.value;
+    const builder = new GapBuilder(crypto.sha256, takenOver?.from ?? gap.value.first, earlier);
+    for (let seq = builder.next; seq <= last; seq++) {
+      const record = parseRecord(fromHex(records[seq]!.record)!);
+      builder.add(ids[seq]!, record.ok && seq !== unread ? record.value : undefined);
+    }
+    const rebuilt = toHex(encodeGap(builder.build())) === payload;
+    const sums = gap.value.summaries.map(({ name, mean, values }) => `${name} ${mean} of ${values}`);
+    lines.push(`gap to ${last} read ${toHex(encodeGap(gap.value)) === payload} rebuilt ${rebuilt} ${sums.join(", ")}`);
+    earlier = { seq: 5, id: ids[5]!, gap: gap.value };
+  }
+  for (let at = 0; at < vectors.first.length; at += 2) {
+    const changed = fromHex(vectors.first)!;
+    changed[at / 2]! ^= 1;
+    const read = readGap(changed);
+    lines.push(read.ok ? `bit ${at} read` : `bit ${at} ${read.failure.code} ${read.failure.detail}`);
   }
   return lines;
 }

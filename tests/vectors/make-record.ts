@@ -5,6 +5,7 @@ import { type Head, headOf, nextBody } from "tallystick/chain/chain";
 import { kidOf } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
 import { type Cbor, encodeCbor } from "tallystick/record/cbor";
+import { encodeGap } from "tallystick/record/gap";
 import { coseKey, encodeBoot, encodeGenesis, encodeMark } from "tallystick/record/payload";
 import { Kind, parseRecord, readBody, toBeSigned } from "tallystick/record/record";
 
@@ -98,16 +99,15 @@ const contents: [Kind, Uint8Array, number, 0 | 1 | 2 | 3][] = [
   ],
   [
     Kind.gap,
-    encodeCbor(
-      new Map<number, Cbor>([
-        [1, 2],
-        [2, 3],
-        [3, 2],
-        [4, hash("last")],
-        [5, hash("ids")],
-        [6, [["temperature", -2.5, 21.5, 10.25]]],
-      ]),
-    ),
+    encodeGap({
+      first: 1,
+      last: 3,
+      count: 3,
+      lastId: hash("last"),
+      root: hash("ids"),
+      summaries: [{ name: "temperature", minimum: -2.5, maximum: 21.5, mean: 10.25, values: 4 }],
+      takenOver: { seq: 4, id: hash("gap"), from: 3 },
+    }),
     6000,
     3,
   ],

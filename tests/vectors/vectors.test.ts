@@ -11,6 +11,7 @@ import { consumeVectors, type VectorFiles } from "./consume.js";
 const load = (name: string) => JSON.parse(readFileSync(new URL(`${name}.json`, import.meta.url), "utf8"));
 const files: VectorFiles = {
   record: load("record"),
+  gap: load("gap"),
   log: load("log"),
   acknowledgement: load("acknowledgement"),
   succession: load("succession"),

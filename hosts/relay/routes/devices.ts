@@ -102,7 +102,7 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
   const steps: Partial<Record<Step, Type.Static<typeof LevelShape>>> = {};
   for (const step of ["logged", "submitted", "final"] as const) {
     const last = store.lastInLog(device.device, ladder.sizeAt(step));
-    if (last) steps[step] = levelOf(last, ladder.timeOf(step, last.logIndex!) ?? last.receivedAtMs);
+    if (last) steps[step] = levelOf(store, last, ladder.timeOf(step, last.logIndex!) ?? last.receivedAtMs);
   }
   const succession = store.successions.of(device.device);
   return {
@@ -115,7 +115,7 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
     mark_interval_s: markIntervalS,
     genesis_id: toHex(device.genesisId),
     enrolled_at_ms: device.enrolledAtMs,
-    received: levelOf(head, head.receivedAtMs),
+    received: levelOf(store, head, head.receivedAtMs),
     ...steps,
     ...(succession && {
       successor: toHex(store.deviceByNumber(succession.successor).kid),
@@ -123,13 +123,20 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
     }),
     forks: store.forks(device.device).map(({ seq, id }) => ({
       seq,
-      held: toHex((store.recordAt(device.device, seq) ?? store.successions.lateAt(device.device, seq))!.id),
+      held: toHex(heldAt(store, device.device, seq)!),
       received: toHex(id),
     })),
   };
 }
 
-/** A chain has no holes, so that its position counts its records. */
-function levelOf({ seq, id }: StoredRecord, atMs: number): Type.Static<typeof LevelShape> {
-  return { seq, id: toHex(id), count: seq + 1, at_ms: atMs };
+/** The id of what another record at `seq` stands against: in the chain, late behind it, or waiting for its position. */
+function heldAt(store: Store, device: number, seq: number): Uint8Array | undefined {
+  return (
+    (store.recordAt(device, seq) ?? store.successions.lateAt(device, seq))?.id ?? store.gaps.pendingAt(device, seq)
+  );
+}
+
+/** A chain's position counts its records, but for those that gap records name. */
+function levelOf(store: Store, { device, seq, id }: StoredRecord, atMs: number): Type.Static<typeof LevelShape> {
+  return { seq, id: toHex(id), count: seq + 1 - store.gaps.missing(device, seq), at_ms: atMs };
 }

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import Sqlite from "better-sqlite3";
 import { fail, ok, type Result } from "tallystick/codes/codes";
-import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from "./schema.js";
+import { APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION } from "./schema.js";
 
 /** Opening the relay's one SQLite file: what it must be before a byte of it is trusted, and how it is made durable. */
 
@@ -18,13 +18,14 @@ export function createDatabase(path: string): Result<Database> {
   database.transaction(() => {
     database.exec(SCHEMA);
     database.pragma(`application_id = ${APPLICATION_ID}`);
-    database.pragma(`user_version = ${SCHEMA_VERSION}`);
+    migrate(database, 1);
   })();
   return ok(database);
 }
 
 /**
- * Opens an existing store, whole or not at all: nothing here repairs, migrates silently or starts anew.
+ * Opens an existing store, whole or not at all: nothing here repairs or starts anew. Of an older version it gets the
+ * tables that it lacks, in one transaction; what it holds stays as it is.
  * STORE_MISSING, STORE_NEWER and STORE_CORRUPT say what was found. `trusted` leaves out the look at every page, for a
  * command beside a relay that has done that at its start.
  */
@@ -36,6 +37,8 @@ export function openDatabase(path: string, pages: "checked" | "trusted" = "check
     const found = inspect(database, path, pages);
     if (found.ok) {
       makeDurable(database);
+      const older = database;
+      if (found.value < SCHEMA_VERSION) older.transaction(() => migrate(older, found.value)).immediate();
       return ok(database);
     }
     database.close();
@@ -48,20 +51,25 @@ export function openDatabase(path: string, pages: "checked" | "trusted" = "check
   }
 }
 
-function inspect(database: Database, path: string, pages: "checked" | "trusted"): Result<void> {
+function inspect(database: Database, path: string, pages: "checked" | "trusted"): Result<number> {
   const application = database.pragma("application_id", { simple: true });
   if (application !== APPLICATION_ID)
     return fail("STORE_CORRUPT", `expected a relay's database at ${path}, found application id ${application}`);
   const version = Number(database.pragma("user_version", { simple: true }));
   if (version > SCHEMA_VERSION)
     return fail("STORE_NEWER", `expected schema version ${SCHEMA_VERSION} in ${path}, found ${version}`);
-  if (version < SCHEMA_VERSION)
-    return fail("STORE_CORRUPT", `expected schema version ${SCHEMA_VERSION} in ${path}, found ${version}`);
-  if (pages === "trusted") return ok(undefined);
+  if (!(version >= 1))
+    return fail("STORE_CORRUPT", `expected schema version 1 to ${SCHEMA_VERSION} in ${path}, found ${version}`);
+  if (pages === "trusted") return ok(version);
   // Every page and every row's shape. It does not know what a record's bytes should be: their ids do, at each reading.
   const verdict = database.pragma("quick_check(1)", { simple: true });
   if (verdict !== "ok") return fail("STORE_CORRUPT", `SQLite's quick_check of ${path} found: ${verdict}`);
-  return ok(undefined);
+  return ok(version);
+}
+
+function migrate(database: Database, version: number): void {
+  for (const step of MIGRATIONS.slice(version - 1)) database.exec(step);
+  database.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
 function makeDurable(database: Database): void {

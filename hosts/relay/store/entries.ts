@@ -59,9 +59,7 @@ export class StoreEntries implements EntrySource {
     const known = this.#store.deviceByKid(kid);
     const entry: NewRecord = { seq, id, bytes, closesChain: kind === Kind.rotate };
     if (known) {
-      const expected = this.#store.head(known.device).seq + 1;
-      if (seq !== expected)
-        throw new LogDiffers(`of ${toHex(kid)} the log has seq ${seq} next, the database expects ${expected}`);
+      this.#takeBackHole(known.device, seq, kid);
       this.#store.append(known.device, [entry], this.#nowMs());
       return;
     }
@@ -79,6 +77,29 @@ export class StoreEntries implements EntrySource {
         new Uint8Array(0),
         this.#nowMs(),
       );
+  }
+
+  /**
+   * A record that does not follow the head came in behind a gap, or into the hole that one left. The gap record itself
+   * enters the log at its own position only, which may be later.
+   */
+  #takeBackHole(device: number, seq: number, kid: Uint8Array): void {
+    const { gaps } = this.#store;
+    const head = this.#store.head(device).seq;
+    const holes = gaps.holes(device);
+    if (seq <= head && !holes.some(({ first, last }) => seq >= first && seq <= last))
+      throw new LogDiffers(`of ${toHex(kid)} the log has seq ${seq} next, the database holds another record there`);
+    if (seq > head + 1) holes.push({ first: head + 1, last: seq - 1 });
+    const left = holes.flatMap(({ first, last }) =>
+      seq < first || seq > last
+        ? [{ first, last }]
+        : [
+            { first, last: seq - 1 },
+            { first: seq + 1, last },
+          ].filter((part) => part.first <= part.last),
+    );
+    const pending = gaps.pending(device).filter((waiting) => waiting.seq !== seq);
+    gaps.replace(device, pending, left, this.#nowMs());
   }
 }
 

@@ -1,7 +1,7 @@
 /** Marks the file as ours (SQLite `application_id`): "TALY". */
 export const APPLICATION_ID = 0x54414c59;
 /** SQLite `user_version`. A change of the tables below takes the next number and a migration from this one. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 /**
  * Times are whole milliseconds since 1970. A record's bytes are stored as they came; everything else about it can be
@@ -65,3 +65,26 @@ CREATE TABLE heartbeat (
   at_ms INTEGER NOT NULL
 ) STRICT;
 `;
+
+/** Holes in chains, and the gap records that name them before they have come at their own position. */
+const GAPS = `
+CREATE TABLE gaps (
+  id             BLOB PRIMARY KEY CHECK (length(id) = 32),
+  device         INTEGER NOT NULL REFERENCES devices,
+  seq            INTEGER NOT NULL,
+  bytes          BLOB NOT NULL,
+  received_at_ms INTEGER NOT NULL,
+  UNIQUE (device, seq)
+) STRICT;
+
+-- Positions below a chain's head that it does not have.
+CREATE TABLE holes (
+  device INTEGER NOT NULL REFERENCES devices,
+  first  INTEGER NOT NULL CHECK (first > 0),
+  last   INTEGER NOT NULL CHECK (last >= first),
+  PRIMARY KEY (device, first)
+) STRICT;
+`;
+
+/** What makes version n + 2 out of version n + 1. A new store is one of version 1, and all of these. */
+export const MIGRATIONS: readonly string[] = [GAPS];

@@ -1,6 +1,7 @@
 import { toHex } from "tallystick/bytes/bytes";
 import { ok, type Result } from "tallystick/codes/codes";
 import { type Database, openDatabase, plainBytes } from "./database.js";
+import { GapStore } from "./gaps.js";
 import { Successions } from "./successions.js";
 
 /**
@@ -54,11 +55,14 @@ export class Store {
   readonly database: Database;
   /** Chains that a succession has closed, and their late records. */
   readonly successions: Successions;
+  /** What chains lack, and the gap records that say so. */
+  readonly gaps: GapStore;
   readonly #statements: ReturnType<typeof prepare>;
 
   constructor(database: Database) {
     this.database = database;
     this.successions = new Successions(database);
+    this.gaps = new GapStore(database);
     this.#statements = prepare(database);
   }
 

@@ -200,7 +200,7 @@ function drawn(seed: number, n: number): SeededRandom {
 }
 
 /** A cut at this operation, torn in a way that `random` chooses, whatever the operation turns out to be. */
-function anyCut(operation: number, random: SeededRandom): FlashCut {
+export function anyCut(operation: number, random: SeededRandom): FlashCut {
   return { operation, program: programTear(random), erase: eraseTear(random) };
 }
 
