@@ -46,7 +46,7 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "a frame's header before its body",
-    classes: ["recoveries", "frames", "pairs", "runs"],
+    classes: ["recoveries", "frames"],
     file: RING,
     from: "to = Math.min(headBytes, bytes.length); from < bytes.length",
     to: "to = bytes.length + 0 * headBytes; from < bytes.length",
@@ -60,14 +60,14 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "the frame's place under its CRC",
-    classes: ["erases", "recoveries", "runs"],
+    classes: ["headers", "erases"],
     file: FRAME,
     from: "const start = crc32c(bytes, at, at + 8, crc32c(where));",
     to: "const start = crc32c(bytes, at, at + 8);",
   },
   {
     without: "the complement of a frame's first word",
-    classes: ["recoveries", "frames", "pairs", "runs"],
+    classes: ["recoveries", "frames"],
     file: FRAME,
     from: "if ((word ^ 0xffff) !== ((bytes[at + 2]! << 8) | bytes[at + 3]!)) return undefined;",
     to: "",
@@ -109,7 +109,7 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "looking again whether a body is whole before it is judged",
-    classes: ["recoveries", "frames", "pairs", "runs"],
+    classes: ["recoveries"],
     file: TAIL,
     from: 'if (!this.#isWhole({ ordinal, offset, bodyBytes })) return { kind: "void" };',
     to: "",
@@ -123,28 +123,28 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "a verdict that is written before it is told",
-    classes: ["frames", "bodies", "pairs"],
+    classes: ["recoveries"],
     file: JOURNAL,
     from: "const written = erases ? appender.reopen() : appender.appendVerdict();",
     to: "const written = erases ? appender.reopen() : ok(undefined);",
   },
   {
     without: "the second of a verdict's two frames",
-    classes: ["recoveries", "pairs", "runs"],
+    classes: ["recoveries"],
     file: APPEND,
     from: "for (let n = 0; n < 2; n++) {",
     to: "for (let n = 0; n < 1; n++) {",
   },
   {
     without: "saying a verdict again that nothing proves",
-    classes: ["recoveries", "pairs", "runs", "loops"],
+    classes: ["recoveries"],
     file: RECOVERY,
     from: '...(scan?.unproved && { verdict: { open: [], judged: { kind: "void" } } }),',
     to: "...(scan?.unproved && {}),",
   },
   {
     without: "spending the slot that an earlier start may have touched",
-    classes: ["recoveries", "frames", "pairs", "runs"],
+    classes: ["frames", "recoveries"],
     file: APPEND,
     from: `  #spend(): boolean {
     if (this.#fresh) return true;`,
