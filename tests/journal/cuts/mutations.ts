@@ -46,7 +46,7 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "a frame's header before its body",
-    classes: ["recoveries", "frames"],
+    classes: ["bodies"],
     file: RING,
     from: "to = Math.min(headBytes, bytes.length); from < bytes.length",
     to: "to = bytes.length + 0 * headBytes; from < bytes.length",
