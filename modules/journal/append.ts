@@ -147,7 +147,8 @@ export class Appender {
 
   /** Whether a record of `bodyBytes` can be appended and still leave the reserve as it is. */
   hasRoomFor(bodyBytes: number): boolean {
-    return this.spare >= RESERVED_SECTORS + this.opensFor(bodyBytes);
+    const opens = this.opensFor(bodyBytes);
+    return this.spare >= RESERVED_SECTORS + opens;
   }
 
   /** Sectors that a record of `bodyBytes` would open. */

@@ -16,7 +16,7 @@ const UNITS = [1, 16, 32] as const;
 const SEED = Number(process.env["SEED"] ?? 1);
 /**
  * Ways to tear an operation, each how many-th of all is torn, and each how many-th is one that 300 cuts hit: the seed says
- * from which on. `CUTS=all`: each one, in many ways, which takes half an hour.
+ * from which on. `CUTS=all`: each one, in many ways.
  */
 const TEARS = process.env["CUTS"] === "all" ? 8 : 1;
 const STEP = process.env["CUTS"] === "all" ? 1 : 2;
