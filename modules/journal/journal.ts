@@ -151,8 +151,10 @@ export class Journal {
       const { header } = parts.value;
       const next = this.#checkNext(header);
       if (!next.ok) return next;
-      // A successor's genesis goes into a sector of its own and follows nothing: a damaged tail does not hold it up.
-      const begins = next.value?.newChain === true && this.#stopped?.code === "JOURNAL_TAIL_DAMAGED";
+      // A successor's genesis goes into a sector of its own and follows nothing: a damaged tail does not hold it up. Where no
+      // other key was before, what is damaged may be this key's own chain.
+      const succeeds = next.value?.newChain === true && this.#signers.length > 1;
+      const begins = succeeds && this.#stopped?.code === "JOURNAL_TAIL_DAMAGED";
       if (this.#stopped && !begins) return fail(this.#stopped.code, this.#stopped.detail);
       const room = this.#makeRoom(header, body.length);
       if (!room.ok) return room;

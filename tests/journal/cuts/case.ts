@@ -130,6 +130,8 @@ export function tryCase(cutCase: CutCase): Outcome {
   try {
     for (const start of startsOf(cutCase)) {
       if (repeats(start.kind, last, flash)) continue;
+      const previous = last;
+      const wasStable = flash.isStable;
       last = start.kind;
       flash.cutAt(start.cut);
       if (start.kind === "mount") flash.resetCounters();
@@ -141,6 +143,9 @@ export function tryCase(cutCase: CutCase): Outcome {
       }
       if (start.kind === "mount" && flash.counters.reads > readsMost(sectors))
         throw new Violation(`mount took ${flash.counters.reads} reads`);
+      // What a mount decides it has written before it tells: the next one has nothing more to write.
+      if (start.kind === "mount" && previous !== undefined && previous !== "work" && wasStable && flash.operations > 0)
+        throw new Violation("a start writes that has nothing to do");
       const conflict = first.conflict ?? second.conflict;
       if (conflict !== undefined) throw new Violation(conflict);
     }

@@ -115,7 +115,9 @@ export const CASE_CLASSES: readonly CaseClass[] = [
     hasCuts: true,
     caseAt(seed, n) {
       const random = drawn(seed, n);
-      return { ...anyJournal(random, n), sectors: 16, cuts: [anyCut(1 + random.below(10), random)], rounds: 300 };
+      const journal = anyJournal(random, n);
+      const operation = 1 + random.below("long" in journal ? 24 : 10);
+      return { ...journal, sectors: 16, cuts: [anyCut(operation, random)], rounds: 300 };
     },
   },
   {

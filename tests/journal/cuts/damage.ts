@@ -108,7 +108,9 @@ function readAll(flash: Flash, damageCase: DamageCase): number {
   const { oracle } = preludeOf(damageCase);
   const mounted = Journal.mount({ flash, sha256, signers: [SIGNER] });
   if (!mounted.ok) {
-    if (!/^JOURNAL_/.test(mounted.failure.code)) throw new Error(explain(mounted.failure));
+    // One cell makes no journal unreadable; several may, of a young one whose headers they are in.
+    const { damage } = damageCase;
+    if (damage.kind !== "flips" || damage.cells.length === 1) throw new Error(explain(mounted.failure));
     return 0;
   }
   let lost = 0;
@@ -130,6 +132,9 @@ function refuseSecond(flash: Flash, damageCase: DamageCase): void {
   const { oracle } = preludeOf(damageCase);
   const mounted = Journal.mount({ flash, sha256, signers: [SIGNER] });
   if (!mounted.ok) return;
+  const { head } = mounted.value;
+  // A full journal would refuse any record.
+  if (head !== undefined) mounted.value.release({ seq: head.seq, id: head.id });
   const committed = mounted.value.commit(bodyAfter(SIGNER.kid, mounted.value.head, 160, 0));
   if (committed.ok && committed.value.seq < oracle.promised.length - (damageCase.unit > 1 ? 1 : 0))
     throw new Error(`a second record was signed at seq ${committed.value.seq}`);

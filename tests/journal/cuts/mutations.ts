@@ -130,7 +130,7 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "the second of a verdict's two frames",
-    classes: ["recoveries"],
+    classes: ["recoveries", "frames"],
     file: APPEND,
     from: "for (let n = 0; n < 2; n++) {",
     to: "for (let n = 0; n < 1; n++) {",
@@ -144,7 +144,7 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "spending the slot that an earlier start may have touched",
-    classes: ["frames", "recoveries"],
+    classes: ["frames"],
     file: APPEND,
     from: `  #spend(): boolean {
     if (this.#fresh) return true;`,
@@ -174,14 +174,14 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "a carried record being named by its sector's opening",
-    classes: ["recoveries", "loops", "runs"],
+    classes: ["loops"],
     file: SCAN,
     from: "if (first && walk.carried === crcOf(bytes.subarray(RECORDS_OFFSET))) {",
     to: "if (first && walk.carried === crcOf(bytes.subarray(RECORDS_OFFSET)) && bytes.length === 0) {",
   },
   {
     without: "what is open before a carried record staying open",
-    classes: ["recoveries", "loops", "runs", "pairs"],
+    classes: ["loops", "recoveries"],
     file: RECOVERY,
     from: "if (earlier && !scan?.decided) ends.push(...earlier.open);",
     to: "if (earlier && !scan?.decided && scan?.settled === undefined) ends.push(...earlier.open);",
@@ -237,7 +237,7 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "two sectors in reserve",
-    classes: ["recoveries", "pairs", "runs", "loops"],
+    classes: ["recoveries", "loops"],
     file: APPEND,
     from: "return this.spare >= RESERVED_SECTORS + opens;",
     to: "return this.spare >= opens;",
@@ -258,7 +258,7 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "making a release durable where the reserve was used up",
-    classes: ["recoveries", "loops", "runs"],
+    classes: ["loops"],
     file: APPEND,
     from: "    this.#keepRelease();\n  }\n\n  /** Makes the released",
     to: "  }\n\n  /** Makes the released",
@@ -272,7 +272,7 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "reading every header where one does not fit",
-    classes: ["flips", "erases"],
+    classes: ["flips", "headers"],
     file: MOUNT,
     from: 'const found = bySearch(ring) ?? byReadingAll(ring);\n  if ("ok" in found) return found;\n  const { header',
     to: 'const found = bySearch(ring) ?? fail("JOURNAL_UNREADABLE", "");\n  if ("ok" in found) return found;\n  const { header',
