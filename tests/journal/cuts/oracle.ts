@@ -106,11 +106,12 @@ export class Oracle {
     const last = this.promised.length - 1;
     if (seq < last) throw new Violation(`the head is ${seq}, ${last} was promised (tail ${tail})`);
     if (seq > last + 1) throw new Violation(`the head is ${seq}, only ${last + 1} can have been under way`);
-    // An undecided end promises nothing: the head is that of what is decided.
+    // The reserve is there so that a recovery always finds room.
+    if (tail === "undecided") throw new Violation("there was no room to decide about the journal's end");
     if (head === undefined) return;
     if (seq === last) {
       if (!equalBytes(head.id, this.promised[seq]!.id)) throw new Violation(`the head at seq ${seq} has changed`);
-    } else if (tail !== "undecided") {
+    } else {
       if (this.#offers(seq).length === 0) throw new Violation(`the head is ${seq}, which was never offered`);
       this.#promise(head.id, undefined);
     }
