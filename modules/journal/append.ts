@@ -219,6 +219,11 @@ export class Appender {
 
   /** Says twice that all behind the tail is void: the second frame proves that the cells of the first were driven. */
   appendVerdict(): Result<void> {
+    // Both in one sector: only right behind the first does the second prove it.
+    const opened = this.#fits(2 * this.#ring.geometry.slotBytes)
+      ? ok(undefined)
+      : this.#open(undefined, FrameType.void);
+    if (!opened.ok) return opened;
     for (let n = 0; n < 2; n++) {
       const written = this.append(FrameType.void, linkOf(this.tail?.id), new Uint8Array(0));
       if (!written.ok) return written;

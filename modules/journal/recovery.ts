@@ -104,7 +104,12 @@ function conclude(
   linear: boolean,
 ): Result<Recovered> {
   const { geometry } = ring;
-  const usable = last === newest && scan !== undefined;
+  // Cells from the end on are as erased, but for a slot that a start may have begun to write. Where they are not, the sector
+  // is closed.
+  const usable =
+    last === newest &&
+    scan !== undefined &&
+    (geometry.unitBytes !== 1 || isErasedFrom(ring, newest, scan.end + geometry.slotBytes));
   if (judged?.kind === "foreign") return fail("JOURNAL_FOREIGN", judged.detail);
   const before =
     judged?.kind === "stands"
@@ -118,10 +123,6 @@ function conclude(
     damage = before.failure.detail;
   }
   if (judged?.kind === "damaged") damage = judged.detail;
-  // A header stands before its body is begun. Bits behind the last legible frame, beyond the slot where a start may have
-  // begun to write, are of a frame whose header has changed.
-  if (usable && geometry.unitBytes === 1 && !isErasedFrom(ring, newest, scan.end + geometry.slotBytes))
-    damage = `bits behind the last frame at sector ${newest}, byte ${scan.end}: its successor's header has changed`;
   const state = {
     head: newest,
     last,

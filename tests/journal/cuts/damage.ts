@@ -124,9 +124,9 @@ function readAll(flash: Flash, damageCase: DamageCase): number {
 }
 
 /**
- * The position of a committed record takes no other one. On an encrypted partition a newest record that was flipped cannot
- * be told from a torn one (DESIGN.md, "What physics leaves"), the newest alone: there the sent mark of the key store stands
- * in front.
+ * The position of a committed record takes no other one. A newest record whose header was flipped cannot be told from one
+ * that was never begun, nor on an encrypted partition its body from a torn one (DESIGN.md, "What physics leaves"): there,
+ * and only there, the sent mark of the key store stands in front.
  */
 function refuseSecond(flash: Flash, damageCase: DamageCase): void {
   const { oracle } = preludeOf(damageCase);
@@ -136,7 +136,7 @@ function refuseSecond(flash: Flash, damageCase: DamageCase): void {
   // A full journal would refuse any record.
   if (head !== undefined) mounted.value.release({ seq: head.seq, id: head.id });
   const committed = mounted.value.commit(bodyAfter(SIGNER.kid, mounted.value.head, 160, 0));
-  if (committed.ok && committed.value.seq < oracle.promised.length - (damageCase.unit > 1 ? 1 : 0))
+  if (committed.ok && committed.value.seq < oracle.promised.length - 1)
     throw new Error(`a second record was signed at seq ${committed.value.seq}`);
 }
 

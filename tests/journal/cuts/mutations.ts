@@ -152,13 +152,6 @@ export const DEFENCES: readonly Defence[] = [
     if (this.#fresh || this.#usable) return true;`,
   },
   {
-    without: "taking bits behind the last frame for a record whose header has changed",
-    classes: ["flips"],
-    file: RECOVERY,
-    from: "if (usable && geometry.unitBytes === 1 && !isErasedFrom",
-    to: "if (usable && geometry.unitBytes === 0 && !isErasedFrom",
-  },
-  {
     without: "signing nothing to look at it where a later frame comes after the base",
     classes: ["recoveries"],
     file: SCAN,
@@ -283,12 +276,5 @@ export const DEFENCES: readonly Defence[] = [
     file: TAIL,
     from: "if (signed || candidate.changed)",
     to: "if (signed)",
-  },
-  {
-    without: "a sector of torn records being erased in place of a verdict",
-    classes: ["loops"],
-    file: JOURNAL,
-    from: "const written = erases ? appender.reopen() : appender.appendVerdict();",
-    to: "const written = erases === undefined ? appender.reopen() : appender.appendVerdict();",
   },
 ];
