@@ -22,6 +22,7 @@ import {
 import type { SectorRange } from "./reader.js";
 import type { Ring } from "./ring.js";
 import { encodeSectorHeader, type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
+import type { TailReader } from "./tail.js";
 
 /** The newest record, and where its bytes are. */
 export interface Tail {
@@ -104,12 +105,11 @@ export class Appender {
   #fresh = false;
   #spare: number | undefined;
   readonly #ring: Ring;
-  readonly #readTail: () => Result<Uint8Array>;
+  readonly #tails: TailReader;
 
-  /** `readTail` gives the tail's bytes, checked against its id. */
-  constructor(ring: Ring, state: AppendState, readTail: () => Result<Uint8Array>) {
+  constructor(ring: Ring, state: AppendState, tails: TailReader) {
     this.#ring = ring;
-    this.#readTail = readTail;
+    this.#tails = tails;
     this.head = state.head;
     this.#last = state.last;
     this.chain = state.chain;
@@ -169,25 +169,27 @@ export class Appender {
     this.#keepRelease();
   }
 
-  /** Makes the released position durable, where the open sector has room for it. */
+  /** Makes the released position durable, where the open sector has room for it: said twice, as a verdict is. */
   #keepRelease(): void {
     const size = frameBytes(this.#ring.geometry, FrameType.position, POSITION_BODY_BYTES);
-    if (!this.#fits(size) || !this.#spend()) return;
+    if (!this.#fits(2 * size) || !this.#spend()) return;
     const body = encodeReleased(this.released);
-    if (this.#write(FrameType.position, linkOf(this.tail?.id), body) !== undefined) this.durable = this.released;
+    const link = linkOf(this.tail?.id);
+    for (let n = 0; n < 2; n++) if (this.#write(FrameType.position, link, body) === undefined) return;
+    this.durable = this.released;
   }
 
   /**
-   * Appends a frame and reads it back. With `start` it goes into a sector of its own. JOURNAL_FULL, or
-   * JOURNAL_FLASH_FAILED: then what was written is void.
+   * Appends a frame and reads it back. With `start` it goes into a sector of its own. A sector is opened only where `left`
+   * more stay free behind it. JOURNAL_FULL, or JOURNAL_FLASH_FAILED: then what was written is void.
    */
-  append(type: FrameType, link: number, body: Uint8Array, start?: ChainStart): Result<Placed> {
+  append(type: FrameType, link: number, body: Uint8Array, left: number, start?: ChainStart): Result<Placed> {
     const { geometry } = this.#ring;
     const size = frameBytes(geometry, type, body.length);
     let opened = start === undefined || this.#isBegun(start);
     for (let attempt = 0; attempt <= 2 * BAD_SECTORS_MAX; attempt++) {
       if (!opened || !this.#fits(size) || !this.#spend()) {
-        const next = this.#open(start, type);
+        const next = this.#open(start, left);
         if (!next.ok) return next;
         opened = true;
         if (!this.#fits(size)) continue;
@@ -207,7 +209,7 @@ export class Appender {
   reopen(): Result<void> {
     const header = this.#ring.header(this.head);
     const begins = header !== undefined && header.chain === this.head && !header.carries;
-    return this.#open(begins ? { firstSeq: header.firstSeq, newChain: true } : undefined, FrameType.record);
+    return this.#open(begins ? { firstSeq: header.firstSeq, newChain: true } : undefined, 0);
   }
 
   /** The open sector was opened for this chain, and a cut has left nothing of it there: the next try goes on behind. */
@@ -219,13 +221,13 @@ export class Appender {
 
   /** Says twice that all behind the tail is void: the second frame proves that the cells of the first were driven. */
   appendVerdict(): Result<void> {
+    const { tail } = this;
     // Both in one sector: only right behind the first does the second prove it.
-    const opened = this.#fits(2 * this.#ring.geometry.slotBytes)
-      ? ok(undefined)
-      : this.#open(undefined, FrameType.void);
-    if (!opened.ok) return opened;
+    const opened = this.#fits(2 * this.#ring.geometry.slotBytes) ? ok(undefined) : this.#open(undefined, 0);
+    // Where the new sector carries the tail, that says it.
+    if (!opened.ok || this.tail?.ordinal !== tail?.ordinal) return opened;
     for (let n = 0; n < 2; n++) {
-      const written = this.append(FrameType.void, linkOf(this.tail?.id), new Uint8Array(0));
+      const written = this.append(FrameType.void, linkOf(tail?.id), new Uint8Array(0), 0);
       if (!written.ok) return written;
     }
     return ok(undefined);
@@ -300,19 +302,17 @@ export class Appender {
 
   #isFree(ordinal: number, released: Released): boolean {
     const former = ordinal - this.#ring.geometry.sectors;
-    if (this.tail !== undefined && former >= this.tail.ordinal) return false;
     return this.#ring.isCovered(former, released, this.head);
   }
 
-  /** Opens the next sector for a frame of this type; passes over at most BAD_SECTORS_MAX that fail. */
-  #open(start: ChainStart | undefined, type: FrameType): Result<void> {
+  /** Opens the next sector; passes over at most BAD_SECTORS_MAX that fail. */
+  #open(start: ChainStart | undefined, left: number): Result<void> {
     const { tail } = this;
-    // What recovers may take the last free sector; a record leaves one, from which a later release is made durable.
-    const next = this.#next(type === FrameType.record ? 1 : 0);
+    const next = this.#next(left);
     if (!next.ok) return next;
-    // A verdict leaves the tail where it is: it stays within the two newest sectors, or sectors that hold nothing but voids
-    // could never be released.
-    if (type !== FrameType.record && tail !== undefined && tail.ordinal < next.value - 1) return this.#carryTail(tail);
+    // What may come to nothing leaves the tail where it is: it stays within the two newest sectors, or sectors that hold
+    // nothing but voids could never be released.
+    if (start === undefined && tail !== undefined && tail.ordinal < next.value - 1) return this.#carryTail(tail);
     for (let ordinal = next.value; ordinal <= next.value + BAD_SECTORS_MAX; ordinal++) {
       if (ordinal > next.value && !this.#isFree(ordinal, this.released)) break;
       const chain = start?.newChain ? ordinal : this.chain;
@@ -330,7 +330,7 @@ export class Appender {
   }
 
   #carryTail(tail: Tail): Result<void> {
-    const bytes = this.#readTail();
+    const bytes = this.#tails.bytesOf(tail);
     if (!bytes.ok) return bytes;
     const { seq, prev } = tail.header;
     const body = bytes.value.slice(0, tail.bodyBytes);

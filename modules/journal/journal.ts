@@ -89,10 +89,10 @@ export class Journal {
       const ring = new Ring(options.flash, geometry.value);
       const journal = new Journal(ring, options);
       const tails = journal.#tails;
-      const found = recover(ring, options.sha256, tails);
+      const found = recover(ring, tails);
       if (!found.ok) return found;
       const { state, damage, verdict, report } = found.value;
-      journal.#appender = new Appender(ring, state, () => tails.bytesOf(journal.#appender.tail!));
+      journal.#appender = new Appender(ring, state, tails);
       journal.#reader = new RecordReader(ring, options.sha256, tails);
       if (damage !== undefined) journal.#stopped = { code: "JOURNAL_TAIL_DAMAGED", detail: damage };
       // Decided here and not where it was found: a board's stack is short, and this writes.
@@ -159,7 +159,7 @@ export class Journal {
       const room = this.#makeRoom(header, body.length);
       if (!room.ok) return room;
       const signer = this.#signers[0]!;
-      const written = this.#write(body, header, next.value, () => signer.sign(toBeSigned(parts.value)));
+      const written = this.#write(body, header, room.value, next.value, () => signer.sign(toBeSigned(parts.value)));
       if (begins && written.ok) this.#stopped = undefined;
       return written;
     } catch (error) {
@@ -189,7 +189,7 @@ export class Journal {
       if (this.#undecided !== undefined || !this.#appender.hasRoomFor(body.length)) return this.#full();
       const jump = !sameChain || header.seq > tail.header.seq + 1;
       const start = jump ? { firstSeq: header.seq, newChain: !sameChain } : undefined;
-      const written = this.#write(body.slice(), header, start, () => ok(signature));
+      const written = this.#write(body.slice(), header, RESERVED_SECTORS, start, () => ok(signature));
       if (written.ok && this.#stopped?.code === "JOURNAL_TAIL_DAMAGED") this.#stopped = undefined;
       return written;
     } catch (error) {
@@ -322,11 +322,15 @@ export class Journal {
     return ok(undefined);
   }
 
-  /** Room for one record, and a tail that may be followed. A gap, a rotation or a genesis may use the reserve. */
-  #makeRoom(header: RecordHeader, bodyBytes: number): Result<void> {
+  /**
+   * Room for one record, and a tail that may be followed: sectors that have to stay free where the record opens one, also
+   * because a cut has left the open one unusable. A gap, a rotation or a genesis may use the reserve, and leaves a sector for
+   * its recovery.
+   */
+  #makeRoom(header: RecordHeader, bodyBytes: number): Result<number> {
     if (this.#undecided !== undefined) return this.#full();
-    const mayUseReserve = header.kind === Kind.gap || header.kind === Kind.rotate || header.kind === Kind.genesis;
-    return mayUseReserve || this.#appender.hasRoomFor(bodyBytes) ? ok(undefined) : this.#full();
+    if (header.kind === Kind.gap || header.kind === Kind.rotate || header.kind === Kind.genesis) return ok(1);
+    return this.#appender.hasRoomFor(bodyBytes) ? ok(RESERVED_SECTORS) : this.#full();
   }
 
   #full(): Result<never> {
@@ -342,12 +346,13 @@ export class Journal {
   #write(
     body: Uint8Array,
     header: RecordHeader,
+    left: number,
     start: ChainStart | undefined,
     sign: () => Result<Uint8Array>,
   ): Result<Position> {
     const appender = this.#appender;
     const link = linkOf(appender.tail?.id);
-    const placed = appender.append(FrameType.record, link, body, start);
+    const placed = appender.append(FrameType.record, link, body, left, start);
     if (!placed.ok) return placed;
     const signature = sign();
     if (!signature.ok) {

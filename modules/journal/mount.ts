@@ -1,9 +1,9 @@
 import { fail, ok, type Result } from "../codes/codes.js";
-import type { Sha256 } from "../identity/crypto.js";
 import { BAD_SECTORS_MAX, FORMATTING_ORDINAL, SECTOR_HEADER_BYTES } from "./layout.js";
 import type { Ring } from "./ring.js";
-import { isErased, scanSector } from "./scan.js";
+import { isErased } from "./scan.js";
 import { encodeSectorHeader, type SectorHeader, type SectorReading, TAIL_ID_BYTES } from "./sector.js";
+import type { TailReader } from "./tail.js";
 
 /**
  * Finds the newest sector. Ordinals rise around the ring and fall once, so a binary search finds where, also beside
@@ -19,14 +19,14 @@ export interface NewestSector {
 }
 
 /** JOURNAL_BLANK, _FORMAT_CUT, _UNREADABLE, _GEOMETRY or _NEWER where there is no journal that this code may touch. */
-export function findNewest(ring: Ring, sha256: Sha256): Result<NewestSector> {
+export function findNewest(ring: Ring, tails: TailReader): Result<NewestSector> {
   const found = bySearch(ring) ?? byReadingAll(ring);
   if ("ok" in found) return found;
   const { header, linear } = found;
   // The slot of the next sector holds the round before, or nothing whole: an opening that was cut. Where it holds whole
   // frames of the next ordinal it was opened, and its header is damaged: it must not be taken for free.
   for (let ahead = found.suspects; ahead > 0; ahead--)
-    if (hasFramesOf(ring, sha256, header.ordinal + ahead))
+    if (tails.hasFrames(header.ordinal + ahead))
       return ok({ ordinal: header.ordinal + ahead, header: undefined, linear });
   return ok({ ordinal: header.ordinal, header, linear });
 }
@@ -148,11 +148,6 @@ function byReadingAll(ring: Ring): Found | Result<NewestSector> {
 
 function sound(reading: SectorReading): SectorHeader | undefined {
   return reading.kind === "header" && reading.header.ordinal !== FORMATTING_ORDINAL ? reading.header : undefined;
-}
-
-function hasFramesOf(ring: Ring, sha256: Sha256, ordinal: number): boolean {
-  const bytes = ring.sector(ordinal);
-  return scanSector({ geometry: ring.geometry, sha256, ordinal, header: undefined, bytes }).opened;
 }
 
 /**

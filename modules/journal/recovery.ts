@@ -1,14 +1,13 @@
 import { fail, ok, type Result } from "../codes/codes.js";
-import type { Sha256 } from "../identity/crypto.js";
 import type { AppendState, Tail } from "./append.js";
-import { FrameType, isWhole, linkOf, nothingReleased, type Released, readFrameHeader, readReleased } from "./frame.js";
-import { BAD_SECTORS_MAX, FRAME_HEADER_BYTES, POSITION_BODY_BYTES, SECTOR_HEADER_BYTES } from "./layout.js";
+import { linkOf, nothingReleased, type Released } from "./frame.js";
+import { BAD_SECTORS_MAX } from "./layout.js";
 import { findNewest, type NewestSector } from "./mount.js";
 import type { MountReport } from "./report.js";
 import type { Ring } from "./ring.js";
-import { type Candidate, isErased, type SectorScan } from "./scan.js";
-import { type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
-import { type EarlierEnd, type Named, type OpenTail, openTails, type TailReader, type TailVerdict } from "./tail.js";
+import { isErased, type SectorScan } from "./scan.js";
+import type { SectorHeader } from "./sector.js";
+import { type EarlierEnd, type OpenTail, openTails, type TailReader, type TailVerdict } from "./tail.js";
 
 /**
  * How a mount comes from what it finds at the end of the journal to what it may go on with. The steps stand beside each
@@ -16,14 +15,14 @@ import { type EarlierEnd, type Named, type OpenTail, openTails, type TailReader,
  */
 
 /** Reads the end of the journal. The codes are those of `Journal.mount` where nothing was written. */
-export function recover(ring: Ring, sha256: Sha256, tails: TailReader): Result<Recovered> {
-  const newest = findNewest(ring, sha256);
+export function recover(ring: Ring, tails: TailReader): Result<Recovered> {
+  const newest = findNewest(ring, tails);
   if (!newest.ok) return newest;
   const open = newestOpen(ring, tails, newest.value);
   const scan = open.ordinal >= ring.geometry.sectors ? tails.scan(open.ordinal, open.header) : undefined;
   // What the newest sector does not tell, those before it do.
   const asks = scan !== undefined && (!scan.decided || scan.settled === undefined);
-  const earlier = asks ? tails.before(open.ordinal, namedBy(open.header, scan.settled)) : undefined;
+  const earlier = asks ? tails.before(open.ordinal, open.header) : undefined;
   const ends = scan === undefined ? [] : openTails(open.ordinal, scan);
   if (earlier && !scan?.decided) ends.push(...earlier.open);
   const judged = tails.judge(ends);
@@ -72,12 +71,6 @@ function newestOpen(ring: Ring, tails: TailReader, newest: NewestSector): Newest
   return open;
 }
 
-/** What the sectors before one are asked for: the record that it carries, or else the one that its header names. */
-function namedBy(header: SectorHeader | undefined, carried: Candidate | undefined): Named | undefined {
-  if (carried?.id === undefined || carried.seq === undefined) return header;
-  return { tailId: carried.id.slice(0, TAIL_ID_BYTES), firstSeq: carried.seq + 1 };
-}
-
 /**
  * Nothing in the sector stands or may have been signed, and what is said in it, a sector before says too: erasing it
  * takes nothing away.
@@ -92,7 +85,8 @@ function holdsNothing(
   if (scan.settled !== undefined || scan.tail?.whole || scan.tries.length > 0) return false;
   if (!scan.decided) return true;
   const before = tails.scan(ordinal - 1, ring.header(ordinal - 1));
-  return before.opened && before.verdict === linkOf(header.tailId);
+  // What is proved here stays until it is proved there as well.
+  return before.opened && before.verdict === linkOf(header.tailId) && (!scan.proved || !before.unproved);
 }
 
 /** What the walks say of the journal's end. Where it is open, `verdict` says what is to be decided before anything is told. */
@@ -103,13 +97,10 @@ function conclude(
   { scan, earlier, open, judged, last, disposable }: Ends,
   linear: boolean,
 ): Result<Recovered> {
-  const { geometry } = ring;
-  // Cells from the end on are as erased, but for a slot that a start may have begun to write. Where they are not, the sector
-  // is closed.
+  // Where a bit is programmed behind the end, a frame may be legible to one start and not to another, and one that it was
+  // legible to may have touched cells anywhere behind it. Units of an encrypted partition that were touched refuse.
   const usable =
-    last === newest &&
-    scan !== undefined &&
-    (geometry.unitBytes !== 1 || isErasedFrom(ring, newest, scan.end + geometry.slotBytes));
+    last === newest && scan !== undefined && (ring.geometry.unitBytes !== 1 || isErasedFrom(ring, newest, scan.end));
   if (judged?.kind === "foreign") return fail("JOURNAL_FOREIGN", judged.detail);
   const before =
     judged?.kind === "stands"
@@ -123,13 +114,14 @@ function conclude(
     damage = before.failure.detail;
   }
   if (judged?.kind === "damaged") damage = judged.detail;
+  else if (scan?.missing) damage = `sector ${newest} names a record that cannot be read`;
   const state = {
     head: newest,
     last,
     chain: chainOf(ring, newest, header, before.ok ? before.value : undefined),
     end: scan?.end ?? 0,
     usable,
-    durable: scan?.released ?? releasedBefore(ring, newest),
+    durable: scan?.released ?? releasedBefore(ring, tails, newest),
     tail: before.ok ? before.value : undefined,
     disposable: disposable && damage === undefined,
   };
@@ -140,7 +132,7 @@ function conclude(
     return ok({ state, report: { ...report, tail }, verdict: { open, judged } });
   }
   const tail = state.tail === undefined ? "none" : judged?.kind === "stands" ? "stands" : "settled";
-  // A verdict that nothing proves is said again before it is told.
+  // What nothing proves is said again before it is told.
   return ok({
     state,
     report: { ...report, tail },
@@ -163,16 +155,12 @@ function chainOf(ring: Ring, newest: number, header: SectorHeader | undefined, t
   return last;
 }
 
-/** What the sectors before say was released: the newest position frame of those that openings write. */
-function releasedBefore(ring: Ring, newest: number): Released {
-  const { geometry } = ring;
-  const bytes = new Uint8Array(FRAME_HEADER_BYTES + POSITION_BODY_BYTES);
-  const oldest = Math.max(geometry.sectors, newest - POSITION_SECTORS_MAX);
+/** What the sectors before say was released, by their newest position frame. */
+function releasedBefore(ring: Ring, tails: TailReader, newest: number): Released {
+  const oldest = Math.max(ring.geometry.sectors, newest - POSITION_SECTORS_MAX);
   for (let ordinal = newest - 1; ordinal >= oldest; ordinal--) {
-    ring.read(ring.at(ordinal) + SECTOR_HEADER_BYTES, bytes);
-    const frame = readFrameHeader(bytes, 0);
-    if (frame?.type === FrameType.position && isWhole({ ordinal, offset: SECTOR_HEADER_BYTES }, bytes, 0, frame))
-      return readReleased(bytes, FRAME_HEADER_BYTES);
+    const { released } = tails.scan(ordinal, ring.header(ordinal));
+    if (released !== undefined) return released;
   }
   return nothingReleased();
 }

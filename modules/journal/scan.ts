@@ -2,6 +2,7 @@ import type { Sha256 } from "../identity/crypto.js";
 import { recordId, SIGNATURE_BYTES } from "../record/record.js";
 import {
   crcOf,
+  type FrameHeader,
   FrameType,
   frameBytes,
   isWhole,
@@ -32,8 +33,15 @@ export interface SectorView {
   readonly header: SectorHeader | undefined;
   /** The whole sector. */
   readonly bytes: Uint8Array;
-  /** By offset, the ids of records with the signature that their key gives them; undefined for what no key here signs. */
-  readonly signed?: ReadonlyMap<number, Uint8Array | undefined>;
+  /** By offset, records with the signature that their key gives them; undefined for what no key here signs. */
+  readonly signed?: ReadonlyMap<number, SignedAgain | undefined>;
+}
+
+/** A record whose signature was made again. */
+export interface SignedAgain {
+  readonly id: Uint8Array;
+  /** Its cells hold the same signature. */
+  readonly held: boolean;
 }
 
 /** A record's frame in a sector. Offsets only: the bytes stay in the sector's buffer. */
@@ -68,20 +76,27 @@ export interface SectorScan {
   readonly tail: Candidate | undefined;
   /** Whole records at the tail's position before it, oldest first: the same record, which a recovery gave fresh cells. */
   readonly tries: readonly Candidate[];
-  /** Something here was written after all that sectors before left open had been decided: a verdict, or a named record. */
+  /** Something here was written after all that sectors before left open had been decided: a verdict, or a record that stands. */
   readonly decided: boolean;
   /**
-   * The last word is a verdict with nothing right behind it: the start that wrote it may have been cut in it, and its
-   * cells read as something else tomorrow.
+   * The last word is a frame that the start that wrote it may have been cut in, so that its cells read as something else
+   * tomorrow: a verdict with nothing right behind it, or the position frame that alone names the record that is carried.
    */
   readonly unproved: boolean;
-  /** The last word is a verdict, on what stands behind the record that this link names. */
+  /** A verdict here was written to the end: something stands right behind it, or a start went on behind it. */
+  readonly proved: boolean;
+  /**
+   * The last word decides that nothing stands behind the record that this link names: a verdict, or the position frame that
+   * alone names the record that is carried.
+   */
   readonly verdict: number | undefined;
+  /** A void or position frame names a record behind the last one that stands, of which nothing can be read. */
+  readonly missing: boolean;
   /** The opening was finished: what it wrote last has its effect, or something stands behind it. */
   readonly opened: boolean;
   /** Bytes of frames that do not stand. */
   readonly voidBytes: number;
-  /** The newest position frame. */
+  /** By the newest position frame: that of the opening, or one that a frame stands right behind. */
   readonly released: Released | undefined;
   /** Behind the last legible frame. */
   readonly end: number;
@@ -103,6 +118,7 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     seq: from ? from.seq : header && header.firstSeq - 1,
     resume: from ?? { offset: SECTOR_HEADER_BYTES, link: undefined, seq: undefined },
     voidEnd: undefined,
+    said: undefined,
     carried: undefined,
     stopped: false,
   };
@@ -113,7 +129,9 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     tries: [],
     decided: false,
     unproved: false,
+    proved: false,
     verdict: undefined,
+    missing: false,
     opened: false,
     voidBytes: 0,
     released: undefined,
@@ -139,7 +157,7 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     const passes = walk.link !== undefined && frame.link === walk.link;
     const linked = follows || passes;
     const whole = isWhole({ ordinal: view.ordinal, offset }, bytes, offset, frame);
-    if (!linked && tail?.whole && (whole || frame.type === FrameType.record) && !signed?.has(tail.offset)) {
+    if (!linked && tail?.whole && (whole || isBegun(geometry, bytes, offset, frame)) && !signed?.has(tail.offset)) {
       // Where a later frame comes after the base all the same, nothing here stands, and none of it is signed to look at it.
       if (walk.link === undefined || !isNamedLater(view, offset + geometry.alignBytes, walk.link)) {
         scan.unresolved = tail;
@@ -150,6 +168,10 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     }
     // What names neither a torn record nor the one before was written when that record was whole.
     if (!linked && whole && tail !== undefined && !tail.whole) scan.tail = { ...tail, changed: true };
+    // And where nothing at all can be read between, the record that it names was there.
+    if (!linked && whole && tail === undefined && walk.link !== undefined && offset > SECTOR_HEADER_BYTES)
+      scan.missing = frame.type !== FrameType.record;
+    else if (linked && frame.type === FrameType.record) scan.missing = false;
     if (frame.type === FrameType.record && !whole && passes && tail !== undefined) {
       // A torn try to give the tail fresh cells: what may have been signed is not void because of it.
       scan.voidBytes += size;
@@ -170,7 +192,9 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
         offset,
         bodyBytes: frame.bodyBytes,
         whole,
-        id: whole ? (signed?.get(offset) ?? idAt(view.sha256, geometry, bytes, offset, frame.bodyBytes)) : undefined,
+        id: whole
+          ? (signed?.get(offset)?.id ?? idAt(view.sha256, geometry, bytes, offset, frame.bodyBytes))
+          : undefined,
         seq: linked && walk.seq !== undefined ? walk.seq + 1 : undefined,
         link: frame.link,
         afterDamage: !linked,
@@ -178,10 +202,12 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
       };
       scan.verdict = undefined;
       scan.unproved = false;
+      scan.proved ||= walk.voidEnd !== undefined;
     } else if (whole && frame.type === FrameType.void) {
       if (linked) {
         // A start that goes on appending does so right behind; a later one spends a slot first.
-        scan.unproved = !follows && walk.voidEnd !== offset;
+        scan.unproved = walk.voidEnd !== offset && (!follows || isOnlyCarried(view, tail!.offset));
+        scan.proved ||= walk.voidEnd === offset;
         scan.verdict = frame.link;
         walk.voidEnd = offset + size;
         if (follows) pass(walk, scan, true, visit);
@@ -194,23 +220,34 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
       // A position tells nothing about the records around it, but the one that a carrying sector's opening ends with.
       const carries = header?.carries === true && offset === SECTOR_HEADER_BYTES;
       if (whole && carries) walk.carried = frame.link;
-      if (whole && walk.voidEnd === offset) scan.unproved = false;
-      if (whole && (linked || carries)) scan.released = readReleased(bytes, offset + FRAME_HEADER_BYTES);
-      else scan.voidBytes += size;
+      if (whole && walk.voidEnd === offset) {
+        scan.unproved = false;
+        scan.proved = true;
+      }
+      const released = whole && (linked || carries) ? readReleased(bytes, offset + FRAME_HEADER_BYTES) : undefined;
+      if (released === undefined) scan.voidBytes += size;
+      else if (offset === SECTOR_HEADER_BYTES) scan.released = released;
+      else walk.said = { end: offset + size, released };
     } else {
       offset += geometry.alignBytes;
       continue;
     }
     if (walk.carried !== undefined || offset > RECORDS_OFFSET || (offset === RECORDS_OFFSET && !header?.carries))
       scan.opened = true;
+    // It was written to the end: it is said twice.
+    if (walk.said?.end === offset) scan.released = walk.said.released;
     offset += size;
     scan.end = offset;
   }
   // The record that the opening names, and nothing behind it: its id is that of the signature that its key makes.
   const first = !walk.stopped && scan.tail?.offset === RECORDS_OFFSET && scan.tail.whole;
   if (first && walk.carried === crcOf(bytes.subarray(RECORDS_OFFSET))) {
-    if (signed?.has(RECORDS_OFFSET)) pass(walk, scan, true, visit);
-    else scan.unresolved ??= scan.tail;
+    if (signed?.has(RECORDS_OFFSET)) {
+      scan.unproved = isOnlyCarried(view, RECORDS_OFFSET);
+      scan.verdict = linkOf(scan.tail?.id);
+      scan.decided = true;
+      pass(walk, scan, true, visit);
+    } else scan.unresolved ??= scan.tail;
   }
   if (!walk.stopped && scan.unresolved === undefined && scan.tail !== undefined && visit !== undefined)
     for (const open of [...scan.tries, scan.tail]) visit(open, false, walk.resume);
@@ -228,9 +265,33 @@ interface Walk {
   resume: Resume;
   /** Behind the last void frame. */
   voidEnd: number | undefined;
+  /** The last position frame behind the opening: its end, and what it says. */
+  said: { readonly end: number; readonly released: Released } | undefined;
   /** CRC of the record that this sector carries, once its opening's last frame was read. */
   carried: number | undefined;
   stopped: boolean;
+}
+
+/**
+ * Whether this is the carried record and its cells do not hold its signature, which is programmed once the position frame
+ * reads back: with it, the frame's cells were driven to the end.
+ */
+function isOnlyCarried({ header, signed }: SectorView, offset: number): boolean {
+  return header?.carries === true && offset === RECORDS_OFFSET && signed?.get(offset)?.held === false;
+}
+
+/**
+ * Whether a record's body was begun: then its header was read back before, and its link is what was written. On plain flash
+ * a header that was cut may have a sound first word alone; of an encrypted one nothing would be left to read.
+ */
+function isBegun(
+  { unitBytes }: Geometry,
+  bytes: Uint8Array,
+  offset: number,
+  { type, bodyBytes }: FrameHeader,
+): boolean {
+  const body = offset + FRAME_HEADER_BYTES;
+  return type === FrameType.record && (unitBytes !== 1 || !isErased(bytes, body, body + bodyBytes));
 }
 
 /** Whether a whole frame from `offset` on links to `link`. */

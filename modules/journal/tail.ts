@@ -3,10 +3,18 @@ import { fail, ok, type Result } from "../codes/codes.js";
 import type { Sha256 } from "../identity/crypto.js";
 import { type RecordHeader, readBody, recordId, SIGNATURE_BYTES, toBeSigned } from "../record/record.js";
 import type { Tail } from "./append.js";
-import { isWhole, linkOf, readFrameHeader, signatureOffset } from "./frame.js";
-import { FRAME_HEADER_BYTES } from "./layout.js";
+import { FrameType, frameBytes, isWhole, linkOf, readFrameHeader, signatureOffset } from "./frame.js";
+import { FRAME_HEADER_BYTES, RECORDS_OFFSET, SECTOR_HEADER_BYTES } from "./layout.js";
 import type { Ring } from "./ring.js";
-import { type Candidate, type RecordVisitor, type Resume, recordAt, type SectorScan, scanSector } from "./scan.js";
+import {
+  type Candidate,
+  type RecordVisitor,
+  type Resume,
+  recordAt,
+  type SectorScan,
+  type SignedAgain,
+  scanSector,
+} from "./scan.js";
 import type { SectorHeader } from "./sector.js";
 
 /** Who signs the records of one key. Messages are COSE Sig_structures; Ed25519 signs each of them in one way only. */
@@ -36,6 +44,9 @@ export interface OpenTail {
 
 /** The record that the sectors before the newest are asked for: first bytes of its id, and the position behind it. */
 export type Named = Pick<SectorHeader, "tailId" | "firstSeq">;
+
+/** Sectors before the one that a record was found in that may hold it as well: recoveries gave it fresh cells. */
+const TRIES_SECTORS_MAX = 2;
 
 /** How the sectors before the newest end. */
 export interface EarlierEnd {
@@ -70,14 +81,23 @@ export class TailReader {
     const sha256 = this.#sha256;
     let scan = scanSector({ geometry, sha256, ordinal, header, bytes }, visit, from);
     if (scan.unresolved === undefined) return scan;
-    const signed = new Map<number, Uint8Array | undefined>();
+    const signed = new Map<number, SignedAgain | undefined>();
     while (scan.unresolved !== undefined) {
       const { offset, bodyBytes } = scan.unresolved;
-      const record = this.signAgain(recordAt(geometry, bytes, offset, bodyBytes));
-      signed.set(offset, record && recordId(sha256, record));
+      const stored = recordAt(geometry, bytes, offset, bodyBytes);
+      const isCarried = header?.carries === true && offset === RECORDS_OFFSET;
+      const record = isCarried ? this.signCarried(stored) : this.signAgain(stored);
+      signed.set(offset, record && { id: recordId(sha256, record), held: equalBytes(record, stored) });
       scan = scanSector({ geometry, sha256, ordinal, header, bytes, signed }, visit, from);
     }
     return scan;
+  }
+
+  /** Whether the slot of this ordinal holds whole frames of it, whatever its header reads as. */
+  hasFrames(ordinal: number): boolean {
+    const { geometry } = this.#ring;
+    const bytes = this.#ring.sector(ordinal);
+    return scanSector({ geometry, sha256: this.#sha256, ordinal, header: undefined, bytes }).opened;
   }
 
   /**
@@ -201,13 +221,43 @@ export class TailReader {
 
   /** The tail's bytes, checked against its id; its signature is made again where the cells do not hold it. */
   bytesOf(tail: Tail): Result<Uint8Array> {
-    const bytes = recordAt(this.#ring.geometry, this.#ring.sector(tail.ordinal), tail.offset, tail.bodyBytes);
-    if (equalBytes(recordId(this.#sha256, bytes), tail.id)) return ok(bytes);
-    // Only a body that is whole is signed: its signature was made before, and is the same.
-    const signed = this.#isWhole(tail) ? this.signAgain(bytes) : undefined;
-    return signed && equalBytes(recordId(this.#sha256, signed), tail.id)
-      ? ok(signed)
+    const { ordinal } = tail;
+    let bytes = this.#bytesAt(tail, tail);
+    // Mount may have taken a torn try for it that was whole by chance: then another holds it, beside that or before.
+    for (let back = 0; bytes === undefined && back <= TRIES_SECTORS_MAX && back <= ordinal; back++)
+      bytes = this.#tryOf(tail, ordinal - back);
+    return bytes
+      ? ok(bytes)
       : fail("JOURNAL_RECORD_DAMAGED", `seq ${tail.header.seq}: the newest record does not read as it was committed`);
+  }
+
+  /** The tail, from any frame of a sector that holds it. */
+  #tryOf(tail: Tail, ordinal: number): Uint8Array | undefined {
+    const { alignBytes, sectorBytes } = this.#ring.geometry;
+    const size = frameBytes(this.#ring.geometry, FrameType.record, tail.bodyBytes);
+    for (let offset = SECTOR_HEADER_BYTES; offset + size <= sectorBytes; offset += alignBytes) {
+      const bytes = this.#bytesAt({ ordinal, offset, bodyBytes: tail.bodyBytes }, tail);
+      if (bytes !== undefined) return bytes;
+    }
+    return undefined;
+  }
+
+  /** The record with this id, where its header and body stand whole in a place. */
+  #bytesAt(place: Pick<Tail, "ordinal" | "offset" | "bodyBytes">, { id }: Tail): Uint8Array | undefined {
+    // Only a body that is whole is signed: its signature was made before, and is the same.
+    if (!this.#isWhole(place)) return undefined;
+    const bytes = recordAt(this.#ring.geometry, this.#ring.sector(place.ordinal), place.offset, place.bodyBytes);
+    if (equalBytes(recordId(this.#sha256, bytes), id)) return bytes;
+    const signed = this.signAgain(bytes);
+    return signed && equalBytes(recordId(this.#sha256, signed), id) ? signed : undefined;
+  }
+
+  /**
+   * What a sector carries, with its signature. Its body was durable before the position frame that names it was begun; but
+   * that frame may be legible this once only, and the signature goes nowhere before something else names the record.
+   */
+  signCarried(record: Uint8Array): Uint8Array | undefined {
+    return this.signAgain(record);
   }
 
   /** The record with the signature that its key gives it. undefined where the body is none of ours, or not at `seq`. */

@@ -126,7 +126,10 @@ function sentence(step: Step, examination: Examination): string {
     case "void": {
       const frames = step.frames === 1 ? "a void frame" : `${step.frames === 2 ? "two" : step.frames} void frames`;
       const torn = `the body of seq ${nextSeq(examination)}${open && !open.whole ? ` at ${placeText(open)}` : ""} is torn`;
-      const reason = tail === "voided" ? torn : "the verdict before has nothing right behind it that proves it";
+      const reason =
+        tail === "voided"
+          ? torn
+          : "nothing right behind what the sector ends with proves that it was written to the end";
       return `would write ${frames} at ${placeText(step)}: ${reason}`;
     }
     case "record":

@@ -7,6 +7,7 @@ import {
   type RecordVisitor,
   type SectorScan,
   type SectorView,
+  type SignedAgain,
   scanSector,
 } from "tallystick/journal/scan";
 
@@ -65,11 +66,11 @@ type Draft = { -readonly [K in keyof Frame]: Frame[K] };
 
 export function walkSector(view: SectorView): SectorWalk {
   const told = new Map<number, { readonly record: Candidate; readonly named: boolean }>();
-  const signed = new Map<number, Uint8Array | undefined>();
+  const signed = new Map<number, SignedAgain | undefined>();
   const sign = (record: Candidate) => {
-    const id = presumedId(view, record);
-    signed.set(record.offset, id);
-    return id;
+    const again = presumed(view, record);
+    signed.set(record.offset, again);
+    return again;
   };
   const scan = scanSigned(view, sign, (record, named) => {
     told.set(record.offset, { record, named });
@@ -82,14 +83,14 @@ export function walkSector(view: SectorView): SectorWalk {
 
 /**
  * Walks a sector as the device does, which makes a record's signature again where its cells may not hold it: `sign` answers
- * with the record's id then, or undefined where it cannot tell. `visit` may be told of the first records more than once.
+ * with what it is then, or undefined where it cannot tell. `visit` may be told of the first records more than once.
  */
 export function scanSigned(
   view: SectorView,
-  sign: (record: Candidate) => Uint8Array | undefined,
+  sign: (record: Candidate) => SignedAgain | undefined,
   visit?: RecordVisitor,
 ): SectorScan {
-  const signed = new Map<number, Uint8Array | undefined>();
+  const signed = new Map<number, SignedAgain | undefined>();
   let scan = scanSector({ ...view, signed }, visit);
   while (scan.unresolved !== undefined) {
     signed.set(scan.unresolved.offset, sign(scan.unresolved));
@@ -99,16 +100,16 @@ export function scanSigned(
 }
 
 /** The record's id with the first bytes that the frame behind it says; undefined where it need not name the record. */
-function presumedId(view: SectorView, record: Candidate): Uint8Array | undefined {
+function presumed(view: SectorView, record: Candidate): SignedAgain | undefined {
   const { bytes, ordinal } = view;
   const at = behind(view, record);
   const frame = frameAt(view, at);
   // Another try at the same position links to what the record itself links to.
   if (frame === undefined || frame.link === record.link) return undefined;
   if (!isWhole({ ordinal, offset: at }, bytes, at, frame)) return undefined;
-  const presumed = record.id!.slice();
-  new DataView(presumed.buffer).setUint32(0, frame.link);
-  return presumed;
+  const id = record.id!.slice();
+  new DataView(id.buffer).setUint32(0, frame.link);
+  return { id, held: false };
 }
 
 /** Offset behind a record, and behind the spent slots and torn tries to give it fresh cells that follow it. */
@@ -166,6 +167,8 @@ class Walk {
   #tries: Draft[] = [];
   /** The last void frame that names or voids something, and the verdict that nothing behind it has proved yet. */
   #void: { readonly end: number; readonly draft: Draft; readonly isVerdict: boolean } | undefined;
+  /** The last position frame behind the opening. */
+  #said: Draft | undefined;
   /** The link of a carrying sector's position frame: the CRC of the frame that it carries. */
   #carried: number | undefined;
 
@@ -249,7 +252,7 @@ class Walk {
     // Neither its CRC nor its link say that it is a frame of this sector. A torn void says nothing at all.
     if (!crcHolds && (type === FrameType.void || !(follows || passes))) return 0;
     const carries = type === FrameType.position && sector?.carries === true && offset === SECTOR_HEADER_BYTES;
-    const presumed = signed?.get(offset);
+    const again = signed?.get(offset);
     const draft: Draft = {
       kind: "frame",
       offset,
@@ -258,11 +261,15 @@ class Walk {
       crcHolds,
       relation: carries && crcHolds ? "carries" : follows ? "follows" : passes ? "passes" : "neither",
       id: type === FrameType.record && crcHolds ? idAt(sha256, geometry, bytes, offset, bodyBytes) : undefined,
-      presumed: presumed && linkOf(presumed),
+      presumed: again && linkOf(again.id),
       seq: undefined,
       verdict: "void",
       why: "",
     };
+    if (this.#said !== undefined && this.#said.offset + this.#said.bytes === offset) {
+      this.#said.verdict = "heeded";
+      this.#said.why = "";
+    }
     if (type === FrameType.record) this.#record(draft);
     else if (type === FrameType.void) this.#voidFrame(draft);
     else this.#position(draft);
@@ -300,8 +307,11 @@ class Walk {
       return;
     }
     draft.verdict = "heeded";
+    let isVerdict = relation === "passes";
     if (relation === "follows") {
       const named = this.#candidate!.draft;
+      isVerdict =
+        this.#view.header?.carries === true && named.offset === RECORDS_OFFSET && named.presumed !== undefined;
       draft.why = `names the record at ${hex(named.offset)}, and voids what is behind it`;
       this.#name(offset);
     } else {
@@ -316,7 +326,7 @@ class Walk {
           : `proves the verdict at ${hex(verdict.offset)}`;
     }
     this.#tries = [];
-    this.#void = { end: offset + draft.bytes, draft, isVerdict: relation === "passes" };
+    this.#void = { end: offset + draft.bytes, draft, isVerdict };
   }
 
   #position(draft: Draft): void {
@@ -324,6 +334,11 @@ class Walk {
     const linked = relation !== "neither";
     draft.verdict = !crcHolds ? "void" : linked ? "heeded" : "ignored";
     draft.why = !crcHolds ? "torn position" : linked ? "" : "links to nothing here";
+    if (crcHolds && linked && offset !== SECTOR_HEADER_BYTES) {
+      draft.verdict = "ignored";
+      draft.why = "nothing right behind proves that it was written to the end";
+      this.#said = draft;
+    }
     if (relation === "carries") {
       this.#carried = header.link;
       draft.why = `the opening's last frame: the record at ${hex(RECORDS_OFFSET)} ${this.#carries(header.link) ? "is" : "was"} whole`;
