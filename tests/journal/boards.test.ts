@@ -1,9 +1,32 @@
 import assert from "node:assert/strict";
+import { Boards } from "./cuts/boards.js";
+import type { CutCase } from "./cuts/case.js";
 import { rerun, runCuts } from "./cuts/run.js";
 
 /** A sample of `npm run cuts -- --boards`. `SEED=n` tries others, `CUTS=n` more. */
 const SEED = Number(process.env["SEED"] ?? 1);
 const COUNT = Number(process.env["CUTS"] ?? 150);
+
+/** A position frame with one unstable cell, which alone named a record: legible to one start, which told of it, and to no other. */
+const LEGIBLE_ONCE: CutCase = {
+  unit: 32,
+  sectors: 8,
+  prelude: 3,
+  seed: 366819,
+  cuts: [
+    { operation: 5, program: { kind: "unstable", bit: 1144 } },
+    {
+      operation: 1,
+      program: { kind: "prefix", bits: 58, edge: true },
+      erase: { kind: "weak", cells: 53, seed: 333075648 },
+    },
+    {
+      operation: 7,
+      program: { kind: "unstable", bit: 192 },
+      erase: { kind: "mix", share: 0.25, seed: 3294530898 },
+    },
+  ],
+};
 
 describe("whole boards under power cuts", function () {
   this.timeout(600_000);
@@ -15,5 +38,11 @@ describe("whole boards under power cuts", function () {
       [],
     );
     assert.ok(totals.cuts > COUNT, `${totals.cuts} cuts`);
+  });
+
+  it("keep a record that only a frame which was cut has named", async () => {
+    const { failure, cuts } = await (await Boards.ready()).tryCase(LEGIBLE_ONCE);
+    assert.equal(failure, undefined);
+    assert.equal(cuts, 3);
   });
 });

@@ -23,7 +23,11 @@ describe("the journal without", function () {
       if (first !== undefined && (await runCases([first], mutation)).length > 0) return;
       const { totals, failed } = await runCuts({ seed: SEED, count: CUTS_MOST, classes, mutation, untilFailure: true });
       assert.ok(totals.failures > 0, `no case failed in ${totals.cases}: delete the defence, or find the case`);
-      known[without] = failed[0]!.failed;
+      // A strict case may have to wait with all on as well.
+      const all = await runCases(failed.map((one) => one.failed));
+      const found = failed.find((_, n) => all.every((other) => other.n !== n));
+      assert.ok(found !== undefined, `what failed does so with it too: try SEED=${SEED + 1}`);
+      known[without] = found.failed;
       if (process.env["RECORD"] !== undefined) writeFileSync(KNOWN, `${JSON.stringify(known, null, 1)}\n`);
     });
 

@@ -4,7 +4,7 @@ import { explain, ok, type Result } from "tallystick/codes/codes";
 import type { Sha256 } from "tallystick/identity/crypto";
 import type { Flash } from "tallystick/journal/flash";
 import { Journal } from "tallystick/journal/journal";
-import type { RecordSigner } from "tallystick/journal/tail";
+import { type RecordSigner, TailReader } from "tallystick/journal/tail";
 import { readBody, toBeSigned } from "tallystick/record/record";
 
 export { bodyAfter } from "./cuts/session.js";
@@ -51,7 +51,22 @@ export function quickSigner(seed: string): RecordSigner {
   };
 }
 
-/** Keeps a ledger of all that `signer` signs: position to content. */
+/** What a sector carries is being signed to say what names it: no cell and nobody gets the signature from there. */
+let looks = false;
+const { signCarried } = TailReader.prototype;
+TailReader.prototype.signCarried = function (record) {
+  looks = true;
+  try {
+    return signCarried.call(this, record);
+  } finally {
+    looks = false;
+  }
+};
+
+/**
+ * Keeps a ledger of all that `signer` signs: position to content. But not what a mount signs to prove that it is carried (DESIGN.md, "What
+ * physics leaves"): where it is given out, the oracle hears of it.
+ */
 export function ledgered(signer: RecordSigner, onConflict?: () => void): LedgeredSigner {
   const signed = new Map<string, string>();
   let conflict: string | undefined;
@@ -62,6 +77,7 @@ export function ledgered(signer: RecordSigner, onConflict?: () => void): Ledgere
       return conflict;
     },
     sign(message) {
+      if (looks) return signer.sign(message);
       const key = toHex(signer.kid) + positionIn(message);
       const content = toHex(sha256(message));
       const before = signed.get(key);

@@ -16,7 +16,16 @@ import { VirtualTime } from "../../../hosts/simulator/world/time.js";
 import { World } from "../../../hosts/simulator/world/world.js";
 import { ensureEngine } from "../../../tools/engine/build.js";
 import application, { PLAN_NAME, readTold } from "./application.js";
-import { type CutCase, type Outcome, preludeOf, repeats, SECTOR_BYTES, startsOf } from "./case.js";
+import {
+  type CutCase,
+  mayWait,
+  type Outcome,
+  type PlannedStart,
+  preludeOf,
+  repeats,
+  SECTOR_BYTES,
+  startsOf,
+} from "./case.js";
 import type { AnyCase } from "./classes.js";
 import { Oracle, Violation } from "./oracle.js";
 
@@ -81,6 +90,7 @@ async function runLane(cutCase: CutCase, lane: Lane): Promise<Outcome & { readon
     entropy: seededEntropy("cuts"),
   });
   const oracle = Oracle.after(prelude.oracle);
+  oracle.mayWait = mayWait(cutCase);
   const trace = new Trace();
   let cuts = 0;
   let violation: string | undefined;
@@ -99,7 +109,7 @@ async function runLane(cutCase: CutCase, lane: Lane): Promise<Outcome & { readon
     else violation ??= end.kind === "crash" ? crashText(end.error) : `the start ended: ${end.kind}`;
   };
   const simulation = new Simulation({ world, lane, trace, onPrint, onEnd });
-  let last: "work" | "mount" | "check" | undefined;
+  let last: PlannedStart["kind"] | undefined;
   for (const start of startsOf(cutCase)) {
     if (repeats(start.kind, last, flash)) continue;
     last = start.kind;

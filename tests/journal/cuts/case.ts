@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import type { Sha256 } from "tallystick/identity/crypto";
 import { Journal } from "tallystick/journal/journal";
 import type { RecordSigner } from "tallystick/journal/tail";
@@ -6,7 +7,7 @@ import { type FlashCut, type FlashSnapshot, NorFlash } from "../../../hosts/simu
 import { SeededRandom } from "../../../hosts/simulator/world/random.js";
 import { ledgered, quickSigner, sha256 } from "../rig.js";
 import { Oracle, Violation } from "./oracle.js";
-import { fill, run, type Start, type Told } from "./session.js";
+import { run, type Start, type Told } from "./session.js";
 
 /**
  * Power cuts against the journal: a case is a journal to begin with, a workload by its seed and a list of cuts. It is a
@@ -26,8 +27,11 @@ export interface CutCase {
   readonly long?: boolean;
   /** From so many starts on the device has a new key: it begins a new chain behind the old one. */
   readonly newKeyAfter?: number;
-  /** How often the list of cuts is gone through; once where it is not given. */
+  /** The relay stays away until the cuts are over, and at the first only so many sectors are free, the reserve not counted. */
+  readonly silent?: number;
+  /** How often the list of cuts is gone through, once where it is not given; of the last `again` of them where that is. */
   readonly rounds?: number;
+  readonly again?: number;
 }
 
 export const SECTOR_BYTES = 4096;
@@ -36,6 +40,8 @@ const PRELUDE_STARTS = [0, 1, 3, 6, 12, 20, 30, 60] as const;
 export const PRELUDES = PRELUDE_STARTS.length;
 /** Some rounds old, and filled up with records of which none is released. */
 export const PRELUDE_FULL = PRELUDES;
+/** Nearly full, with a verdict behind its newest record: the one after that was cut. */
+export const PRELUDE_VOIDED = PRELUDES + 1;
 const ROUNDS_BEFORE_FULL = 12;
 /** Mounts after the last cut, with nothing but reading between them. */
 const REMOUNTS = 8;
@@ -49,23 +55,28 @@ export interface PlannedStart extends Start {
   readonly cut?: FlashCut;
 }
 
-/** The starts of a case, in their order: those that are cut, eight mounts with two looks at everything, and one more that works. */
-export function startsOf({ seed, cuts, rounds = 1, long = false, newKeyAfter }: CutCase): PlannedStart[] {
+/** The starts of a case, in their order: one that fills the ring where the relay stays away, those that are cut, eight mounts with two looks at everything, and one more that works. */
+export function startsOf(cutCase: CutCase): PlannedStart[] {
+  const { seed, cuts, rounds = 1, again = cuts.length, long = false, newKeyAfter, silent } = cutCase;
   const random = new SeededRandom(seed ^ 0x5eed);
   const starts: Omit<PlannedStart, "newKey">[] = [];
-  for (let n = 0; n < cuts.length * rounds; n++)
+  if (silent !== undefined) starts.push({ kind: "fill", seed: 0, commits: silent });
+  const once = cuts.length - again;
+  for (let n = 0; n < once + again * rounds; n++)
     starts.push({
       kind: "work",
       seed: random.next(),
       commits: 2 + random.below(COMMITS_MOST),
       long,
-      cut: cuts[n % cuts.length]!,
+      silent: silent !== undefined,
+      cut: n < once ? cuts[n]! : cuts[once + ((n - once) % again)]!,
     });
   for (let remount = 0; remount < REMOUNTS; remount++)
     starts.push({ kind: remount === 2 || remount === REMOUNTS - 1 ? "check" : "mount", seed: 0, commits: 0 });
   starts.push({ kind: "work", seed: random.next(), commits: COMMITS_AFTER });
   starts.push({ kind: "check", seed: 0, commits: 0 });
-  return starts.map((start, n) => ({ ...start, newKey: n >= (newKeyAfter ?? starts.length) }));
+  const filled = silent === undefined ? 0 : 1;
+  return starts.map((start, n) => ({ ...start, newKey: n >= filled + (newKeyAfter ?? starts.length) }));
 }
 
 /** Reads that a mount may take: every header once, and twice where one does not fit; the newest sectors; their tails. */
@@ -99,7 +110,13 @@ export function preludeOf(
     const options = { flash, sha256: hash, signer, tell: (told: Told) => oracle.hear(told) };
     for (let start = 0; start < (PRELUDE_STARTS[prelude] ?? ROUNDS_BEFORE_FULL); start++)
       run(options, { kind: "work", seed: random.next(), commits: 1 + random.below(COMMITS_MOST) }, 0);
-    if (prelude === PRELUDE_FULL) fill(options);
+    if (prelude >= PRELUDE_FULL) run(options, { kind: "fill", seed: 0, commits: prelude - PRELUDE_FULL }, 0);
+    if (prelude === PRELUDE_VOIDED) {
+      flash.cutAt({ operation: 3, program: { kind: "prefix", bits: 60, edge: false } });
+      assert.throws(() => run(options, { kind: "work", seed: 0, commits: 1, silent: true }, 0), PowerCut);
+      flash.cutAt(undefined);
+      run(options, { kind: "mount", seed: 0, commits: 0 }, 0);
+    }
     found = { flash: flash.snapshot(), oracle };
     preludes.set(key, found);
   }
@@ -114,13 +131,14 @@ export interface Outcome {
   readonly failure?: string;
 }
 
-/** Runs a case in this process. */
-export function tryCase(cutCase: CutCase): Outcome {
+/** Runs a case in this process. A `strict` one may never wait, whatever its cuts are. */
+export function tryCase(cutCase: CutCase, strict = false): Outcome {
   const { unit, sectors, seed } = cutCase;
   const prelude = preludeOf(cutCase);
   const flash = new NorFlash({ sizeBytes: sectors * SECTOR_BYTES, writeUnitBytes: unit, seed });
   flash.restore(prelude.flash);
   const oracle = Oracle.after(prelude.oracle);
+  oracle.mayWait = !strict && mayWait(cutCase);
   const [first, second] = [ledgered(SIGNER), ledgered(SUCCESSOR)];
   const tell = (told: Told) => oracle.hear(told);
   const before = { flash, sha256, signer: first, tell };
@@ -153,6 +171,19 @@ export function tryCase(cutCase: CutCase): Outcome {
   } catch (error) {
     return { cuts, failure: error instanceof Violation ? error.message : String((error as Error).stack) };
   }
+}
+
+/**
+ * Cuts that come again and again and leave unstable cells may use up the reserve (DESIGN.md, "What physics leaves"): then a
+ * recovery waits for the next release. No others ever may.
+ */
+export function mayWait({ cuts, again = 0 }: CutCase): boolean {
+  return (
+    again > 0 &&
+    cuts.some(
+      ({ program }) => program?.kind === "unstable" || (program !== undefined && "edge" in program && program.edge),
+    )
+  );
 }
 
 /** A start that only read, over cells that all are stable, can only read the same again; a check begins with a mount. */

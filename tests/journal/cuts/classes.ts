@@ -2,7 +2,16 @@ import { SECTOR_HEADER_BYTES } from "tallystick/journal/layout";
 import type { FlashCut } from "../../../hosts/simulator/world/nor.js";
 import { SeededRandom } from "../../../hosts/simulator/world/random.js";
 import { eraseTear, programTear, type Tear } from "../../../hosts/simulator/world/tear.js";
-import { type CutCase, type Operation, operationsOf, PRELUDE_FULL, PRELUDES, SECTOR_BYTES, tryCase } from "./case.js";
+import {
+  type CutCase,
+  type Operation,
+  operationsOf,
+  PRELUDE_FULL,
+  PRELUDE_VOIDED,
+  PRELUDES,
+  SECTOR_BYTES,
+  tryCase,
+} from "./case.js";
 import { type Damage, type DamageCase, tryDamage } from "./damage.js";
 
 /**
@@ -29,14 +38,16 @@ export interface CaseClass {
 export type AnyCase = CutCase | DamageCase;
 
 /** Runs a case: the power cuts that happened in it, and what did not hold. */
-export function tryAny(any: AnyCase): { readonly cuts: number; readonly failure?: string } {
-  if ("cuts" in any) return tryCase(any);
+export function tryAny(any: AnyCase, strict?: boolean): { readonly cuts: number; readonly failure?: string } {
+  if ("cuts" in any) return tryCase(any, strict);
   const failure = tryDamage(any);
   return failure === undefined ? { cuts: 0 } : { cuts: 0, failure };
 }
 
 const UNITS = [1, 32, 16] as const;
 const SECTORS = 8;
+/** Each bit of a full partition and of one that ends with a verdict, for each write unit. */
+const FLIPS = 2 * UNITS.length * SECTORS * SECTOR_BYTES * 8;
 /** Workloads by seed for each journal to begin with, where operations are enumerated. */
 const VARIANTS = 12;
 /** How many workloads have one of long records among them. */
@@ -73,7 +84,7 @@ export const CASE_CLASSES: readonly CaseClass[] = [
     hasCuts: true,
     caseAt(seed, n) {
       const random = drawn(seed, n);
-      const journal = anyJournal(random, n);
+      const journal = { ...anyJournal(random, n), ...(random.oneIn(2) && { long: true }) };
       const operations = operationsOf({ ...journal, cuts: [] });
       const programs = operations.flatMap(({ kind }, at) => (kind === "program" ? [at + 1] : []));
       const first = { operation: random.pick(programs), program: unstableTear(random) };
@@ -105,7 +116,8 @@ export const CASE_CLASSES: readonly CaseClass[] = [
     caseAt(seed, n) {
       const random = drawn(seed, n);
       const cuts = Array.from({ length: 1 + random.below(4) }, () => anyCut(1 + random.below(16), random));
-      return { ...anyJournal(random, n), newKeyAfter: random.below(cuts.length), cuts };
+      const silent = random.oneIn(3) && { silent: random.below(3) };
+      return { ...anyJournal(random, n), ...silent, newKeyAfter: random.below(cuts.length), cuts };
     },
   },
   {
@@ -121,17 +133,44 @@ export const CASE_CLASSES: readonly CaseClass[] = [
     },
   },
   {
+    name: "silence",
+    title: "one to ten cuts while the relay stays away and the ring is nearly full",
+    casesPerCut: 0.05 / 4,
+    hasCuts: true,
+    caseAt(seed, n) {
+      const random = drawn(seed, n);
+      const cuts = Array.from({ length: 1 + random.below(10) }, () => anyCut(1 + random.below(24), random));
+      return { ...anyJournal(random, n), silent: random.below(4), cuts };
+    },
+  },
+  {
+    name: "storms",
+    title: "up to four cuts, of which the last ones come again and again; half of them with the relay away",
+    casesPerCut: 0.05 / 200,
+    hasCuts: true,
+    caseAt(seed, n) {
+      const random = drawn(seed, n);
+      const journal = anyJournal(random, n);
+      const operations = "long" in journal ? 28 : 14;
+      const cuts = Array.from({ length: 1 + random.below(4) }, () => anyCut(1 + random.below(operations), random));
+      const again = 1 + random.below(cuts.length);
+      const silent = random.oneIn(2) && { silent: random.below(4) };
+      return { ...journal, ...silent, cuts, again, rounds: Math.ceil(300 / again) };
+    },
+  },
+  {
     name: "flips",
-    title: "each bit of a partition flipped",
+    title: "each bit of a full partition flipped, and of one with a verdict at its end",
     casesPerCut: 0.06,
     hasCuts: false,
-    points: () => UNITS.length * SECTORS * SECTOR_BYTES * 8,
+    points: () => FLIPS,
     caseAt(seed, n) {
-      const total = UNITS.length * SECTORS * SECTOR_BYTES * 8;
-      const index = pointAt(seed, n, total);
-      const cell = [Math.floor(index / 8 / UNITS.length), index % 8] as const;
-      const unit = UNITS[Math.floor(index / 8) % UNITS.length]!;
-      return { unit, sectors: SECTORS, prelude: PRELUDE_FULL, damage: { kind: "flips", cells: [cell] } };
+      const index = pointAt(seed, n, FLIPS);
+      const journal = Math.floor(index / 8) % (2 * UNITS.length);
+      const cell = [Math.floor(index / 8 / UNITS.length / 2), index % 8] as const;
+      const unit = UNITS[journal % UNITS.length]!;
+      const prelude = journal < UNITS.length ? PRELUDE_FULL : PRELUDE_VOIDED;
+      return { unit, sectors: SECTORS, prelude, damage: { kind: "flips", cells: [cell] } };
     },
   },
   damaged("two flips", "two bits flipped", 0.015, (random) => ({
@@ -172,7 +211,12 @@ function damaged(name: string, title: string, casesPerCut: number, draw: (random
     caseAt(seed, n) {
       const random = drawn(seed, n);
       const { unit, sectors, prelude } = anyJournal(random, n);
-      return { unit, sectors, prelude: random.oneIn(2) ? PRELUDE_FULL : prelude, damage: draw(random) };
+      return {
+        unit,
+        sectors,
+        prelude: random.oneIn(2) ? random.pick([PRELUDE_FULL, PRELUDE_VOIDED]) : prelude,
+        damage: draw(random),
+      };
     },
   };
 }

@@ -22,6 +22,8 @@ export class Oracle {
   promised: Promised[] = [];
   /** Positions below need not be held any more. */
   released = 0;
+  /** Recoveries are cut again and again, so that one may have to wait for a release. */
+  mayWait = false;
   /** What may stand at a position whose commit was never reported: contents, in hexadecimal. */
   #offered = new Map<number, string[]>();
   /** Everything that was ever given out, by position: what others may hold of this chain. */
@@ -107,7 +109,13 @@ export class Oracle {
     if (seq < last) throw new Violation(`the head is ${seq}, ${last} was promised (tail ${tail})`);
     if (seq > last + 1) throw new Violation(`the head is ${seq}, only ${last + 1} can have been under way`);
     // The reserve is there so that a recovery always finds room.
-    if (tail === "undecided") throw new Violation("there was no room to decide about the journal's end");
+    if (tail === "undecided" && !this.mayWait)
+      throw new Violation("there was no room to decide about the journal's end");
+    // Nothing that was under way may appear any more once a start has told that it is not there.
+    if (seq === last && tail !== "undecided" && tail !== "decided") {
+      this.#offered.delete(last + 1);
+      this.#begun.clear();
+    }
     if (head === undefined) return;
     if (seq === last) {
       if (!equalBytes(head.id, this.promised[seq]!.id)) throw new Violation(`the head at seq ${seq} has changed`);

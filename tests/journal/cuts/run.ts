@@ -96,7 +96,7 @@ export async function runCuts(options: RunOptions): Promise<RunSummary> {
   const serve = async (hand: Hand): Promise<void> => {
     while (!stopped && next < batches.length) {
       const batch = batches[next++]!;
-      take(batch, await hand.ask(batch));
+      take(batch, await hand.ask({ ...batch, strict: options.mutation !== undefined }));
     }
   };
   try {
@@ -126,7 +126,7 @@ export async function runCases(cases: readonly AnyCase[], mutation?: Mutation): 
 
 function batchesOf({ name, casesPerCut }: CaseClass, seed: number, count: number, most = BATCH_CASES): Batch[] {
   const cases = Math.ceil(count * casesPerCut);
-  const step = name === "loops" ? Math.min(BATCH_CASES_LOOPS, most) : most;
+  const step = name === "loops" || name === "storms" ? Math.min(BATCH_CASES_LOOPS, most) : most;
   return Array.from({ length: Math.ceil(cases / step) }, (_, i) => ({
     className: name,
     seed,

@@ -47,10 +47,12 @@ export interface SessionOptions {
 
 /** What a start is there for. */
 export interface Start {
-  readonly kind: "work" | "mount" | "check";
-  /** Of what a start that works does, and how many records it commits. */
+  readonly kind: "fill" | "work" | "mount" | "check";
+  /** Of what a start that works does, and how many records it commits; one that fills leaves so many sectors free. */
   readonly seed: number;
   readonly commits: number;
+  /** The relay stays away: nothing is released. */
+  readonly silent?: boolean;
   /** Its records are long: hardly two go into a sector. */
   readonly long?: boolean;
 }
@@ -62,14 +64,10 @@ export function run(options: SessionOptions, start: Start, from: number): void {
 }
 
 /** What a start does once its journal is mounted. */
-export function act(
-  options: SessionOptions,
-  journal: Journal,
-  { kind, seed, commits, long }: Start,
-  from: number,
-): void {
-  if (kind === "work") work(options, journal, seed, commits, long ? SIZES_LONG : SIZES);
-  else if (kind === "check") check(options, journal, from);
+export function act(options: SessionOptions, journal: Journal, start: Start, from: number): void {
+  if (start.kind === "work") work(options, journal, start);
+  else if (start.kind === "fill") fill(options, journal, start.commits);
+  else if (start.kind === "check") check(options, journal, from);
 }
 
 /** Records' sizes in bytes, the design's 160 the most frequent; the last is the largest that there is. */
@@ -77,15 +75,10 @@ const SIZES = [120, 160, 160, 160, 160, 160, 160, 400, 400, 1000, 4000];
 const SIZES_LONG = [1500, 2500, 3900, 4000, 4000];
 
 /** A start that works: `commits` records, and in between what a device does with its journal. */
-function work(
-  options: SessionOptions,
-  journal: Journal,
-  seed: number,
-  commits: number,
-  sizes: readonly number[],
-): void {
+function work(options: SessionOptions, journal: Journal, { seed, commits, long, silent }: Start): void {
   const { signer, sha256, tell } = options;
   const random = new SeededRandom(seed);
+  const sizes = long ? SIZES_LONG : SIZES;
   const offer = (): Uint8Array => {
     const head = ownHead(journal, signer);
     const body = bodyAfter(signer.kid, head, random.pick(sizes), random.next());
@@ -94,10 +87,11 @@ function work(
   };
   for (let n = 0; n < commits; n++) {
     if (random.oneIn(4) && journal.head !== undefined) read(options, journal, journal.head.seq);
-    if (random.oneIn(3)) release(options, journal, random.below(3));
+    if (random.oneIn(3) && !silent) release(options, journal, random.below(3));
     let committed = journal.commit(offer());
     if (!committed.ok && committed.failure.code === "JOURNAL_FULL") {
       tell({ kind: "refused", code: committed.failure.code });
+      if (silent) return;
       // Everything is released: then there must be room. It may also be the room in which an open record is finished.
       release(options, journal, 0);
       tell({ kind: "head", head: positionOf(journal) });
@@ -111,12 +105,9 @@ function work(
   }
 }
 
-/** A start that commits until the journal takes no more, and releases nothing. */
-export function fill(options: SessionOptions): void {
-  const journal = mount(options);
-  if (journal === undefined) return;
-  const { signer, sha256, tell } = options;
-  for (let n = 0; ; n++) {
+/** Commits until only `leave` sectors are free, the reserve not counted, or the journal takes no more; releases nothing. */
+export function fill({ signer, sha256, tell }: SessionOptions, journal: Journal, leave: number): void {
+  for (let n = 0; journal.usage.sectors - journal.usage.used >= leave; n++) {
     const body = bodyAfter(signer.kid, journal.head, SIZES[1]!, n);
     tell({ kind: "offered", kid: signer.kid, seq: (journal.head?.seq ?? -1) + 1, content: sha256(body) });
     const committed = journal.commit(body);

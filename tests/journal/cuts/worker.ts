@@ -3,13 +3,15 @@ import { type AnyCase, CASE_CLASSES, tryAny } from "./classes.js";
 
 /** Cases `from` to below `to` of one class. */
 export interface Batch {
+  /** No case of them may wait (case.ts). */
+  readonly strict?: boolean;
   readonly className: string;
   readonly seed: number;
   readonly from: number;
   readonly to: number;
 }
 
-/** A batch, or cases one by one. */
+/** A batch, or cases one by one; these are strict. */
 export type Asked = Batch | { readonly cases: readonly AnyCase[] };
 
 export interface BatchResult {
@@ -27,7 +29,7 @@ parentPort?.on("message", (asked: Asked) => {
   const failures: Failed[] = [];
   let cuts = 0;
   const attempt = (n: number, one: AnyCase): void => {
-    const outcome = tryAny(one);
+    const outcome = tryAny(one, "cases" in asked || asked.strict);
     cuts += outcome.cuts;
     if (outcome.failure !== undefined) failures.push({ n, failed: one, reason: outcome.failure });
   };
