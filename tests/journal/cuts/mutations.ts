@@ -360,4 +360,11 @@ export const DEFENCES: readonly Defence[] = [
     from: "(unitBytes !== 1 || !isErased(bytes, body, body + bodyBytes));",
     to: "(unitBytes !== 1 || isErased !== undefined || body + bodyBytes > 0);",
   },
+  {
+    without: "proving that a carried record is named",
+    classes: ["recoveries", "storms"],
+    file: SCAN,
+    from: "scan.unproved = isOnlyCarried(view, RECORDS_OFFSET);",
+    to: "",
+  },
 ];
