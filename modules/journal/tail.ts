@@ -242,13 +242,16 @@ export class TailReader {
     return undefined;
   }
 
-  /** The record with this id, where its header and body stand whole in a place. */
-  #bytesAt(place: Pick<Tail, "ordinal" | "offset" | "bodyBytes">, { id }: Tail): Uint8Array | undefined {
-    // Only a body that is whole is signed: its signature was made before, and is the same.
+  /** The record with the tail's id, where its header and body stand whole in a place. */
+  #bytesAt(
+    place: Pick<Tail, "ordinal" | "offset" | "bodyBytes">,
+    { id, header: { seq } }: Tail,
+  ): Uint8Array | undefined {
+    // Only a body that is whole and of its position is signed: its signature was made before, and is the same.
     if (!this.#isWhole(place)) return undefined;
     const bytes = recordAt(this.#ring.geometry, this.#ring.sector(place.ordinal), place.offset, place.bodyBytes);
     if (equalBytes(recordId(this.#sha256, bytes), id)) return bytes;
-    const signed = this.signAgain(bytes);
+    const signed = this.signAgain(bytes, seq);
     return signed && equalBytes(recordId(this.#sha256, signed), id) ? signed : undefined;
   }
 

@@ -7,7 +7,7 @@ import { rerun, runCuts } from "./cuts/run.js";
 const SEED = Number(process.env["SEED"] ?? 1);
 const COUNT = Number(process.env["CUTS"] ?? 150);
 
-/** A position frame with one unstable cell, which alone named a record: legible to one start, which told of it, and to no other. */
+/** One unstable cell in a position frame that alone named a record: legible to one start, which told of it, and to no other. */
 const LEGIBLE_ONCE: CutCase = {
   unit: 32,
   sectors: 8,

@@ -55,7 +55,10 @@ export interface PlannedStart extends Start {
   readonly cut?: FlashCut;
 }
 
-/** The starts of a case, in their order: one that fills the ring where the relay stays away, those that are cut, eight mounts with two looks at everything, and one more that works. */
+/**
+ * The starts of a case, in their order: one that fills the ring where the relay stays away, those that are cut, eight mounts
+ * with two looks at everything, and one more that works.
+ */
 export function startsOf(cutCase: CutCase): PlannedStart[] {
   const { seed, cuts, rounds = 1, again = cuts.length, long = false, newKeyAfter, silent } = cutCase;
   const random = new SeededRandom(seed ^ 0x5eed);

@@ -2,8 +2,8 @@ import type { Mutation } from "./bundle.js";
 
 /**
  * The journal's defences, each with the change that switches it off, and the class of cases that finds it gone. Whoever
- * adds a defence adds it here; whoever finds that one can go without any case failing has found code to delete. DESIGN.md names those for which no
- * case is known yet.
+ * adds a defence adds it here; whoever finds that one can go without any case failing has found code to delete. DESIGN.md
+ * names those for which no case is known yet.
  */
 export interface Defence extends Mutation {
   /** What is given up. */

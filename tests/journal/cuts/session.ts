@@ -119,7 +119,7 @@ export function fill({ signer, sha256, tell }: SessionOptions, journal: Journal,
   }
 }
 
-/** A start that looks at everything that is held from `from` on, and writes nothing but what reading makes the journal write. */
+/** A start that looks at everything that is held from `from` on, and writes nothing. */
 function check(options: SessionOptions, journal: Journal, from: number): void {
   if (journal.report.tail === "undecided") return;
   const last = journal.head?.seq ?? -1;
@@ -153,14 +153,8 @@ function ownHead({ head }: Journal, { kid }: RecordSigner): JournalHead | undefi
   return head && equalBytes(head.kid, kid) ? head : undefined;
 }
 
-/** A full journal may have no room to copy its newest record before it is read out: releasing those before makes it. */
-function read(options: SessionOptions, journal: Journal, seq: number): void {
-  const { sha256, tell } = options;
-  let bytes = journal.record(seq);
-  if (!bytes.ok && bytes.failure.code === "JOURNAL_FULL" && seq > 0) {
-    release(options, journal, 1);
-    bytes = journal.record(seq);
-  }
+function read({ sha256, tell }: SessionOptions, journal: Journal, seq: number): void {
+  const bytes = journal.record(seq);
   if (!bytes.ok) {
     tell({ kind: "unread", seq, code: bytes.failure.code });
     return;
