@@ -114,7 +114,7 @@ export class Bench {
   readonly lines: string[] = [];
   readonly ends: End[] = [];
   /** What was reported as committed, in its order: position and id. */
-  readonly held: { readonly seq: number; readonly kind: string; readonly id: string; readonly kid: string }[] = [];
+  readonly held: { readonly seq: number; readonly kind: string; readonly id: string; kid: string | undefined }[] = [];
   /** Codes that the device reported, in order. */
   readonly codes: string[] = [];
   #kid: string | undefined;
@@ -230,7 +230,13 @@ export class Bench {
     this.lines.push(line);
     this.#kid = /event=(?:key|succession) kid=([0-9a-f]{16})/.exec(line)?.[1] ?? this.#kid;
     const held = /event=held seq=(\d+) kind=(\w+) id=([0-9a-f]{64})/.exec(line);
-    if (held) this.held.push({ seq: Number(held[1]), kind: held[2]!, id: held[3]!, kid: this.kid });
+    if (held) this.held.push({ seq: Number(held[1]), kind: held[2]!, id: held[3]!, kid: this.#kid });
+    // The power may have gone between the key and its line: the next start that finds a chain tells whose it is.
+    const resumed = /event=resumed .*kid=([0-9a-f]{16})/.exec(line)?.[1];
+    if (this.#kid === undefined && resumed !== undefined) {
+      this.#kid = resumed;
+      for (const one of this.held) one.kid = resumed;
+    }
     const levels = /event=acknowledged received=(\S+) logged=(\S+) final=(\S+)/.exec(line);
     const [received, logged, final] = (levels?.slice(1) ?? []).map((text) => (text === "-" ? -1 : Number(text)));
     if (levels) this.#levels = { received: received!, logged: logged!, final: final! };
@@ -240,7 +246,8 @@ export class Bench {
 
   /** The device's key, by its first eight bytes of hash. */
   get kid(): string {
-    return this.#kid!;
+    assert.ok(this.#kid, "no start has told the device's key");
+    return this.#kid;
   }
 
   /** The relay's records of this device, oldest first; that it has seen no fork of it. */
