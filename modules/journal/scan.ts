@@ -169,8 +169,8 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     // What names neither a torn record nor the one before was written when that record was whole.
     if (!linked && whole && tail !== undefined && !tail.whole) scan.tail = { ...tail, changed: true };
     // And where nothing at all can be read between, the record that it names was there.
-    if (!linked && whole && tail === undefined && walk.link !== undefined && offset > SECTOR_HEADER_BYTES)
-      scan.missing = frame.type !== FrameType.record;
+    const known = tail === undefined ? walk.link !== undefined : signed?.get(tail.offset) !== undefined;
+    if (!linked && whole && known && offset > SECTOR_HEADER_BYTES) scan.missing = frame.type !== FrameType.record;
     else if (linked && frame.type === FrameType.record) scan.missing = false;
     if (frame.type === FrameType.record && !whole && passes && tail !== undefined) {
       // A torn try to give the tail fresh cells: what may have been signed is not void because of it.

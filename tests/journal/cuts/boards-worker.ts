@@ -10,12 +10,14 @@ process.on("message", (batch: Batch) => {
     const found = CASE_CLASSES.find(({ name }) => name === batch.className)!;
     const failures: Failed[] = [];
     let cuts = 0;
+    let waits = 0;
     for (let n = batch.from; n < batch.to; n++) {
       const one = found.caseAt(batch.seed, n);
       const outcome = await (await boards).tryAny(one);
       cuts += outcome.cuts;
+      if (outcome.waited) waits++;
       if (outcome.failure !== undefined) failures.push({ n, failed: one, reason: outcome.failure });
     }
-    process.send!({ cuts, failures } satisfies BatchResult);
+    process.send!({ cuts, waits, failures } satisfies BatchResult);
   })();
 });

@@ -67,7 +67,8 @@ export class Boards {
       onXs.failure && `on XS: ${onXs.failure}`,
       parted && `the lanes part at ${parted}`,
     ].filter((failure) => failure !== undefined);
-    return failures.length === 0 ? { cuts: onXs.cuts } : { cuts: onXs.cuts, failure: failures.join("\n") };
+    const { cuts, waited } = onXs;
+    return { cuts, waited, ...(failures.length > 0 && { failure: failures.join("\n") }) };
   }
 }
 
@@ -122,9 +123,9 @@ async function runLane(cutCase: CutCase, lane: Lane): Promise<Outcome & { readon
       await simulation.cutPower();
       cuts--;
     }
-    if (violation !== undefined) return { cuts, failure: violation, trace };
+    if (violation !== undefined) return { cuts, waited: oracle.waited, failure: violation, trace };
   }
-  return { cuts, trace };
+  return { cuts, waited: oracle.waited, trace };
 }
 
 function signerOf(keys: MemoryKeys): Identity {

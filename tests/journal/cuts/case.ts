@@ -40,8 +40,11 @@ const PRELUDE_STARTS = [0, 1, 3, 6, 12, 20, 30, 60] as const;
 export const PRELUDES = PRELUDE_STARTS.length;
 /** Some rounds old, and filled up with records of which none is released. */
 export const PRELUDE_FULL = PRELUDES;
-/** Nearly full, with a verdict behind its newest record: the one after that was cut. */
+/** Nearly full, with a verdict behind its newest record: the one after that was cut. It is the first of its sector. */
 export const PRELUDE_VOIDED = PRELUDES + 1;
+/** The same, where it is not. */
+export const PRELUDE_VOIDED_LATER = PRELUDES + 2;
+const COMMITS_LATER = 3;
 const ROUNDS_BEFORE_FULL = 12;
 /** Mounts after the last cut, with nothing but reading between them. */
 const REMOUNTS = 8;
@@ -113,8 +116,10 @@ export function preludeOf(
     const options = { flash, sha256: hash, signer, tell: (told: Told) => oracle.hear(told) };
     for (let start = 0; start < (PRELUDE_STARTS[prelude] ?? ROUNDS_BEFORE_FULL); start++)
       run(options, { kind: "work", seed: random.next(), commits: 1 + random.below(COMMITS_MOST) }, 0);
-    if (prelude >= PRELUDE_FULL) run(options, { kind: "fill", seed: 0, commits: prelude - PRELUDE_FULL }, 0);
-    if (prelude === PRELUDE_VOIDED) {
+    if (prelude >= PRELUDE_FULL) run(options, { kind: "fill", seed: 0, commits: prelude === PRELUDE_FULL ? 0 : 1 }, 0);
+    if (prelude === PRELUDE_VOIDED_LATER)
+      run(options, { kind: "work", seed: 0, commits: COMMITS_LATER, silent: true }, 0);
+    if (prelude >= PRELUDE_VOIDED) {
       flash.cutAt({ operation: 3, program: { kind: "prefix", bits: 60, edge: false } });
       assert.throws(() => run(options, { kind: "work", seed: 0, commits: 1, silent: true }, 0), PowerCut);
       flash.cutAt(undefined);
@@ -130,6 +135,8 @@ export function preludeOf(
 export interface Outcome {
   /** Power cuts that happened: a planned one lies behind the end of its start now and then. */
   readonly cuts: number;
+  /** A recovery had to wait for a release. */
+  readonly waited: boolean;
   /** What did not hold; undefined where all did. */
   readonly failure?: string;
 }
@@ -170,19 +177,26 @@ export function tryCase(cutCase: CutCase, strict = false): Outcome {
       const conflict = first.conflict ?? second.conflict;
       if (conflict !== undefined) throw new Violation(conflict);
     }
-    return { cuts };
+    return { cuts, waited: oracle.waited };
   } catch (error) {
-    return { cuts, failure: error instanceof Violation ? error.message : String((error as Error).stack) };
+    return {
+      cuts,
+      waited: oracle.waited,
+      failure: error instanceof Violation ? error.message : String((error as Error).stack),
+    };
   }
 }
 
+/** A record is cut, its recovery leaves a frame unstable, the recovery from that is cut as well. */
+const WAITS_FROM_CUTS = 3;
+
 /**
- * Cuts that come again and again and leave unstable cells may use up the reserve (DESIGN.md, "What physics leaves"): then a
- * recovery waits for the next release. No others ever may.
+ * Three cuts and more, of which one leaves unstable cells, may use up the reserve where nothing is released (DESIGN.md, "What
+ * physics leaves"): then a recovery waits for the next release. No others ever may.
  */
 export function mayWait({ cuts, again = 0 }: CutCase): boolean {
   return (
-    again > 0 &&
+    (again > 0 || cuts.length >= WAITS_FROM_CUTS) &&
     cuts.some(
       ({ program }) => program?.kind === "unstable" || (program !== undefined && "edge" in program && program.edge),
     )
@@ -202,15 +216,37 @@ export interface Operation {
   readonly bits: number;
 }
 
-/** The programs and erases of a case's first start where nothing is cut. */
-export function operationsOf(cutCase: CutCase): Operation[] {
-  const { unit, sectors, seed } = cutCase;
-  const prelude = preludeOf(cutCase);
+/** A cut that no start comes to. */
+export const NEVER: FlashCut = { operation: Number.MAX_SAFE_INTEGER };
+
+/** What the start after a case's cuts does where nothing cuts it: the operations of its mount, and those behind it. */
+export interface Operations {
+  readonly mount: readonly Operation[];
+  readonly work: readonly Operation[];
+}
+
+/** The programs and erases of the start after a case's cuts; a function of the case, as the case itself is. */
+export function operationsOf(cutCase: CutCase): Operations {
+  const { unit, sectors, seed, cuts } = cutCase;
   const flash = new NorFlash({ sizeBytes: sectors * SECTOR_BYTES, writeUnitBytes: unit, seed });
-  flash.restore(prelude.flash);
-  const operations: Operation[] = [];
-  flash.onOperation = (kind, _offset, length) => void operations.push({ kind, bits: length * 8 });
-  const [start] = startsOf({ ...cutCase, cuts: [{ operation: Number.MAX_SAFE_INTEGER }] });
-  run({ flash, sha256, signer: SIGNER, tell: () => {} }, start!, 0);
+  flash.restore(preludeOf(cutCase).flash);
+  const operations = { mount: [] as Operation[], work: [] as Operation[] };
+  let into: Operation[] | undefined;
+  const tell = ({ kind }: Told) => {
+    if (into !== undefined && kind === "mounted") into = operations.work;
+  };
+  const options = { flash, sha256, signer: SIGNER, tell };
+  flash.onOperation = (kind, _offset, length) => void into?.push({ kind, bits: length * 8 });
+  let left = cuts.length;
+  for (const start of startsOf({ ...cutCase, cuts: [...cuts, NEVER] })) {
+    if (start.cut !== undefined && left-- === 0) into = operations.mount;
+    flash.cutAt(start.cut);
+    try {
+      run(options, start, 0);
+    } catch (error) {
+      if (!(error instanceof PowerCut)) throw error;
+    }
+    if (into !== undefined) break;
+  }
   return operations;
 }

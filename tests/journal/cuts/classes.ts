@@ -4,10 +4,13 @@ import { SeededRandom } from "../../../hosts/simulator/world/random.js";
 import { eraseTear, programTear, type Tear } from "../../../hosts/simulator/world/tear.js";
 import {
   type CutCase,
+  NEVER,
   type Operation,
+  type Outcome,
   operationsOf,
   PRELUDE_FULL,
   PRELUDE_VOIDED,
+  PRELUDE_VOIDED_LATER,
   PRELUDES,
   SECTOR_BYTES,
   tryCase,
@@ -37,17 +40,18 @@ export interface CaseClass {
 
 export type AnyCase = CutCase | DamageCase;
 
-/** Runs a case: the power cuts that happened in it, and what did not hold. */
-export function tryAny(any: AnyCase, strict?: boolean): { readonly cuts: number; readonly failure?: string } {
+/** Runs a case of any kind. */
+export function tryAny(any: AnyCase, strict?: boolean): Outcome {
   if ("cuts" in any) return tryCase(any, strict);
   const failure = tryDamage(any);
-  return failure === undefined ? { cuts: 0 } : { cuts: 0, failure };
+  return { cuts: 0, waited: false, ...(failure !== undefined && { failure }) };
 }
 
 const UNITS = [1, 32, 16] as const;
 const SECTORS = 8;
-/** Each bit of a full partition and of one that ends with a verdict, for each write unit. */
-const FLIPS = 2 * UNITS.length * SECTORS * SECTOR_BYTES * 8;
+const PRELUDES_FLIPPED = [PRELUDE_FULL, PRELUDE_VOIDED, PRELUDE_VOIDED_LATER] as const;
+/** Each bit of a full partition and of those that end with a verdict, for each write unit. */
+const FLIPS = PRELUDES_FLIPPED.length * UNITS.length * SECTORS * SECTOR_BYTES * 8;
 /** Workloads by seed for each journal to begin with, where operations are enumerated. */
 const VARIANTS = 12;
 /** How many workloads have one of long records among them. */
@@ -79,21 +83,17 @@ export const CASE_CLASSES: readonly CaseClass[] = [
   },
   {
     name: "recoveries",
-    title: "a body left unstable, then one or two cuts in its recovery",
-    casesPerCut: 0.1 / 2.5,
+    title: "a cut that leaves something to do, then one to five more, each in what the start after those before writes",
+    casesPerCut: 0.1 / 4,
     hasCuts: true,
     caseAt(seed, n) {
       const random = drawn(seed, n);
       const journal = { ...anyJournal(random, n), ...(random.oneIn(2) && { long: true }) };
-      const operations = operationsOf({ ...journal, cuts: [] });
-      const programs = operations.flatMap(({ kind }, at) => (kind === "program" ? [at + 1] : []));
-      const first = { operation: random.pick(programs), program: unstableTear(random) };
-      const others = Array.from({ length: 1 + random.below(2) }, () => ({
-        operation: 1 + random.below(8),
-        program: random.oneIn(3) ? programTear(random) : unstableTear(random),
-        erase: eraseTear(random),
-      }));
-      return { ...journal, cuts: [first, ...others] };
+      const cuts = [firstCut(journal, random)];
+      for (let more = 1 + random.below(5); more > 0; more--) cuts.push(nextCut({ ...journal, cuts }, random));
+      // Where no cut stops it, a start goes on behind what the recoveries have left.
+      if (random.oneIn(2)) cuts.push(NEVER);
+      return { ...journal, cuts };
     },
   },
   {
@@ -160,16 +160,17 @@ export const CASE_CLASSES: readonly CaseClass[] = [
   },
   {
     name: "flips",
-    title: "each bit of a full partition flipped, and of one with a verdict at its end",
+    title: "each bit of a full partition flipped, and of those with a verdict at their end",
     casesPerCut: 0.06,
     hasCuts: false,
     points: () => FLIPS,
     caseAt(seed, n) {
       const index = pointAt(seed, n, FLIPS);
-      const journal = Math.floor(index / 8) % (2 * UNITS.length);
-      const cell = [Math.floor(index / 8 / UNITS.length / 2), index % 8] as const;
+      const journals = PRELUDES_FLIPPED.length * UNITS.length;
+      const journal = Math.floor(index / 8) % journals;
+      const cell = [Math.floor(index / 8 / journals), index % 8] as const;
       const unit = UNITS[journal % UNITS.length]!;
-      const prelude = journal < UNITS.length ? PRELUDE_FULL : PRELUDE_VOIDED;
+      const prelude = PRELUDES_FLIPPED[Math.floor(journal / UNITS.length)]!;
       return { unit, sectors: SECTORS, prelude, damage: { kind: "flips", cells: [cell] } };
     },
   },
@@ -214,7 +215,7 @@ function damaged(name: string, title: string, casesPerCut: number, draw: (random
       return {
         unit,
         sectors,
-        prelude: random.oneIn(2) ? random.pick([PRELUDE_FULL, PRELUDE_VOIDED]) : prelude,
+        prelude: random.oneIn(2) ? random.pick(PRELUDES_FLIPPED) : prelude,
         damage: draw(random),
       };
     },
@@ -250,6 +251,34 @@ export function anyCut(operation: number, random: SeededRandom): FlashCut {
   return { operation, program: programTear(random), erase: eraseTear(random) };
 }
 
+/** A cut that leaves something to do: of the record before a sector's end, which leaves no room for it there, as often as of any. */
+function firstCut(journal: Omit<CutCase, "cuts">, random: SeededRandom): FlashCut {
+  const { work } = operationsOf({ ...journal, cuts: [] });
+  const erases = work.flatMap(({ kind }, before) => (kind === "erase" && before > LAST_OPERATIONS ? [before] : []));
+  const operation =
+    erases.length > 0 && random.oneIn(2)
+      ? random.pick(erases) - random.below(LAST_OPERATIONS)
+      : 1 + random.below(work.length);
+  return { ...anyCut(operation, random), ...(!random.oneIn(4) && { program: unstableTear(random) }) };
+}
+
+/** Operations at the end of a recovery that it depends on: signature, position frame, verdict. */
+const LAST_OPERATIONS = 4;
+
+/** A cut in what the start after a case's cuts writes to recover: at its end as often as anywhere; now and then behind it. */
+function nextCut(soFar: CutCase, random: SeededRandom): FlashCut {
+  const { mount, work } = operationsOf(soFar);
+  const atEnd = mount.length > 0 && random.oneIn(2);
+  if (atEnd)
+    return {
+      ...anyCut(mount.length - random.below(Math.min(LAST_OPERATIONS, mount.length)), random),
+      ...(!random.oneIn(4) && { program: { kind: "unstable", bit: random.below(512) } }),
+    };
+  const most = mount.length === 0 || random.oneIn(4) ? mount.length + work.length : mount.length;
+  const operation = 1 + random.below(Math.max(1, most));
+  return { ...anyCut(operation, random), ...(!random.oneIn(3) && { program: unstableTear(random) }) };
+}
+
 /** One cell between 0 and 1: what was written reads as whole now and then. */
 function unstableTear(random: SeededRandom): Tear {
   if (random.oneIn(2)) return { kind: "unstable", bit: random.below(2048) };
@@ -282,7 +311,8 @@ function enumerated(
         for (const unit of UNITS) {
           const seed = variant * 1009 + prelude * 31 + unit;
           const long = variant % LONG_ONE_IN === 0;
-          const operations = operationsOf({ unit, sectors: SECTORS, prelude, seed, long, cuts: [] });
+          const { mount, work: worked } = operationsOf({ unit, sectors: SECTORS, prelude, seed, long, cuts: [] });
+          const operations = [...mount, ...worked];
           workloads.push({ unit, prelude, seed, long, operations, before: total });
           for (const operation of operations) total += tearsOf(operation).count;
         }

@@ -142,7 +142,7 @@ function refuseSecond(flash: Flash, damageCase: DamageCase): void {
   const newest = oracle.promised.length - 1;
   const { seq } = committed.value;
   // Where a frame behind it names it, whatever was flipped.
-  const isNamed = damageCase.prelude === PRELUDE_VOIDED && isOneFlip(damageCase);
+  const isNamed = damageCase.prelude >= PRELUDE_VOIDED && isOneFlip(damageCase);
   const tells = isNamed || (damageCase.unit === 1 && !hitsFrame(damageCase));
   if (seq < newest || (seq === newest && tells && !hitsSector(damageCase)))
     throw new Error(`a second record was signed at seq ${seq}`);

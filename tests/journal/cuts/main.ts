@@ -43,10 +43,14 @@ const options = program.opts<Options>();
 process.exitCode = options.case ? await one(options.case, options) : await many(options);
 
 async function one(any: AnyCase, { boards }: Options): Promise<number> {
-  const { cuts, failure } = boards
+  const { cuts, waited, failure } = boards
     ? await (await (await import("./boards.js")).Boards.ready()).tryAny(any)
     : tryAny(any);
-  console.log(failure === undefined ? `held, ${cuts} cuts` : `FAILED: ${failure}`);
+  console.log(
+    failure === undefined
+      ? `held, ${cuts} cuts${waited ? ", a recovery waited for a release" : ""}`
+      : `FAILED: ${failure}`,
+  );
   return failure === undefined ? 0 : FAILED_STATUS;
 }
 
@@ -100,11 +104,12 @@ function progressLine(startedMs: number): (done: Totals, of: number) => void {
 
 function table({ seed, classes, totals, stopped }: RunSummary, seconds: number): string {
   const rows = [
-    ["class", "cases", "cuts", "failures", ""],
-    ...classes.map(({ name, title, cases, cuts, failures, points }) => [
+    ["class", "cases", "cuts", "waits", "failures", ""],
+    ...classes.map(({ name, title, cases, cuts, failures, waits, points }) => [
       name,
       grouped(cases),
       cuts > 0 ? grouped(cuts) : "–",
+      grouped(waits),
       grouped(failures),
       points === undefined ? title : `${title}: ${grouped(Math.min(points, cases))} of ${grouped(points)}`,
     ]),
@@ -112,15 +117,16 @@ function table({ seed, classes, totals, stopped }: RunSummary, seconds: number):
       "all",
       grouped(totals.cases),
       grouped(totals.cuts),
+      grouped(totals.waits),
       grouped(totals.failures),
       `seed ${seed}, ${seconds.toFixed(0)} s`,
     ],
   ];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) =>
     row
       .map((cell, column) =>
-        column === 0 ? cell.padEnd(widths[0]!) : column < 4 ? cell.padStart(widths[column]!) : cell,
+        column === 0 ? cell.padEnd(widths[0]!) : column < 5 ? cell.padStart(widths[column]!) : cell,
       )
       .join("  ")
       .trimEnd(),

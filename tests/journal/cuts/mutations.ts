@@ -354,6 +354,13 @@ export const DEFENCES: readonly Defence[] = [
     to: "else if (scan?.missing === null) damage",
   },
   {
+    without: "seeing that also where a whole record stands in front",
+    classes: ["flips"],
+    file: SCAN,
+    from: "const known = tail === undefined ? walk.link !== undefined : signed?.get(tail.offset) !== undefined;",
+    to: "const known = tail === undefined && walk.link !== undefined;",
+  },
+  {
     without: "taking a header for cut behind which nothing is programmed",
     classes: ["recoveries"],
     file: SCAN,
@@ -366,5 +373,19 @@ export const DEFENCES: readonly Defence[] = [
     file: SCAN,
     from: "scan.unproved = isOnlyCarried(view, RECORDS_OFFSET);",
     to: "",
+  },
+  {
+    without: "proving a verdict anew that is all that names a carried record",
+    classes: ["recoveries"],
+    file: SCAN,
+    from: "scan.unproved = walk.voidEnd !== offset && (!follows || isOnlyCarried(view, tail!.offset));",
+    to: "scan.unproved = walk.voidEnd !== offset && !follows;",
+  },
+  {
+    without: "opening nothing below a header that may count again",
+    classes: ["recoveries"],
+    file: RECOVERY,
+    from: "    last,\n",
+    to: "    last: newest,\n",
   },
 ];

@@ -22,8 +22,10 @@ export class Oracle {
   promised: Promised[] = [];
   /** Positions below need not be held any more. */
   released = 0;
-  /** Recoveries are cut again and again, so that one may have to wait for a release. */
+  /** Recoveries are cut in such a way that one may have to wait for a release. */
   mayWait = false;
+  /** One has waited. */
+  waited = false;
   /** What may stand at a position whose commit was never reported: contents, in hexadecimal. */
   #offered = new Map<number, string[]>();
   /** Everything that was ever given out, by position: what others may hold of this chain. */
@@ -111,6 +113,7 @@ export class Oracle {
     // The reserve is there so that a recovery always finds room.
     if (tail === "undecided" && !this.mayWait)
       throw new Violation("there was no room to decide about the journal's end");
+    this.waited ||= tail === "undecided";
     // Nothing that was under way may appear any more once a start has told that it is not there.
     if (seq === last && tail !== "undecided" && tail !== "decided") {
       this.#offered.delete(last + 1);

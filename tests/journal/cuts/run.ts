@@ -28,6 +28,8 @@ export interface RunOptions {
 export interface Totals {
   readonly cases: number;
   readonly cuts: number;
+  /** Cases in which a recovery had to wait for a release; where none ever may, that is a failure. */
+  readonly waits: number;
   readonly failures: number;
 }
 
@@ -70,7 +72,7 @@ export async function runCuts(options: RunOptions): Promise<RunSummary> {
     batchesOf(one, seed, count, options.onBoards ? BATCH_CASES_BOARDS : undefined),
   );
   const of = batches.reduce((sum, { from, to }) => sum + to - from, 0);
-  const counts = new Map(classes.map(({ name }) => [name, { cases: 0, cuts: 0, failures: 0 }]));
+  const counts = new Map(classes.map(({ name }) => [name, { cases: 0, cuts: 0, waits: 0, failures: 0 }]));
   const failed: Failed[] = [];
   const bundle = options.onBoards ? undefined : await bundleWorker(options.mutation);
   const hands = Array.from({ length: options.jobs ?? availableParallelism() }, () =>
@@ -82,10 +84,11 @@ export async function runCuts(options: RunOptions): Promise<RunSummary> {
     stopped = true;
   };
   signal?.addEventListener("abort", stop);
-  const take = (batch: Batch, { cuts, failures }: BatchResult): void => {
+  const take = (batch: Batch, { cuts, waits, failures }: BatchResult): void => {
     const sums = counts.get(batch.className)!;
     sums.cases += batch.to - batch.from;
     sums.cuts += cuts;
+    sums.waits += waits;
     sums.failures += failures.length;
     const kept = failures.slice(0, FAILURES_KEPT - failed.length);
     failed.push(...kept);
@@ -179,5 +182,5 @@ function boardsHand(): Hand {
 
 function total(counts: readonly Totals[]): Totals {
   const sum = (key: keyof Totals) => counts.reduce((all, one) => all + one[key], 0);
-  return { cases: sum("cases"), cuts: sum("cuts"), failures: sum("failures") };
+  return { cases: sum("cases"), cuts: sum("cuts"), waits: sum("waits"), failures: sum("failures") };
 }

@@ -16,6 +16,7 @@ export type Asked = Batch | { readonly cases: readonly AnyCase[] };
 
 export interface BatchResult {
   readonly cuts: number;
+  readonly waits: number;
   readonly failures: readonly Failed[];
 }
 
@@ -28,9 +29,11 @@ export interface Failed {
 parentPort?.on("message", (asked: Asked) => {
   const failures: Failed[] = [];
   let cuts = 0;
+  let waits = 0;
   const attempt = (n: number, one: AnyCase): void => {
     const outcome = tryAny(one, "cases" in asked || asked.strict);
     cuts += outcome.cuts;
+    if (outcome.waited) waits++;
     if (outcome.failure !== undefined) failures.push({ n, failed: one, reason: outcome.failure });
   };
   if ("cases" in asked) for (const [n, one] of asked.cases.entries()) attempt(n, one);
@@ -38,5 +41,5 @@ parentPort?.on("message", (asked: Asked) => {
     const found = CASE_CLASSES.find(({ name }) => name === asked.className)!;
     for (let n = asked.from; n < asked.to; n++) attempt(n, found.caseAt(asked.seed, n));
   }
-  parentPort!.postMessage({ cuts, failures } satisfies BatchResult);
+  parentPort!.postMessage({ cuts, waits, failures } satisfies BatchResult);
 });
