@@ -158,13 +158,8 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     const linked = follows || passes;
     const whole = isWhole({ ordinal: view.ordinal, offset }, bytes, offset, frame);
     if (!linked && tail?.whole && (whole || isBegun(geometry, bytes, offset, frame)) && !signed?.has(tail.offset)) {
-      // Where a later frame comes after the base all the same, nothing here stands, and none of it is signed to look at it.
-      if (walk.link === undefined || !isNamedLater(view, offset + geometry.alignBytes, walk.link)) {
-        scan.unresolved = tail;
-        break;
-      }
-      offset += whole ? size : geometry.alignBytes;
-      continue;
+      scan.unresolved = tail;
+      break;
     }
     // What names neither a torn record nor the one before was written when that record was whole.
     if (!linked && whole && tail !== undefined && !tail.whole) scan.tail = { ...tail, changed: true };
@@ -292,16 +287,6 @@ function isBegun(
 ): boolean {
   const body = offset + FRAME_HEADER_BYTES;
   return type === FrameType.record && (unitBytes !== 1 || !isErased(bytes, body, body + bodyBytes));
-}
-
-/** Whether a whole frame from `offset` on links to `link`. */
-function isNamedLater({ geometry, ordinal, bytes }: SectorView, offset: number, link: number): boolean {
-  for (let at = offset; at + geometry.slotBytes <= bytes.length; at += geometry.alignBytes) {
-    const frame = readFrameHeader(bytes, at);
-    if (frame?.link !== link || at + frameBytes(geometry, frame.type, frame.bodyBytes) > bytes.length) continue;
-    if (isWhole({ ordinal, offset: at }, bytes, at, frame)) return true;
-  }
-  return false;
 }
 
 /** The tail is named, or left behind: its fate is known. */
