@@ -85,6 +85,13 @@ describe("tallystick fsck", () => {
     const tail = image.slice();
     tail[2 * SECTOR_BYTES + 0x810 + 100]! ^= 1;
     write("damaged-tail", tail);
+    // The header of the newest record, which a verdict behind it names.
+    const voided = new JournalDevice();
+    voided.cutCommit(voided.write(3), "body", 100);
+    voided.mount();
+    const gone = voided.image();
+    gone[FIRST_BODY - 12 + 268 + 200]! ^= 1;
+    write("gone", gone);
 
     // Two records that another key signed; the one behind them names them all the same.
     const forged = new JournalDevice();
@@ -157,7 +164,7 @@ verdict: not clean: the next start would write
 $ tallystick fsck torn-verdict
 …
 recovery, at the next start:
-  would erase sector 1 and open it as ordinal 9
+  would erase sector 1 and open it as ordinal 9: bits behind the last frame of sector 0 are programmed, and nothing is appended there any more
   would write two void frames at sector 1, byte 0x0040: nothing right behind what the sector ends with proves that it was written to the end
 …
 verdict: not clean: the next start would write
@@ -330,6 +337,16 @@ $ tallystick fsck damaged-tail
 …
 damaged:
   JOURNAL_TAIL_DAMAGED: the newest record was committed, and the flash changed it since (…); …
+
+verdict: damaged
+[1]
+$ tallystick fsck gone
+…
+then:
+  head         seq 1 readings, id …
+…
+damaged:
+  JOURNAL_TAIL_DAMAGED: the newest record was committed, and the flash changed it since (sector 8 names a record that cannot be read); …
 
 verdict: damaged
 [1]

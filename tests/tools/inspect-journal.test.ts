@@ -50,6 +50,10 @@ describe("tallystick inspect, of a journal", () => {
     write("torn-verdict", body.image());
     body.write(1);
     write("voided", body.image());
+    // The header of seq 2, which the verdict behind it names.
+    const gone = body.image();
+    gone[0x214]! ^= 1;
+    write("gone", gone);
 
     const encrypted = new JournalDevice({ writeUnitBytes: 32 });
     encrypted.cutCommit(encrypted.write(3), "signature", 100);
@@ -228,6 +232,15 @@ $ tallystick inspect damaged-body
   014c record, 200 bytes, …, CRC … does not hold; would be seq 1; open: torn body that was whole once: what stands behind it names neither it nor the record before
   0214 record, 200 bytes, …, link … neither, CRC … holds
        seq 2 readings, id …; stands: named by the frame at 0x02dc; something before it is damaged, for its own link is to nothing here
+…
+[0]
+$ tallystick inspect gone
+…
+  014c record, 200 bytes, …
+       seq 1 readings, id …; open: nothing in this sector names it, and of seq 2 nothing can be read
+  0214 400 bytes without a legible header: …
+  03a4 spent slot, 12 bytes of zeros
+  03b0 void, 12 bytes, …; ignored: links to a record of which nothing can be read here
 …
 [0]
 $ tallystick inspect mixed

@@ -4,6 +4,7 @@ import { FrameType, linkOf, nothingReleased, type Released, readReleased } from 
 import { Journal } from "tallystick/journal/journal";
 import { BAD_SECTORS_MAX, FRAME_HEADER_BYTES, type Geometry, SECTOR_BYTES_MIN } from "tallystick/journal/layout";
 import type { JournalUsage, MountReport } from "tallystick/journal/report";
+import { isErased } from "tallystick/journal/scan";
 import { openTails } from "tallystick/journal/tail";
 import { KIND_WORDS, parseRecord, recordId } from "tallystick/record/record";
 import { checkLength, findGeometry, openedSectors, readSectors, type SectorImage } from "../inspect/journal-image.js";
@@ -41,7 +42,16 @@ export interface Examination {
   /** The record that the journal ends with and that nothing names. */
   readonly open: (Place & { readonly whole: boolean }) | undefined;
   /** The newest sector that has a header. Where recovery opens its ordinal, it does so again. */
-  readonly newest: { readonly ordinal: number; readonly opened: boolean; readonly holds: string } | undefined;
+  readonly newest:
+    | {
+        readonly ordinal: number;
+        readonly sector: number;
+        readonly opened: boolean;
+        readonly holds: string;
+        /** A bit behind its last frame is programmed: the device appends nothing there. */
+        readonly closed: boolean;
+      }
+    | undefined;
   readonly head: { readonly seq: number; readonly kind: string; readonly id: Uint8Array | undefined } | undefined;
   readonly firstSeq: number;
   readonly released: Released;
@@ -145,9 +155,7 @@ function report(
     verified: records.verified,
     presumed: records.presumed,
     damage: [
-      ...(tail === "damaged"
-        ? [{ code: "JOURNAL_TAIL_DAMAGED", detail: "how the journal ends has changed" } as const]
-        : []),
+      ...(tail === "damaged" ? [{ code: "JOURNAL_TAIL_DAMAGED", detail: journal.report.damage ?? "" } as const] : []),
       ...records.damage,
       ...damagedSectors(image, geometry),
     ],
@@ -227,9 +235,11 @@ function newestSector(
   sector: ReturnType<typeof openedSectors>[number] | undefined,
 ): Examination["newest"] {
   if (sector === undefined) return undefined;
-  const { ordinal, header, bytes } = sector;
+  const { slot, ordinal, header, bytes } = sector;
   const { pieces, scan } = walkSector({ geometry, sha256, ordinal, header, bytes });
-  return { ordinal, opened: scan.opened, holds: contentWords(pieces) };
+  // Of an encrypted partition no dump tells.
+  const closed = geometry.unitBytes === 1 && !isErased(bytes, scan.end, bytes.length);
+  return { ordinal, sector: slot, opened: scan.opened, holds: contentWords(pieces), closed };
 }
 
 /** What a sector holds in which nothing stands. */

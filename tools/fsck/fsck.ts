@@ -68,7 +68,9 @@ function toText(examination: Examination): string[] {
       ? [
           `  head         seq ${head.seq} ${head.kind}, ${head.id ? `id ${toHex(head.id)}` : "its id is known when the device has signed it"}`,
         ]
-      : ["  head         none: no record was ever committed"]),
+      : [
+          `  head         none: ${examination.tail === "damaged" ? "the newest record cannot be told" : "no record was ever committed"}`,
+        ]),
     ...(head ? [`  first held   seq ${examination.firstSeq}`] : []),
     `  released     ${releasedText(examination)}`,
     `  usage        ${usageText(examination)}`,
@@ -111,7 +113,7 @@ function sentence(step: Step, examination: Examination): string {
     case "open":
       return newest?.ordinal === step.ordinal
         ? `would erase sector ${step.sector} and open it again: ${ofNewest(examination)}`
-        : `would erase sector ${step.sector} and open it as ordinal ${step.ordinal}`;
+        : `would erase sector ${step.sector} and open it as ordinal ${step.ordinal}: ${whyNext(examination)}`;
     case "carry": {
       const opening =
         newest?.ordinal === step.ordinal
@@ -145,6 +147,14 @@ function sentence(step: Step, examination: Examination): string {
 function ofNewest({ newest }: Examination): string {
   if (!newest!.opened) return "its opening was cut";
   return `it holds nothing${newest!.holds && ` but ${newest!.holds}`}`;
+}
+
+/** Why what is to be written does not go into the newest sector. */
+function whyNext({ newest }: Examination): string {
+  if (newest === undefined) return "no sector was opened yet";
+  return newest.closed
+    ? `bits behind the last frame of sector ${newest.sector} are programmed, and nothing is appended there any more`
+    : `two void frames, one right behind the other, do not fit into sector ${newest.sector}`;
 }
 
 function isRecovered(seq: number, { tail, head }: Examination): boolean {

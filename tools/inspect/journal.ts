@@ -82,6 +82,8 @@ function decided(sector: OpenedSector, frame: Frame, later: readonly DescribedSe
       const why = `the header of sector ordinal ${ordinal} names it, with another signature than its cells hold: its key makes that again, and tells`;
       return { ...frame, verdict: "presumed", presumed: linkOf(header.tailId), why };
     }
+    if (seq !== undefined && seq < header.firstSeq - 1 && header.chain === sector.header?.chain)
+      return { ...frame, why: `${frame.why}, and of seq ${seq + 1} nothing can be read` };
     if (scan.decided)
       return {
         ...frame,

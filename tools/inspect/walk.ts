@@ -138,6 +138,8 @@ function isSpent(bytes: Uint8Array, offset: number, length: number): boolean {
 }
 
 const CHANGED = "torn body that was whole once: what stands behind it names neither it nor the record before";
+/** Of a void or position frame that a device wrote here. */
+const UNREADABLE = "links to a record of which nothing can be read here";
 
 /** Where `scanSector` has told of a record, that counts. */
 function judge(frame: Draft, scan: SectorScan, told: { record: Candidate; named: boolean } | undefined): void {
@@ -303,7 +305,7 @@ class Walk {
     const { relation, offset } = draft;
     if (relation === "neither") {
       draft.verdict = "ignored";
-      draft.why = "links to nothing here";
+      draft.why = UNREADABLE;
       return;
     }
     draft.verdict = "heeded";
@@ -333,7 +335,7 @@ class Walk {
     const { relation, crcHolds, offset, header } = draft;
     const linked = relation !== "neither";
     draft.verdict = !crcHolds ? "void" : linked ? "heeded" : "ignored";
-    draft.why = !crcHolds ? "torn position" : linked ? "" : "links to nothing here";
+    draft.why = !crcHolds ? "torn position" : linked ? "" : UNREADABLE;
     if (crcHolds && linked && offset !== SECTOR_HEADER_BYTES) {
       draft.verdict = "ignored";
       draft.why = "nothing right behind proves that it was written to the end";
