@@ -69,10 +69,7 @@ export function encodeFrame(
 ): Uint8Array {
   const bytes = new Uint8Array(alignUp(FRAME_HEADER_BYTES + body.length, geometry.unitBytes));
   const view = new DataView(bytes.buffer);
-  const word = (type << 12) | body.length;
-  view.setUint16(0, word);
-  view.setUint16(2, ~word & 0xffff);
-  view.setUint32(4, link);
+  writeHeader(view, (type << 12) | body.length, link);
   bytes.set(body, FRAME_HEADER_BYTES);
   view.setUint32(8, frameCrc(place, bytes, 0, body.length));
   return bytes;
@@ -98,6 +95,32 @@ export function readFrameHeader(bytes: Uint8Array, at: number): FrameHeader | un
 /** Whether header and body of the frame at `at` are as they were written, at this place. */
 export function isWhole(place: Place, bytes: Uint8Array, at: number, header: FrameHeader): boolean {
   return frameCrc(place, bytes, at, header.bodyBytes) === header.crc;
+}
+
+/**
+ * Whether a record that links to `link` stands whole at `at` but for bits of its header, which have changed: one of the two
+ * copies of its word is what it was, and with that the CRC holds. A cut leaves no such frame, for the body is not begun
+ * before the header reads back.
+ */
+export function isWholeButForHeader(place: Place, bytes: Uint8Array, at: number, link: number): boolean {
+  if (at + FRAME_HEADER_BYTES > bytes.length) return false;
+  const words = uint32(bytes, at);
+  for (const word of [words >>> 16, ~words & 0xffff]) {
+    const bodyBytes = word & 0xfff;
+    const end = at + FRAME_HEADER_BYTES + bodyBytes;
+    if (word >> 12 !== FrameType.record || end > bytes.length) continue;
+    const frame = bytes.slice(at, end);
+    writeHeader(new DataView(frame.buffer), word, link);
+    if (frameCrc(place, frame, 0, bodyBytes) === crcOf(frame)) return true;
+  }
+  return false;
+}
+
+/** The header but for its CRC. */
+function writeHeader(view: DataView, word: number, link: number): void {
+  view.setUint16(0, word);
+  view.setUint16(2, ~word & 0xffff);
+  view.setUint32(4, link);
 }
 
 function frameCrc(place: Place, bytes: Uint8Array, at: number, bodyBytes: number): number {

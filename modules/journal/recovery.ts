@@ -1,6 +1,6 @@
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { AppendState, Tail } from "./append.js";
-import { linkOf, nothingReleased, type Released } from "./frame.js";
+import { isWholeButForHeader, linkOf, nothingReleased, type Released } from "./frame.js";
 import { BAD_SECTORS_MAX } from "./layout.js";
 import { findNewest, type NewestSector } from "./mount.js";
 import type { MountReport } from "./report.js";
@@ -99,8 +99,7 @@ function conclude(
 ): Result<Recovered> {
   // Where a bit is programmed behind the end, a frame may be legible to one start and not to another, and one that it was
   // legible to may have touched cells anywhere behind it. Units of an encrypted partition that were touched refuse.
-  const usable =
-    last === newest && scan !== undefined && (ring.geometry.unitBytes !== 1 || isErasedFrom(ring, newest, scan.end));
+  const written = scan !== undefined && ring.geometry.unitBytes === 1 && !isErasedFrom(ring, newest, scan.end);
   if (judged?.kind === "foreign") return fail("JOURNAL_FOREIGN", judged.detail);
   const before =
     judged?.kind === "stands"
@@ -115,12 +114,14 @@ function conclude(
   }
   if (judged?.kind === "damaged") damage = judged.detail;
   else if (scan?.missing) damage = `sector ${newest} names a record that cannot be read`;
+  else if (written && before.ok && isHidden(ring, newest, scan!.end, before.value))
+    damage = `the header of the frame at sector ${newest}, byte ${scan!.end} has changed since its record was written`;
   const state = {
     head: newest,
     last,
     chain: chainOf(ring, newest, header, before.ok ? before.value : undefined),
     end: scan?.end ?? 0,
-    usable,
+    usable: last === newest && scan !== undefined && !written,
     durable: scan?.released ?? releasedBefore(ring, tails, newest),
     tail: before.ok ? before.value : undefined,
     disposable: disposable && damage === undefined,
@@ -163,6 +164,11 @@ function releasedBefore(ring: Ring, tails: TailReader, newest: number): Released
     if (released !== undefined) return released;
   }
   return nothingReleased();
+}
+
+/** Whether the record behind the newest that can be read stands there, behind a header that has changed. */
+function isHidden(ring: Ring, ordinal: number, offset: number, newest: Tail | undefined): boolean {
+  return isWholeButForHeader({ ordinal, offset }, ring.sector(ordinal), offset, linkOf(newest?.id));
 }
 
 function isErasedFrom(ring: Ring, ordinal: number, offset: number): boolean {

@@ -92,6 +92,10 @@ describe("tallystick fsck", () => {
     const gone = voided.image();
     gone[FIRST_BODY - 12 + 268 + 200]! ^= 1;
     write("gone", gone);
+    // The same, with nothing behind.
+    const last = image.slice();
+    last[2 * SECTOR_BYTES + 0x810]! ^= 1;
+    write("damaged-last", last);
 
     // Two records that another key signed; the one behind them names them all the same.
     const forged = new JournalDevice();
@@ -337,6 +341,16 @@ $ tallystick fsck damaged-tail
 …
 damaged:
   JOURNAL_TAIL_DAMAGED: the newest record was committed, and the flash changed it since (…); …
+
+verdict: damaged
+[1]
+$ tallystick fsck damaged-last
+…
+then:
+  head         seq 48 readings, id …
+…
+damaged:
+  JOURNAL_TAIL_DAMAGED: the newest record was committed, and the flash changed it since (the header of the frame at sector 10, byte 2064 has changed since its record was written); …
 
 verdict: damaged
 [1]

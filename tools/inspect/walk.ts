@@ -1,4 +1,12 @@
-import { type FrameHeader, FrameType, frameBytes, isWhole, linkOf, readFrameHeader } from "tallystick/journal/frame";
+import {
+  type FrameHeader,
+  FrameType,
+  frameBytes,
+  isWhole,
+  isWholeButForHeader,
+  linkOf,
+  readFrameHeader,
+} from "tallystick/journal/frame";
 import { RECORDS_OFFSET, SECTOR_HEADER_BYTES } from "tallystick/journal/layout";
 import {
   type Candidate,
@@ -230,13 +238,20 @@ class Walk {
 
   #illegible(offset: number, bytes: number): void {
     const last = this.pieces.at(-1);
-    if (last?.kind === "illegible") this.pieces.pop();
-    const from = last?.kind === "illegible" ? last.offset : offset;
-    const why =
-      this.#view.geometry.unitBytes === 1
-        ? "torn header, or what an erase that was cut has left"
-        : "not written, or a torn header: encrypted units do not tell";
-    this.pieces.push({ kind: "illegible", offset: from, bytes: offset + bytes - from, why });
+    if (last?.kind === "illegible") {
+      this.pieces[this.pieces.length - 1] = { ...last, bytes: last.bytes + bytes };
+      return;
+    }
+    this.pieces.push({ kind: "illegible", offset, bytes, why: this.#whyIllegible(offset) });
+  }
+
+  #whyIllegible(offset: number): string {
+    const { geometry, ordinal, bytes } = this.#view;
+    if (geometry.unitBytes > 1) return "not written, or a torn header: encrypted units do not tell";
+    const link = this.#candidate?.link ?? this.#base;
+    return link !== undefined && isWholeButForHeader({ ordinal, offset }, bytes, offset, link)
+      ? "a record, and the header of its frame has changed since it was written"
+      : "torn header, or what an erase that was cut has left";
   }
 
   /** Takes the frame at `offset`; answers with its length, 0 where there is none. */

@@ -1,9 +1,8 @@
 import { explain } from "tallystick/codes/codes";
 import type { Flash } from "tallystick/journal/flash";
 import { FlashError } from "tallystick/journal/flash";
-import { readFrameHeader } from "tallystick/journal/frame";
 import { Journal } from "tallystick/journal/journal";
-import { FRAME_HEADER_BYTES, RECORDS_OFFSET } from "tallystick/journal/layout";
+import { RECORDS_OFFSET } from "tallystick/journal/layout";
 import { recordId } from "tallystick/record/record";
 import { NorFlash } from "../../../hosts/simulator/world/nor.js";
 import { SeededRandom } from "../../../hosts/simulator/world/random.js";
@@ -126,9 +125,9 @@ function readAll(flash: Flash, damageCase: DamageCase): number {
 }
 
 /**
- * The position of a committed record takes no other one. A newest record whose frame's first bytes were flipped cannot be
- * told from one that was never begun, nor on an encrypted partition its body from a torn one where nothing stands behind it
- * (DESIGN.md, "What physics leaves"): there, and only there, the sent mark of the key store stands in front.
+ * The position of a committed record takes no other one. On an encrypted partition a newest record that has changed cannot
+ * be told from one that is torn or was never begun where nothing stands behind it (DESIGN.md, "What physics leaves"): there,
+ * and only there, the sent mark of the key store stands in front.
  */
 function refuseSecond(flash: Flash, damageCase: DamageCase): void {
   const { oracle } = preludeOf(damageCase);
@@ -143,7 +142,7 @@ function refuseSecond(flash: Flash, damageCase: DamageCase): void {
   const { seq } = committed.value;
   // Where a frame behind it names it, whatever was flipped.
   const isNamed = damageCase.prelude >= PRELUDE_VOIDED && isOneFlip(damageCase);
-  const tells = isNamed || (damageCase.unit === 1 && !hitsFrame(damageCase));
+  const tells = isNamed || damageCase.unit === 1;
   if (seq < newest || (seq === newest && tells && !hitsSector(damageCase)))
     throw new Error(`a second record was signed at seq ${seq}`);
 }
@@ -154,23 +153,6 @@ function isOneFlip({ damage }: DamageCase): boolean {
 
 function hitsSector({ damage }: DamageCase): boolean {
   return damage.kind === "flips" && damage.cells.some(([offset]) => offset % SECTOR_BYTES < RECORDS_OFFSET);
-}
-
-/** Whether a flip is in the word or the link of a frame of plain flash. */
-function hitsFrame(damageCase: DamageCase): boolean {
-  const { damage } = damageCase;
-  if (damage.kind !== "flips") return false;
-  const flash = journalOf(damageCase);
-  const bytes = new Uint8Array(FRAME_HEADER_BYTES);
-  return damage.cells.some(([offset]) => {
-    // They begin at multiples of four bytes.
-    for (const at of [offset - (offset % 4), offset - (offset % 4) - 4]) {
-      if (at < 0 || at + bytes.length > flash.sizeBytes) continue;
-      flash.read(at, bytes);
-      if (readFrameHeader(bytes, 0) !== undefined) return true;
-    }
-    return false;
-  });
 }
 
 /** Commits and releases for as long as the flash takes it; then everything that was committed is there, in this start and the next. */

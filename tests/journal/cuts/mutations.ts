@@ -343,8 +343,8 @@ export const DEFENCES: readonly Defence[] = [
     without: "closing a sector with programmed bits behind its end",
     classes: ["storms", "runs"],
     file: RECOVERY,
-    from: "(ring.geometry.unitBytes !== 1 || isErasedFrom(ring, newest, scan.end));",
-    to: "(ring.geometry.unitBytes !== 1 || isErasedFrom !== undefined);",
+    from: "usable: last === newest && scan !== undefined && !written,",
+    to: "usable: last === newest && scan !== undefined,",
   },
   {
     without: "seeing that a void or position names what cannot be read",
@@ -359,6 +359,13 @@ export const DEFENCES: readonly Defence[] = [
     file: SCAN,
     from: "const known = tail === undefined ? walk.link !== undefined : signed?.get(tail.offset) !== undefined;",
     to: "const known = tail === undefined && walk.link !== undefined;",
+  },
+  {
+    without: "seeing that a record stands behind a header that cannot be read",
+    classes: ["flips"],
+    file: RECOVERY,
+    from: "else if (written && before.ok && isHidden(",
+    to: "else if (scan === null && before.ok && isHidden(",
   },
   {
     without: "taking a header for cut behind which nothing is programmed",
