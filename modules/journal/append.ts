@@ -22,7 +22,6 @@ import {
 import type { SectorRange } from "./reader.js";
 import type { Ring } from "./ring.js";
 import { encodeSectorHeader, type SectorHeader, TAIL_ID_BYTES } from "./sector.js";
-import type { TailReader } from "./tail.js";
 
 /** The newest record, and where its bytes are. */
 export interface Tail {
@@ -105,11 +104,9 @@ export class Appender {
   #fresh = false;
   #spare: number | undefined;
   readonly #ring: Ring;
-  readonly #tails: TailReader;
 
-  constructor(ring: Ring, state: AppendState, tails: TailReader) {
+  constructor(ring: Ring, state: AppendState) {
     this.#ring = ring;
-    this.#tails = tails;
     this.head = state.head;
     this.#last = state.last;
     this.chain = state.chain;
@@ -181,9 +178,16 @@ export class Appender {
 
   /**
    * Appends a frame and reads it back. With `start` it goes into a sector of its own. A sector is opened only where `left`
-   * more stay free behind it. JOURNAL_FULL, or JOURNAL_FLASH_FAILED: then what was written is void.
+   * more stay free behind it. undefined where nothing was written: the next sector has to carry the tail first.
+   * JOURNAL_FULL, or JOURNAL_FLASH_FAILED: then what was written is void.
    */
-  append(type: FrameType, link: number, body: Uint8Array, left: number, start?: ChainStart): Result<Placed> {
+  append(
+    type: FrameType,
+    link: number,
+    body: Uint8Array,
+    left: number,
+    start?: ChainStart,
+  ): Result<Placed | undefined> {
     const { geometry } = this.#ring;
     const size = frameBytes(geometry, type, body.length);
     let opened = start === undefined || this.#isBegun(start);
@@ -191,6 +195,7 @@ export class Appender {
       if (!opened || !this.#fits(size) || !this.#spend()) {
         const next = this.#open(start, left);
         if (!next.ok) return next;
+        if (!next.value) return ok(undefined);
         opened = true;
         if (!this.#fits(size)) continue;
       }
@@ -205,8 +210,8 @@ export class Appender {
     return this.#disposable;
   }
 
-  /** Erases a disposable sector, and all that is open in it; it begins as it did. */
-  reopen(): Result<void> {
+  /** Erases a disposable sector, and all that is open in it; it begins as it did. False where it has to carry the tail. */
+  reopen(): Result<boolean> {
     const header = this.#ring.header(this.head);
     const begins = header !== undefined && header.chain === this.head && !header.carries;
     return this.#open(begins ? { firstSeq: header.firstSeq, newChain: true } : undefined, 0);
@@ -219,18 +224,20 @@ export class Appender {
     return header?.chain === this.head && header.firstSeq === firstSeq;
   }
 
-  /** Says twice that all behind the tail is void: the second frame proves that the cells of the first were driven. */
-  appendVerdict(): Result<void> {
-    const { tail } = this;
+  /**
+   * Says twice that all behind the tail is void: the second frame proves that the cells of the first were driven. False
+   * where the next sector has to carry the tail: that says it.
+   */
+  appendVerdict(): Result<boolean> {
     // Both in one sector: only right behind the first does the second prove it.
-    const opened = this.#fits(2 * this.#ring.geometry.slotBytes) ? ok(undefined) : this.#open(undefined, 0);
-    // Where the new sector carries the tail, that says it.
-    if (!opened.ok || this.tail?.ordinal !== tail?.ordinal) return opened;
+    const opened = this.#fits(2 * this.#ring.geometry.slotBytes) ? ok(true) : this.#open(undefined, 0);
+    if (!opened.ok || !opened.value) return opened;
     for (let n = 0; n < 2; n++) {
-      const written = this.append(FrameType.void, linkOf(tail?.id), new Uint8Array(0), 0);
+      const written = this.append(FrameType.void, linkOf(this.tail?.id), new Uint8Array(0), 0);
       if (!written.ok) return written;
+      if (written.value === undefined) return ok(false);
     }
-    return ok(undefined);
+    return ok(true);
   }
 
   /** Programs the signature of a record that was appended, and reads it back. */
@@ -305,14 +312,14 @@ export class Appender {
     return this.#ring.isCovered(former, released, this.head);
   }
 
-  /** Opens the next sector; passes over at most BAD_SECTORS_MAX that fail. */
-  #open(start: ChainStart | undefined, left: number): Result<void> {
+  /** Opens the next sector; passes over at most BAD_SECTORS_MAX that fail. False where it has to carry the tail. */
+  #open(start: ChainStart | undefined, left: number): Result<boolean> {
     const { tail } = this;
     const next = this.#next(left);
     if (!next.ok) return next;
     // What may come to nothing leaves the tail where it is: it stays within the two newest sectors, or sectors that hold
     // nothing but voids could never be released.
-    if (start === undefined && tail !== undefined && tail.ordinal < next.value - 1) return this.#carryTail(tail);
+    if (start === undefined && tail !== undefined && tail.ordinal < next.value - 1) return ok(false);
     for (let ordinal = next.value; ordinal <= next.value + BAD_SECTORS_MAX; ordinal++) {
       if (ordinal > next.value && !this.#isFree(ordinal, this.released)) break;
       const chain = start?.newChain ? ordinal : this.chain;
@@ -324,17 +331,16 @@ export class Appender {
       )
         continue;
       this.#opened(ordinal, RECORDS_OFFSET);
-      return ok(undefined);
+      return ok(true);
     }
     return this.#noneOpened();
   }
 
-  #carryTail(tail: Tail): Result<void> {
-    const bytes = this.#tails.bytesOf(tail);
-    if (!bytes.ok) return bytes;
+  /** Opens the next sector with the tail in it, whose bytes these are. */
+  carryTail(tail: Tail, bytes: Uint8Array): Result<void> {
     const { seq, prev } = tail.header;
-    const body = bytes.value.slice(0, tail.bodyBytes);
-    const signature = bytes.value.slice(tail.bodyBytes);
+    const body = bytes.slice(0, tail.bodyBytes);
+    const signature = bytes.slice(tail.bodyBytes);
     const sign = () => ok({ signature, id: tail.id });
     const placed = this.#openCarrying({ body, seq, prev, newChain: false, link: tail.link, sign });
     if (placed.ok) this.tail = { ...tail, ordinal: placed.value.ordinal, offset: placed.value.offset };

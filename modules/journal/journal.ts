@@ -92,7 +92,7 @@ export class Journal {
       const found = recover(ring, tails);
       if (!found.ok) return found;
       const { state, damage, verdict, report } = found.value;
-      journal.#appender = new Appender(ring, state, tails);
+      journal.#appender = new Appender(ring, state);
       journal.#reader = new RecordReader(ring, options.sha256, tails);
       if (damage !== undefined) journal.#stopped = { code: "JOURNAL_TAIL_DAMAGED", detail: damage };
       // Decided here and not where it was found: a board's stack is short, and this writes.
@@ -288,6 +288,8 @@ export class Journal {
       const erases = open.length > 0 && appender.isDisposable && open.every(({ ordinal }) => ordinal === appender.head);
       const written = erases ? appender.reopen() : appender.appendVerdict();
       if (!written.ok) return written;
+      const carried = written.value ? ok(undefined) : this.#carryTail();
+      if (!carried.ok) return carried;
     } else if (judged.kind === "unsigned") {
       // A body that may have been signed gets fresh cells, and the same signature.
       const { body, header } = judged;
@@ -352,16 +354,31 @@ export class Journal {
   ): Result<Position> {
     const appender = this.#appender;
     const link = linkOf(appender.tail?.id);
-    const placed = appender.append(FrameType.record, link, body, left, start);
-    if (!placed.ok) return placed;
+    let appended = appender.append(FrameType.record, link, body, left, start);
+    if (appended.ok && appended.value === undefined) {
+      const carried = this.#carryTail();
+      appended = carried.ok ? appender.append(FrameType.record, link, body, left, start) : carried;
+    }
+    if (!appended.ok) return appended;
+    const place = appended.value!;
     const signature = sign();
     if (!signature.ok) {
       this.#stopUnsigned(header.seq);
       return signature;
     }
     const signed = { signature: signature.value, id: this.#idOf(body, signature.value) };
-    if (!appender.sign(placed.value, body.length, signature.value)) return this.#carry(body, header, () => ok(signed));
-    return this.#beHead({ ...placed.value, ...signed }, body, header);
+    if (!appender.sign(place, body.length, signature.value)) return this.#carry(body, header, () => ok(signed));
+    return this.#beHead({ ...place, ...signed }, body, header);
+  }
+
+  /**
+   * Has the next sector carry the tail. Its bytes are read here and not where the sector is opened: a board's stack is short,
+   * and its signature may have to be made again.
+   */
+  #carryTail(): Result<void> {
+    const tail = this.#appender.tail!;
+    const bytes = this.#tails.bytesOf(tail);
+    return bytes.ok ? this.#appender.carryTail(tail, bytes.value) : bytes;
   }
 
   #carry(body: Uint8Array, header: RecordHeader, sign: () => Result<Signed>): Result<Position> {

@@ -77,8 +77,8 @@ export const DEFENCES: readonly Defence[] = [
     without: "a body being durable before it is signed",
     classes: ["recoveries", "frames", "pairs", "runs"],
     file: JOURNAL,
-    from: "const placed = appender.append(FrameType.record, link, body, left, start);",
-    to: "sign(); const placed = appender.append(FrameType.record, link, body, left, start);",
+    from: "let appended = appender.append(FrameType.record, link, body, left, start);",
+    to: "sign(); let appended = appender.append(FrameType.record, link, body, left, start);",
   },
   {
     without: "fresh cells being durable before a body is signed again",
@@ -120,7 +120,7 @@ export const DEFENCES: readonly Defence[] = [
     classes: ["recoveries"],
     file: JOURNAL,
     from: "const written = erases ? appender.reopen() : appender.appendVerdict();",
-    to: "const written = erases ? appender.reopen() : ok(undefined);",
+    to: "const written = erases ? appender.reopen() : ok(true);",
   },
   {
     without: "the second of a verdict's two frames",
