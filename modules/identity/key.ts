@@ -17,6 +17,27 @@ export function kidOf(sha256: Sha256, publicKey: Uint8Array): Uint8Array {
   return sha256(coseKeyBytes(publicKey)).slice(0, 8);
 }
 
+/** Crockford's base32: no I, L, O and U, which eyes and voices take for others. */
+const BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const FINGERPRINT_GROUPS = 5;
+const FINGERPRINT_GROUP = 4;
+
+/**
+ * A key's name for eyes, to compare on a label and a screen: the first 100 bits of SHA-256 over the COSE_Key, five groups of
+ * four characters with hyphens between. The kid is the first 64 of the same bits.
+ */
+export function fingerprint(sha256: Sha256, publicKey: Uint8Array): string {
+  const hash = sha256(coseKeyBytes(publicKey));
+  let text = "";
+  for (let n = 0; n < FINGERPRINT_GROUPS * FINGERPRINT_GROUP; n++) {
+    if (n > 0 && n % FINGERPRINT_GROUP === 0) text += "-";
+    const byte = (5 * n) >> 3;
+    const pair = (hash[byte]! << 8) | hash[byte + 1]!;
+    text += BASE32.charAt((pair >> (11 - ((5 * n) & 7))) & 31);
+  }
+  return text;
+}
+
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 /** Multicodec ed25519-pub as a varint. */
 const MULTICODEC_ED25519 = [0xed, 0x01];

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { toHex } from "tallystick/bytes/bytes";
 import type { Crypto } from "tallystick/identity/crypto";
 import { Identity } from "tallystick/identity/identity";
-import { didKey, fromDidKey } from "tallystick/identity/key";
+import { didKey, fingerprint, fromDidKey, kidOf } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
 import { memoryKeys } from "../fixtures/keys.js";
 
@@ -42,6 +42,22 @@ describe("identity", () => {
     assert(!made.ok && made.failure.code === "KEY_EXISTS");
   });
 
+  it("has a fingerprint for eyes that begins as the kid does", () => {
+    const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (publicKey) => {
+        const text = fingerprint(portableCrypto.sha256, publicKey);
+        assert.match(text, /^([0-9A-HJKMNP-TV-Z]{4}-){4}[0-9A-HJKMNP-TV-Z]{4}$/);
+        const value = [...text.replaceAll("-", "")].reduce(
+          (bits, character) => (bits << 5n) | BigInt(alphabet.indexOf(character)),
+          0n,
+        );
+        assert.equal(value >> 36n, BigInt(`0x${toHex(kidOf(portableCrypto.sha256, publicKey))}`));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it("lets no signature out that does not verify", () => {
     const keys = memoryKeys();
     const faulty: Crypto = {
@@ -67,6 +83,7 @@ describe("identity", () => {
     const key = fromDidKey(did);
     assert(key);
     assert.equal(toHex(key), "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29");
+    assert.equal(fingerprint(portableCrypto.sha256, key), "DXYY-XXJX-AJK9-J1EK-16JK");
     assert.equal(didKey(key), did);
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (seed) => {

@@ -1,6 +1,6 @@
 import { toHex } from "tallystick/bytes/bytes";
 import { explain } from "tallystick/codes/codes";
-import { didKey } from "tallystick/identity/key";
+import { didKey, fingerprint } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
 import { type Cbor, CborReader, decodeCbor, Tagged } from "tallystick/record/cbor";
 import { readGenesis } from "tallystick/record/payload";
@@ -60,8 +60,13 @@ function payloadLines({ header, payload }: Record): string[] {
   }
   const genesis = header.kind === Kind.genesis ? readGenesis(payload) : undefined;
   const decoded = decodeCbor(payload);
-  const lines = genesis?.ok ? [`did      ${didKey(genesis.value.publicKey)}`] : [];
+  const lines = genesis?.ok ? keyLines(genesis.value.publicKey) : [];
   return [...lines, decoded.ok ? diagnostic(decoded.value) : explain(decoded.failure)];
+}
+
+function keyLines(publicKey: Uint8Array): string[] {
+  const short = fingerprint(portableCrypto.sha256, publicKey);
+  return [`did      ${didKey(publicKey)}`, `print    ${short}, to compare by eye`];
 }
 
 /** CBOR diagnostic notation (RFC 8949 §8). */
