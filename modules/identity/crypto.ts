@@ -14,6 +14,13 @@ export interface Ed25519Engine {
   equation(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean;
 }
 
+/** An implementation that answers later, as a browser's does. Only identity/ed25519.ts decides what is accepted. */
+export interface AsyncEd25519Engine {
+  readonly name: string;
+  /** As `Ed25519Engine.equation`. */
+  equation(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean | Promise<boolean>;
+}
+
 export interface Crypto {
   readonly sha256: Sha256;
   readonly ed25519: Ed25519Engine;

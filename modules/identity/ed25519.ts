@@ -1,4 +1,4 @@
-import type { Ed25519Engine } from "./crypto.js";
+import type { AsyncEd25519Engine, Ed25519Engine } from "./crypto.js";
 
 /**
  * The one signature rule. Ed25519 verifiers disagree on crafted signatures; here is what every part of Tallystick
@@ -15,13 +15,26 @@ export function verifySignature(
   message: Uint8Array,
   publicKey: Uint8Array,
 ): boolean {
+  return isAcceptable(signature, publicKey) && engine.equation(signature, message, publicKey);
+}
+
+/** The same by an engine that answers later. */
+export async function verifySignatureLater(
+  engine: AsyncEd25519Engine,
+  signature: Uint8Array,
+  message: Uint8Array,
+  publicKey: Uint8Array,
+): Promise<boolean> {
+  return isAcceptable(signature, publicKey) && (await engine.equation(signature, message, publicKey));
+}
+
+/** All of the rule but the equation. */
+function isAcceptable(signature: Uint8Array, publicKey: Uint8Array): boolean {
   return (
     signature.length === 64 &&
-    publicKey.length === PUBLIC_KEY_BYTES &&
-    isAcceptablePoint(publicKey, 0) &&
+    isAcceptablePublicKey(publicKey) &&
     isAcceptablePoint(signature, 0) &&
-    isReducedScalar(signature, 32) &&
-    engine.equation(signature, message, publicKey)
+    isReducedScalar(signature, 32)
   );
 }
 

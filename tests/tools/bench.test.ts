@@ -9,6 +9,7 @@ import { goal, goalLine } from "../../tools/bench/area.js";
 import { measureJournal } from "../../tools/bench/journal.js";
 import { measureOnBoard } from "../../tools/bench/journal-board.js";
 import { SECTOR_BYTES } from "../../tools/bench/journal-workload.js";
+import { measureVerify } from "../../tools/bench/verify.js";
 import { newEngine } from "../engine/boards.js";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -101,6 +102,17 @@ describe("npm run bench", () => {
     assert.equal(missed.met, false);
     assert.equal(goalLine(missed), "MISSED  mount_reads 17, at most 16");
     assert.equal(goal("records_per_sector_encrypted", "at least", 20, 20).met, true);
+  });
+
+  it("measures every engine that verifies, and finds them of one mind", async function () {
+    this.timeout(120_000);
+    const { json, table } = await measureVerify({ quick: true });
+    assert.equal(json["disagreements"], 0);
+    assert.ok((json["cases"] as number) > 3000);
+    for (const key of ["relay_engine", "node_crypto", "tweetnacl", "end_to_end"])
+      assert.ok((json[`${key}_per_second`] as number) > 1, key);
+    assert.equal((json["engines"] as readonly unknown[]).length, 6);
+    assert.match(table.join("\n"), /native C on XS +[\d,.]+ {2}[\d.]+ of the relay's engine/);
   });
 
   it("writes the document where it is told to, and progress only to a terminal", async () => {

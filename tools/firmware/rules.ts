@@ -4,6 +4,7 @@ export const NOT_ON_BOARDS: ReadonlyMap<string, string> = new Map([
     "identity/tweetnacl",
     "signing in JavaScript takes 17 s on a board, which has the curve in C; mcconfig takes no CommonJS",
   ],
+  ["identity/webcrypto", "boards have the curve in C, and no WebCrypto"],
   ["identity/portable", "it is the JavaScript engines put together: see identity/tweetnacl"],
 ]);
 
