@@ -60,6 +60,7 @@ export const CODES = Object.freeze({
     "the two records do not prove a fork",
     "a proof is two different records of one key at one position, both signed",
   ),
+  FORK_MALFORMED: entry(400, "the file is not a proof of a fork", "compare it with modules/chain/SPEC.md"),
   JOURNAL_BLANK: entry(
     500,
     "the partition is erased: no journal was ever made on it",

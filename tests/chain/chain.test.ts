@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { toHex } from "tallystick/bytes/bytes";
 import { follow, type Head, headOf, type NextRecord, nextBody } from "tallystick/chain/chain";
-import { checkFork } from "tallystick/chain/fork";
+import { checkFork, checkForkProof, encodeForkProof, FORK_PROOF_MAX_BYTES } from "tallystick/chain/fork";
 import { kidOf } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
 import { encodeCbor } from "tallystick/record/cbor";
@@ -87,5 +87,46 @@ describe("chain", () => {
       const unproved = checkFork(portableCrypto, key, a, b);
       assert(!unproved.ok && unproved.failure.code === "FORK_UNPROVED");
     }
+    // Signed by the key, but under another's name.
+    const foreign = { ...mark.header, kid: signer(2).kid };
+    const named = alice.sign(encodeBody(foreign, payload));
+    const unproved = checkFork(portableCrypto, alice.publicKey, mark.bytes, named.bytes);
+    assert(!unproved.ok && unproved.failure.code === "FORK_UNPROVED");
+  });
+
+  it("has one file as the proof of a fork, which says so where it is none", () => {
+    const other = alice.sign(nextBody(alice.kid, first, next(Kind.mark, 11)));
+    const proof = encodeForkProof(sha256, alice.publicKey, mark.bytes, other.bytes);
+    assert.deepEqual(encodeForkProof(sha256, alice.publicKey, other.bytes, mark.bytes), proof);
+    const checked = checkForkProof(portableCrypto, proof);
+    assert(checked.ok);
+    assert.deepEqual(checked.value.publicKey, alice.publicKey);
+    assert.equal(checked.value.first.header.seq, 1);
+    const [one, two] = [checked.value.first.bytes, checked.value.second.bytes];
+    const refusal = (bytes: Uint8Array): string => {
+      const result = checkForkProof(portableCrypto, bytes);
+      assert(!result.ok);
+      return result.failure.code;
+    };
+    for (const [items, code] of [
+      [[1, alice.publicKey, two, one], "FORK_MALFORMED"],
+      [[2, alice.publicKey, one, two], "FORK_MALFORMED"],
+      [[1, alice.publicKey, one], "FORK_MALFORMED"],
+      [[1, alice.publicKey.slice(1), one, two], "FORK_MALFORMED"],
+      [[1, new Uint8Array(32), one, two], "FORK_MALFORMED"],
+      [[1, alice.publicKey, 7, two], "FORK_MALFORMED"],
+      [[1, alice.publicKey, one, one], "FORK_UNPROVED"],
+      [[1, signer(2).publicKey, one, two], "FORK_UNPROVED"],
+      [[1, alice.publicKey, one.slice(1), two], "RECORD_MALFORMED"],
+    ] as const)
+      assert.equal(refusal(encodeCbor(items)), code, code);
+    assert.equal(refusal(new Uint8Array(FORK_PROOF_MAX_BYTES + 1)), "FORK_MALFORMED");
+    // Whatever bit is turned over, it proves nothing any more.
+    for (let bit = 0; bit < 8 * proof.length; bit += 7) {
+      const changed = proof.slice();
+      changed[bit >> 3]! ^= 1 << (bit & 7);
+      assert(!checkForkProof(portableCrypto, changed).ok, `bit ${bit}`);
+    }
+    for (let length = 0; length < proof.length; length += 5) refusal(proof.slice(0, length));
   });
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { toHex } from "tallystick/bytes/bytes";
 import { nextBody } from "tallystick/chain/chain";
-import { checkFork } from "tallystick/chain/fork";
+import { checkFork, checkForkProof } from "tallystick/chain/fork";
 import { ClockState } from "tallystick/clock/clock";
 import { encodeBody, Kind, RECORD_MAX_BYTES, recordId } from "tallystick/record/record";
 import { BATCH_MAX_BYTES, encodeRequest } from "tallystick/sync/messages";
@@ -104,6 +104,14 @@ describe("relay: records", () => {
     assert.deepEqual((view as { forks: unknown }).forks, [
       { seq: 2, held: answer.problem?.held, received: answer.problem?.received },
     ]);
+    const proof = await fetch(`${started.url}/v1/devices/${device.kid}/forks/${answer.problem?.received}`);
+    assert.equal(proof.headers.get("content-type"), "application/vnd.tallystick.fork+cbor");
+    const proved = checkForkProof(relayCrypto, new Uint8Array(await proof.arrayBuffer()));
+    assert.ok(proved.ok);
+    assert.deepEqual(proved.value.publicKey, device.identity.publicKey);
+    const none = await fetch(`${started.url}/v1/devices/${device.kid}/forks/${answer.problem?.held}`);
+    assert.equal(none.status, 404);
+    assert.equal(((await none.json()) as { code: string }).code, "RECORD_UNKNOWN");
   });
 
   it("keeps a fork at the head aside, of two in one batch the second", async () => {

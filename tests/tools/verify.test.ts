@@ -4,6 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromHex } from "tallystick/bytes/bytes";
+import { encodeForkProof } from "tallystick/chain/fork";
+import { Kind } from "tallystick/record/record";
+import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { FixtureDevice, readingPayload } from "../fixtures/device.js";
 import { play, TALLYSTICK } from "./session.js";
 
 const vector = JSON.parse(readFileSync(new URL("../vectors/evidence.json", import.meta.url), "utf8")) as {
@@ -31,6 +35,16 @@ describe("tallystick verify", () => {
     write("anchored.json", JSON.stringify({ ...vector.policy, require: ["anchored"] }));
     write("typing.json", JSON.stringify({ ...vector.policy, requires: ["anchored"] }));
     write("text.json", "trust me");
+    const device = new FixtureDevice({ crypto: relayCrypto, seed: new Uint8Array(32).fill(3) });
+    const { head } = device;
+    const branches = [
+      device.make(Kind.readings, readingPayload(1), head),
+      device.make(Kind.readings, readingPayload(2), head),
+    ];
+    const { publicKey } = device.identity;
+    write("fork.cbor", encodeForkProof(relayCrypto.sha256, publicKey, branches[0]!, branches[1]!));
+    write("twice.cbor", encodeForkProof(relayCrypto.sha256, publicKey, branches[0]!, branches[0]!));
+    write("none.cbor", Uint8Array.of(0x84, 1, 2, 3, 4));
   });
 
   it("exits with 0 where all is proved, 3 where something required is open", () =>
@@ -94,9 +108,42 @@ $ tallystick verify good.tally --policy text.json
 tallystick verify: text.json: POLICY_MALFORMED: …
 [2]
 $ tallystick verify good.tally
-error: required option '--policy <file>' not specified
-…
+tallystick verify: good.tally: POLICY_MALFORMED: … (evidence is judged by what you trust: name it with --policy <file>); …
 [2]
+`,
+      folder,
+    ));
+
+  it("proves a fork by two records, without any policy", () =>
+    play(
+      `
+$ tallystick verify fork.cbor
+key did:key:z6Mk…
+  print …-…-…-…-…, to compare by eye
+record …
+  readings, seq 1, boot 0, behind …
+record …
+  readings, seq 1, boot 0, behind …
+
+proved  fork  the key has signed two records at seq 1
+
+not proved by any file of this kind:
+…
+verdict: proved
+[0]
+$ tallystick verify twice.cbor
+tallystick verify: twice.cbor: FORK_UNPROVED: the two records do not prove a fork (expected two records, received one twice); …
+[1]
+$ tallystick verify none.cbor
+tallystick verify: none.cbor: FORK_MALFORMED: …
+[2]
+$ tallystick verify fork.cbor --json
+{
+  "verdict": "proved",
+  "fork": {
+    "did": "did:key:z6Mk…",
+…
+[0]
 `,
       folder,
     ));

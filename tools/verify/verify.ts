@@ -1,5 +1,5 @@
 import { toHex } from "tallystick/bytes/bytes";
-import { explain, type Failure } from "tallystick/codes/codes";
+import { explain, type Failure, fail } from "tallystick/codes/codes";
 import { BUNDLE_MAX_BYTES } from "tallystick/evidence/bundle";
 import { formatStep, type Report, verifyEvidence } from "tallystick/evidence/evidence";
 import { readPolicy } from "tallystick/evidence/policy";
@@ -8,17 +8,21 @@ import { KIND_WORDS, Kind } from "tallystick/record/record";
 import { readPack } from "tallystick/record/senml";
 import { readInput } from "../file.js";
 import { measuredText, readingJson, timeText } from "../reading.js";
-
-/** Exit status of `tallystick verify`, for scripts. */
-export const VERIFY_EXIT = { proved: 0, false: 1, unreadable: 2, incomplete: 3 } as const;
+import { VERIFY_EXIT } from "./exit.js";
+import { isForkProof, verifyFork } from "./fork.js";
 
 /** The largest policy: 1024 devices and as many blocks fit. */
 const POLICY_MAX_BYTES = 1024 * 1024;
 
 /** Verifies, prints the report, and answers with the exit status. */
-export function verify(file: string, policyFile: string, asJson: boolean): number {
+export function verify(file: string, policyFile: string | undefined, asJson: boolean): number {
   const evidence = readInput(file, BUNDLE_MAX_BYTES);
   if (!evidence.ok) return unreadable(file, evidence.failure, asJson);
+  if (isForkProof(evidence.value)) return verifyFork(file, evidence.value, asJson);
+  if (policyFile === undefined) {
+    const { failure } = fail("POLICY_MALFORMED", "evidence is judged by what you trust: name it with --policy <file>");
+    return unreadable(file, failure, asJson);
+  }
   const policyBytes = readInput(policyFile, POLICY_MAX_BYTES);
   if (!policyBytes.ok) return unreadable(policyFile, policyBytes.failure, asJson);
   const policy = readPolicy(portableCrypto.sha256, Buffer.from(policyBytes.value).toString("utf8"));

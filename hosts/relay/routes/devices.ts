@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
-import { fromHex, toHex } from "tallystick/bytes/bytes";
+import { equalBytes, fromHex, toHex } from "tallystick/bytes/bytes";
+import { checkForkProof, encodeForkProof } from "tallystick/chain/fork";
 import { fail } from "tallystick/codes/codes";
 import type { Crypto } from "tallystick/identity/crypto";
 import { didKey } from "tallystick/identity/key";
@@ -9,7 +10,7 @@ import Type from "typebox";
 import { Refused } from "../problem.js";
 import type { Ladder, Step } from "../store/ladder.js";
 import type { Store, StoredDevice, StoredRecord } from "../store/store.js";
-import { checkedBytes, Kid, KidParams, kidOfParams, RecordId } from "./shapes.js";
+import { checkedBytes, ForkParams, Kid, KidParams, kidOfParams, RecordId } from "./shapes.js";
 
 /** The fleet as the relay holds it: each device's chain on the ladder received → logged → submitted → final. */
 
@@ -20,6 +21,7 @@ export interface DeviceRoutesOptions {
 }
 
 export const DEVICES_PAGE_MAX = 1000;
+export const FORK_TYPE = "application/vnd.tallystick.fork+cbor";
 
 const Milliseconds = Type.Integer({ description: "milliseconds since 1970" });
 
@@ -55,7 +57,7 @@ const PageQuery = Type.Object(
 );
 
 export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions): void {
-  const { store } = options;
+  const { store, crypto } = options;
 
   app.get<{ Querystring: Type.Static<typeof PageQuery> }>(
     "/v1/devices",
@@ -82,12 +84,32 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
     "/v1/devices/:kid",
     { schema: { summary: "One device", params: KidParams, response: { 200: DeviceShape } } },
     async (request): Promise<Type.Static<typeof DeviceShape>> => {
-      const kid = kidOfParams(request.params);
-      const device = store.deviceByKid(kid);
-      if (!device) throw new Refused(fail("DEVICE_UNKNOWN", `expected an enrolled kid, received ${toHex(kid)}`));
-      return describeDevice(options, device);
+      return describeDevice(options, enrolled(kidOfParams(request.params)));
     },
   );
+
+  app.get<{ Params: Type.Static<typeof ForkParams> }>(
+    "/v1/devices/:kid/forks/:id",
+    { schema: { summary: "Proof of a fork, by the id that its device lists as received", params: ForkParams } },
+    async (request, reply) => {
+      const { device, publicKey } = enrolled(kidOfParams(request.params));
+      const received = fromHex(request.params.id)!;
+      const fork = store.forks(device).find(({ id }) => equalBytes(id, received));
+      const held = fork && heldAt(store, device, fork.seq);
+      if (!held) throw new Refused(fail("RECORD_UNKNOWN", `no fork has the id ${request.params.id}`));
+      const proof = encodeForkProof(crypto.sha256, publicKey, held.bytes, fork.bytes);
+      // What the disk has changed since proves nothing, and is not given out.
+      const holds = checkForkProof(crypto, proof);
+      if (!holds.ok) throw new Error(`the fork at seq ${fork.seq}: ${holds.failure.detail}`);
+      return reply.type(FORK_TYPE).send(Buffer.from(proof));
+    },
+  );
+
+  function enrolled(kid: Uint8Array): StoredDevice {
+    const device = store.deviceByKid(kid);
+    if (!device) throw new Refused(fail("DEVICE_UNKNOWN", `expected an enrolled kid, received ${toHex(kid)}`));
+    return device;
+  }
 }
 
 /** What `GET /v1/devices/{kid}` answers. */
@@ -123,16 +145,22 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
     }),
     forks: store.forks(device.device).map(({ seq, id }) => ({
       seq,
-      held: toHex(heldAt(store, device.device, seq)!),
+      held: toHex(heldAt(store, device.device, seq)!.id),
       received: toHex(id),
     })),
   };
 }
 
-/** The id of what another record at `seq` stands against: in the chain, late behind it, or waiting for its position. */
-function heldAt(store: Store, device: number, seq: number): Uint8Array | undefined {
+/** What another record at `seq` stands against: in the chain, late behind it, or waiting for its position. */
+function heldAt(
+  store: Store,
+  device: number,
+  seq: number,
+): { readonly id: Uint8Array; readonly bytes: Uint8Array } | undefined {
   return (
-    (store.recordAt(device, seq) ?? store.successions.lateAt(device, seq))?.id ?? store.gaps.pendingAt(device, seq)
+    store.recordAt(device, seq) ??
+    store.successions.lateAt(device, seq) ??
+    store.gaps.pending(device).find((gap) => gap.seq === seq)
   );
 }
 

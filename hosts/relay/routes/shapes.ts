@@ -15,6 +15,7 @@ export const Kid = Type.String({ pattern: "^[0-9a-f]{16}$", description: "kid, 1
 export const RecordId = Type.String({ pattern: "^[0-9a-f]{64}$", description: "record id, 64 hexadecimal digits" });
 export const KidParams = Type.Object({ kid: Kid });
 export const RecordParams = Type.Object({ id: RecordId });
+export const ForkParams = Type.Object({ kid: Kid, id: RecordId });
 
 /** The kid in a path, for hooks that run before schemas are looked at. */
 export function kidOfParams(params: unknown): Uint8Array {
