@@ -126,8 +126,8 @@ function readAll(flash: Flash, damageCase: DamageCase): number {
 
 /**
  * The position of a committed record takes no other one. On an encrypted partition a newest record that has changed cannot
- * be told from one that is torn or was never begun where nothing stands behind it (DESIGN.md, "What physics leaves"): there,
- * and only there, the sent mark of the key store stands in front.
+ * be told from one that is torn or was never begun where nothing stands behind it (DESIGN.md, "What physics leaves"), and
+ * then the one before is the newest: there, and only there, the sent mark of the key store stands in front.
  */
 function refuseSecond(flash: Flash, damageCase: DamageCase): void {
   const { oracle } = preludeOf(damageCase);
@@ -141,14 +141,16 @@ function refuseSecond(flash: Flash, damageCase: DamageCase): void {
   const newest = oracle.promised.length - 1;
   const { seq } = committed.value;
   // Where a frame behind it names it, whatever was flipped.
-  const isNamed = damageCase.prelude >= PRELUDE_VOIDED && isOneFlip(damageCase);
+  const flips = flipsOf(damageCase);
+  const isNamed = damageCase.prelude >= PRELUDE_VOIDED && flips === 1;
   const tells = isNamed || damageCase.unit === 1;
-  if (seq < newest || (seq === newest && tells && !hitsSector(damageCase)))
+  const first = damageCase.unit === 1 ? newest : newest + 1 - flips;
+  if (seq < first || (seq === newest && tells && !hitsSector(damageCase)))
     throw new Error(`a second record was signed at seq ${seq}`);
 }
 
-function isOneFlip({ damage }: DamageCase): boolean {
-  return damage.kind === "flips" && damage.cells.length === 1;
+function flipsOf({ damage }: DamageCase): number {
+  return damage.kind === "flips" ? damage.cells.length : 0;
 }
 
 function hitsSector({ damage }: DamageCase): boolean {
