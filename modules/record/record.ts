@@ -113,7 +113,7 @@ export function readBody(body: Uint8Array): Result<RecordBody> {
 function readHeader(map: Cbor): Result<RecordHeader> {
   if (!(map instanceof Map) || map.size !== 4)
     return malformed("a header of the four labels 1, 3, 4, -70001", "another");
-  if (map.get(1) !== ALG_EDDSA) return malformed(`algorithm ${ALG_EDDSA}`, String(map.get(1)));
+  if (map.get(1) !== ALG_EDDSA) return malformed(`algorithm ${ALG_EDDSA}`, String(map.get(1) ?? "none"));
   const kid = map.get(4);
   if (!(kid instanceof Uint8Array) || kid.length !== KID_BYTES) return malformed("a kid of 8 bytes", "another");
   const position = map.get(CHAIN_LABEL);
