@@ -26,7 +26,7 @@ export interface SubtleEd25519 {
   ): Promise<boolean>;
 }
 
-/** A signature whose verdict tells implementations apart. The tests make these anew from the curve's equation. */
+/** A signature whose verdict tells implementations apart. The tests check by the curve's equation what each is. */
 export interface TellingSignature {
   readonly publicKey: string;
   readonly message: string;

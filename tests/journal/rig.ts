@@ -64,8 +64,8 @@ TailReader.prototype.signCarried = function (record) {
 };
 
 /**
- * Keeps a ledger of all that `signer` signs: position to content. But not what a mount signs to prove that it is carried (DESIGN.md, "What
- * physics leaves"): where it is given out, the oracle hears of it.
+ * Keeps a ledger of all that `signer` signs: position to content. But not what a mount signs to prove that it is carried
+ * (DESIGN.md, "What physics leaves"): where that is given out, the oracle hears of it.
  */
 export function ledgered(signer: RecordSigner, onConflict?: () => void): LedgeredSigner {
   const signed = new Map<string, string>();

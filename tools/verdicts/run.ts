@@ -1,6 +1,5 @@
-import { fork } from "node:child_process";
 import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
+import { type Hand, processHand } from "../hand.js";
 import { edgeCases } from "./cases.js";
 import type { Batch, BatchResult, Disagreement } from "./worker.js";
 
@@ -50,15 +49,17 @@ export async function runVerdicts(options: RunOptions): Promise<RunSummary> {
     for (const [kind, n] of Object.entries(result.kinds)) kinds[kind] = (kinds[kind] ?? 0) + n;
     onProgress?.(cases, edge + count, disagreements);
   };
-  const serve = async (): Promise<void> => {
-    const hand = startHand();
-    try {
-      while (next < batches.length && !signal?.aborted) take(await hand.ask(batches[next++]!));
-    } finally {
-      await hand.close();
-    }
+  const hands = Array.from({ length: options.jobs ?? availableParallelism() }, () =>
+    processHand<Batch, BatchResult>(new URL("worker.ts", import.meta.url)),
+  );
+  const serve = async (hand: Hand<Batch, BatchResult>): Promise<void> => {
+    while (next < batches.length && !signal?.aborted) take(await hand.ask(batches[next++]!));
   };
-  await Promise.all(Array.from({ length: options.jobs ?? availableParallelism() }, serve));
+  try {
+    await Promise.all(hands.map(serve));
+  } finally {
+    await Promise.all(hands.map((hand) => hand.close()));
+  }
   const mutations = Math.max(0, cases - edge);
   return { seed, edge, mutations, cases, accepted, disagreements, kinds, stopped: signal?.aborted ?? false };
 }
@@ -69,31 +70,4 @@ function batchesOf(cases: number, seed?: number): Batch[] {
     from: i * BATCH_CASES,
     to: Math.min(cases, (i + 1) * BATCH_CASES),
   }));
-}
-
-interface Hand {
-  ask(batch: Batch): Promise<BatchResult>;
-  close(): Promise<unknown>;
-}
-
-function startHand(): Hand {
-  const child = fork(fileURLToPath(new URL("worker.ts", import.meta.url)), { execArgv: ["--import", "tsx"] });
-  const ended = new Promise((resolve) => child.on("exit", resolve));
-  const lost = ended.then((status) => Promise.reject(new Error(`a worker ended with ${status}`)));
-  // Only whoever waits for an answer is told.
-  lost.catch(() => {});
-  return {
-    ask: (batch) =>
-      Promise.race([
-        lost,
-        new Promise<BatchResult>((resolve) => {
-          child.once("message", (result) => resolve(result as BatchResult));
-          child.send(batch);
-        }),
-      ]),
-    close: () => {
-      child.kill();
-      return ended;
-    },
-  };
 }

@@ -26,7 +26,7 @@ export function kidOfParams(params: unknown): Uint8Array {
 }
 
 /** A stored record's bytes, seen to be those that its id names: a damaged one is never given out. */
-export function checkedBytes(crypto: Crypto, record: StoredRecord): Uint8Array {
+export function checkedBytes(crypto: Crypto, record: Pick<StoredRecord, "id" | "seq" | "bytes">): Uint8Array {
   if (!equalBytes(recordId(crypto.sha256, record.bytes), record.id)) throw new StoredRecordDamaged(record);
   return record.bytes;
 }

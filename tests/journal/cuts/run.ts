@@ -1,7 +1,6 @@
-import { fork } from "node:child_process";
 import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import { type Hand, processHand } from "../../../tools/hand.js";
 import { bundleWorker, type Mutation } from "./bundle.js";
 import { type AnyCase, CASE_CLASSES, type CaseClass } from "./classes.js";
 import type { Asked, Batch, BatchResult, Failed } from "./worker.js";
@@ -76,7 +75,9 @@ export async function runCuts(options: RunOptions): Promise<RunSummary> {
   const failed: Failed[] = [];
   const bundle = options.onBoards ? undefined : await bundleWorker(options.mutation);
   const hands = Array.from({ length: options.jobs ?? availableParallelism() }, () =>
-    bundle === undefined ? boardsHand() : journalHand(bundle),
+    bundle === undefined
+      ? processHand<Asked, BatchResult>(new URL("boards-worker.ts", import.meta.url))
+      : journalHand(bundle),
   );
   let next = 0;
   let stopped = false;
@@ -96,7 +97,7 @@ export async function runCuts(options: RunOptions): Promise<RunSummary> {
     onProgress?.(total([...counts.values()]), of);
     if (failures.length > 0 && options.untilFailure) stopped = true;
   };
-  const serve = async (hand: Hand): Promise<void> => {
+  const serve = async (hand: Hand<Asked, BatchResult>): Promise<void> => {
     while (!stopped && next < batches.length) {
       const batch = batches[next++]!;
       take(batch, await hand.ask({ ...batch, strict: options.mutation !== undefined }));
@@ -138,13 +139,7 @@ function batchesOf({ name, casesPerCut }: CaseClass, seed: number, count: number
   }));
 }
 
-/** Somebody who runs what is asked for, one request at a time. */
-interface Hand {
-  ask(what: Asked): Promise<BatchResult>;
-  close(): Promise<unknown>;
-}
-
-function journalHand(bundle: string): Hand {
+function journalHand(bundle: string): Hand<Asked, BatchResult> {
   const worker = new Worker(bundle);
   return {
     ask: (what) =>
@@ -155,28 +150,6 @@ function journalHand(bundle: string): Hand {
         worker.postMessage(what);
       }),
     close: () => worker.terminate(),
-  };
-}
-
-function boardsHand(): Hand {
-  const child = fork(fileURLToPath(new URL("boards-worker.ts", import.meta.url)), { execArgv: ["--import", "tsx"] });
-  const ended = new Promise((resolve) => child.on("exit", resolve));
-  const lost = ended.then((status) => Promise.reject(new Error(`a worker ended with ${status}`)));
-  // Only whoever waits for an answer is told.
-  lost.catch(() => {});
-  return {
-    ask: (what) =>
-      Promise.race([
-        lost,
-        new Promise<BatchResult>((resolve) => {
-          child.once("message", (result) => resolve(result as BatchResult));
-          child.send(what);
-        }),
-      ]),
-    close: () => {
-      child.kill();
-      return ended;
-    },
   };
 }
 
