@@ -2,20 +2,22 @@ import { toHex } from "../bytes/bytes.js";
 import { type Head, nextBody } from "../chain/chain.js";
 import type { ClockState } from "../clock/clock.js";
 import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js";
-import { Identity } from "../identity/identity.js";
-import { beginSuccession, endSuccession, openSuccession, type Succession } from "../identity/succession.js";
-import { Journal } from "../journal/journal.js";
+import type { Identity } from "../identity/identity.js";
+import { beginSuccession, endSuccession, type Succession } from "../identity/succession.js";
+import type { Journal } from "../journal/journal.js";
 import { encodeGenesis } from "../record/payload.js";
 import { KIND_WORDS, Kind } from "../record/record.js";
 import { type Pack, type PlannedSensor, Sampler } from "../sampler/sampler.js";
+import { readToken } from "../sync/enrolment.js";
 import type { Acknowledgement, Position } from "../sync/messages.js";
 import { type RelayPins, readRelayPins } from "../sync/relay-pins.js";
 import { readSentMark, sentMarkOf } from "../sync/sent-mark.js";
-import { type Level, readToken, Sync } from "../sync/sync.js";
+import { type Level, Sync } from "../sync/sync.js";
 import { BOOT_PAYLOAD_BYTES, describeStart } from "./boot.js";
 import { Fullness, samplingBounds, thinningAt } from "./fullness.js";
 import { Gaps } from "./gaps.js";
 import { Marks } from "./marks.js";
+import { openJournal, openKey } from "./opening.js";
 import { OwnChain } from "./own-chain.js";
 import type { Platform } from "./platform.js";
 
@@ -70,10 +72,6 @@ type Steps = readonly (() => Result<void>)[];
 const MARK_INTERVAL_S = 3600;
 /** ESP_RST_DEEPSLEEP: the board woke, it did not start. */
 const RESET_DEEP_SLEEP = 8;
-/** In the key store from the making of a key on encrypted flash, or from the beginning of a formatting, to its end. */
-const FORMAT_NAME = "format";
-const FORMAT_BEGUN = 1;
-const FORMAT_IF_UNREADABLE = 2;
 /** Records that wait to be committed: each for one job, or until it is known what the relay holds of this chain. */
 const COMMITS_MAX = 8;
 /** A record's body without its payload takes no more. */
@@ -162,66 +160,27 @@ export class Device {
     return this.#committing;
   }
 
-  /** A key is made only where provisioning left a token and nothing was ever sent; or to succeed one, in `#succeed`. */
   #openIdentity(): Result<void> {
-    const { keys, crypto, entropy, flash } = this.#platform;
+    const { keys, crypto } = this.#platform;
     const relay = readRelayPins(keys, crypto.sha256);
     if (!relay.ok) return relay;
     this.#relay = relay.value;
-    const succession = openSuccession({ keys, crypto });
-    if (!succession.ok) return succession;
-    this.#succession = succession.value;
-    if (succession.value) {
-      const { former, next, seq, id } = succession.value;
-      this.#identity = next;
-      this.#log(`event=succession kid=${toHex(next.kid)} former=${toHex(former.kid)} seq=${seq} id=${toHex(id)}`);
-      return ok(undefined);
-    }
-    const opened = Identity.open({ keys, crypto });
+    const opened = openKey(this.#platform);
     if (!opened.ok) return opened;
-    if (opened.value) {
-      this.#identity = opened.value;
-      return ok(undefined);
-    }
-    const sent = readSentMark(keys);
-    if (!sent.ok) return sent;
-    if (readToken(keys) === undefined || sent.value !== undefined)
-      return fail("DEVICE_NOT_PROVISIONED", "the key store holds no seed, and no token that lets the device make one");
-    // Erased units of an encrypted partition read as anything: blank cannot be told from damaged. Beside a key that is
-    // only now made, what cannot be read is nobody's.
-    if (flash.writeUnitBytes > 1 && keys.read(FORMAT_NAME) === undefined)
-      keys.write(FORMAT_NAME, Uint8Array.of(FORMAT_IF_UNREADABLE));
-    const made = Identity.create({ keys, crypto, entropy });
-    if (!made.ok) return made;
-    this.#identity = made.value;
-    this.#log(`event=key kid=${toHex(made.value.kid)}`);
+    const { identity, succession, isNew } = opened.value;
+    this.#identity = identity;
+    this.#succession = succession;
+    if (isNew) this.#log(`event=key kid=${toHex(identity.kid)}`);
+    if (!succession) return ok(undefined);
+    const { former, seq, id } = succession;
+    this.#log(`event=succession kid=${toHex(identity.kid)} former=${toHex(former.kid)} seq=${seq} id=${toHex(id)}`);
     return ok(undefined);
   }
 
   #openJournal(): Result<void> {
-    const { flash, crypto, keys } = this.#platform;
     const former = this.#succession?.former;
-    const signers = former ? [this.#identity, former] : [this.#identity];
-    const options = { flash, sha256: crypto.sha256, signers };
-    let mounted = Journal.mount(options);
-    const mark = keys.read(FORMAT_NAME)?.[0];
-    const code = mounted.ok ? undefined : mounted.failure.code;
-    const blank = code === "JOURNAL_BLANK" || (code === "JOURNAL_UNREADABLE" && mark === FORMAT_IF_UNREADABLE);
-    if (mark === FORMAT_BEGUN || blank) {
-      const sent = readSentMark(keys);
-      if (!sent.ok) return sent;
-      // A partition is formatted where it is blank, or a formatting of ours was cut, for a device that has never sent
-      // anything, and for no other reason. The mark goes before the first record is written.
-      if (readToken(keys) === undefined || sent.value !== undefined)
-        return fail("DEVICE_NOT_PROVISIONED", "the journal is blank, and there is no leave to begin one");
-      keys.write(FORMAT_NAME, Uint8Array.of(FORMAT_BEGUN));
-      const formatted = Journal.format(flash);
-      if (!formatted.ok) return formatted;
-      keys.delete(FORMAT_NAME);
-      mounted = Journal.mount(options);
-    }
+    const mounted = openJournal(this.#platform, former ? [this.#identity, former] : [this.#identity]);
     if (!mounted.ok) return mounted;
-    if (keys.read(FORMAT_NAME) !== undefined) keys.delete(FORMAT_NAME);
     this.#journal = mounted.value;
     this.#chain = new OwnChain(mounted.value, this.#identity.kid);
     return ok(undefined);

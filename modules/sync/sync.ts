@@ -4,16 +4,14 @@ import { type Code, type Failure, fail, ok, type Result } from "../codes/codes.j
 import type { Crypto, Entropy, KeyStore } from "../identity/crypto.js";
 import type { Identity } from "../identity/identity.js";
 import type { Succession } from "../identity/succession.js";
-import { decodeCbor } from "../record/cbor.js";
 import { parseRecord, RECORD_MAX_BYTES, recordId } from "../record/record.js";
 import { STATEMENT_MAX_BYTES } from "../record/statement.js";
 import { accept, readPin } from "./acceptance.js";
 import type { ChainStore, NamingGap } from "./chain-store.js";
+import { deleteToken, enrolmentBody, readToken } from "./enrolment.js";
 import {
   type Acknowledgement,
-  encodeEnrolment,
   encodeRequest,
-  makePossession,
   NONCE_BYTES,
   type Position,
   type Request,
@@ -39,8 +37,6 @@ const RETRY_FIRST_MS = 1000;
 const RETRY_MAX_MS = 300_000;
 const RETRY_AFTER_MAX_S = 3600;
 const POLL_DEFAULT_MS = 60_000;
-
-const TOKEN_NAME = "token";
 
 export interface SyncOptions {
   readonly identity: Identity;
@@ -75,16 +71,6 @@ export interface SyncOptions {
 
 const LEVELS = ["received", "logged", "final"] as const;
 export type Level = (typeof LEVELS)[number];
-
-/** The enrolment token that provisioning left; undefined once the relay has taken the device in. */
-export function readToken(keys: KeyStore): Uint8Array | undefined {
-  return keys.read(TOKEN_NAME);
-}
-
-/** Leaves an enrolment token: part of provisioning. */
-export function writeToken(keys: KeyStore, token: Uint8Array): void {
-  keys.write(TOKEN_NAME, token);
-}
 
 export class Sync {
   /** What the relay last acknowledged. */
@@ -215,32 +201,19 @@ export class Sync {
   }
 
   async #enrol(): Promise<Step> {
-    const { keys, chain, identity, relay, crypto } = this.#options;
+    const { keys, chain } = this.#options;
     const token = readToken(keys)!;
     const challenge = await this.#call("GET", "/v1/challenge");
     if (!challenge.ok) return challenge;
-    const decoded = decodeCbor(challenge.value.body);
-    const nonce = decoded.ok && decoded.value instanceof Map ? decoded.value.get(1) : undefined;
-    if (!(nonce instanceof Uint8Array)) return fail("MESSAGE_MALFORMED", "expected a challenge");
     const genesis = chain.record(0);
     if (!genesis.ok) return genesis;
     const request = this.#request();
     if (!request.ok) return request;
-    let fault: Failure | undefined;
-    const possession = makePossession(
-      identity.kid,
-      { origin: relay.origin, challenge: nonce, tokenSha256: crypto.sha256(token) },
-      (bytes) => {
-        const signed = identity.sign(bytes);
-        if (signed.ok) return signed.value;
-        fault = signed.failure;
-        return new Uint8Array(64);
-      },
-    );
-    if (fault) return { ok: false, failure: fault };
+    const parts = { request: request.value, genesis: genesis.value, token };
+    const body = enrolmentBody(this.#options, challenge.value.body, parts);
+    if (!body.ok) return body;
     this.#markSent(0);
-    const body = encodeEnrolment({ request: request.value, genesis: genesis.value, token, possession });
-    const answer = await this.#call("POST", "/v1/devices", body);
+    const answer = await this.#call("POST", "/v1/devices", body.value);
     if (!answer.ok) return answer;
     return this.#welcome(request.value, answer.value.body);
   }
@@ -262,7 +235,7 @@ export class Sync {
     if (!accepted.ok && this.#disputed !== undefined) return this.#askDisputed(accepted, this.#disputed);
     if (!accepted.ok) return accepted;
     // Only a relay that knows the device signs for it.
-    if (readToken(keys) !== undefined) keys.delete(TOKEN_NAME);
+    deleteToken(keys);
     const received = accepted.value.received?.seq ?? -1;
     // What the relay lacks and the device has not: only a gap may name it, and is sent before what follows it.
     if (received < chain.firstSeq - 1 && this.#gapFor(received + 1) === undefined)

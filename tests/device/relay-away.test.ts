@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readToken } from "tallystick/sync/sync";
+import { readToken } from "tallystick/sync/enrolment";
 import { SeededRandom } from "../../hosts/simulator/world/random.js";
 import { StartedRelay } from "../relay/started.js";
 import { Bench, parsed } from "./bench.js";

@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { toHex } from "tallystick/bytes/bytes";
 import { encodeCbor } from "tallystick/record/cbor";
 import { Kind } from "tallystick/record/record";
+import { readToken, writeToken } from "tallystick/sync/enrolment";
 import { readSentMark } from "tallystick/sync/sent-mark";
-import { readToken, writeToken } from "tallystick/sync/sync";
 import { StartedRelay } from "../relay/started.js";
 import { Bench, parsed } from "./bench.js";
 

@@ -5,8 +5,8 @@ import { fromHex, toHex } from "tallystick/bytes/bytes";
 import type { KeyStore } from "tallystick/identity/crypto";
 import { portableCrypto } from "tallystick/identity/portable";
 import { formatVerifierKey, SignatureType, verifierKey } from "tallystick/log/note";
+import { readToken } from "tallystick/sync/enrolment";
 import { readRelayPins } from "tallystick/sync/relay-pins";
-import { readToken } from "tallystick/sync/sync";
 import { fetchPins, provisioningTable } from "../../tools/firmware/provision.js";
 
 const { sha256, ed25519 } = portableCrypto;
