@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import packageJson from "../package.json" with { type: "json" };
 import { demoCommand } from "./demo/command.js";
+import { deviceCommand } from "./device/command.js";
 import { enrolCommand } from "./enrol/command.js";
 import { firmwareCommand } from "./firmware/command.js";
 import { fsckCommand } from "./fsck/command.js";
@@ -29,9 +30,17 @@ for (const command of [
   fsckCommand,
   relayCommand,
   enrolCommand,
+  deviceCommand,
   firmwareCommand,
 ])
-  program.addCommand(command.copyInheritedSettings(program));
+  program.addCommand(inheriting(program, command));
+
+/** Commands are made before the program is: how they fail and help is handed down to them and their own. */
+function inheriting(parent: Command, command: Command): Command {
+  command.copyInheritedSettings(parent);
+  for (const each of command.commands) inheriting(command, each);
+  return command;
+}
 
 // Whoever reads may stop early, as `head` does: then end as a program does that gets SIGPIPE.
 const SIGPIPE_STATUS = 141;

@@ -10,6 +10,7 @@ import { Kind, parseRecord, type Record, recordId, toBeSigned } from "tallystick
 import { BATCH_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
 import { Gaps } from "./gaps.js";
 import type { Refusal } from "./problem.js";
+import { revokedAt } from "./standing.js";
 import { type NewRecord, type Store, type StoredDevice, StoredRecordDamaged } from "./store/store.js";
 import { LATE_MAX_PER_DEVICE, type LateRecord } from "./store/successions.js";
 
@@ -82,7 +83,9 @@ export function ingest(options: IngestOptions, device: StoredDevice, sequence: U
       continue;
     }
     const checked = checkRecord(crypto, device, record.value);
+    const revoked = revokedAt(store, device.device, record.value.header.seq);
     if (!checked.ok) refusal = checked;
+    else if (revoked) refusal = { failure: revoked };
     else {
       const { seq, kind } = record.value.header;
       // A gap record that came before has this position, as a record in the chain has its own.

@@ -335,7 +335,7 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
       return failure && { failure, retryAfterS: UNWELL_RETRY_AFTER_S };
     },
   });
-  deviceRoutes(app, { store, ladder, crypto });
+  deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs });
   recordRoutes(app, { store, ladder, crypto, log, finalFor: (size) => anchoring?.finalFor(size) });
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic });
   relayRoutes(app, {

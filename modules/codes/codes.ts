@@ -294,9 +294,20 @@ export const CODES = Object.freeze({
   ),
   DEVICE_FORKED: entry(
     409,
-    "this key has signed two histories, so that its word on a successor proves nothing",
-    "look at both branches, then enrol the device anew with a token",
+    "this key has signed two histories, or an operator doubts it: nothing of it is taken until an operator decides",
+    "look at both branches, then decide with tallystick device continue or revoke; the device loses nothing",
   ),
+  KEY_REVOKED: entry(
+    403,
+    "the key is revoked from this position on",
+    "what it signs there counts no more: make a new key for the device and enrol it with a token",
+  ),
+  REVOCATION_FALSE: entry(
+    422,
+    "the revocation is not signed by a key that may revoke this one",
+    "the owner's key that genesis names may, or where it names none the relay's operator",
+  ),
+  REVOCATION_UNKNOWN: entry(404, "the key is not revoked here", "nothing: its records count"),
   RELAY_BEHIND: entry(
     409,
     "the relay has lost records that it had acknowledged",

@@ -124,6 +124,8 @@ describe("relay: enrolment", () => {
     assert.equal(answer.problem?.held, toHex(first.head.id));
     assert.equal(answer.problem?.received, toHex(clone.head.id));
     first.appendReading(1);
+    refused(await first.send(started.url), 409, "DEVICE_FORKED");
+    started.operate((operator) => operator.decide(first.identity.kid, "continue"));
     assert.equal(first.read(await first.send(started.url), started.key).received?.seq, 1);
   });
 

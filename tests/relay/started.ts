@@ -5,6 +5,7 @@ import { fromHex } from "tallystick/bytes/bytes";
 import { explain, type Failure, type Result } from "tallystick/codes/codes";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
+import { Operator } from "../../hosts/relay/operate.js";
 import { Relay, type RelayOptions } from "../../hosts/relay/relay.js";
 import { FixtureDevice, type FixtureDeviceOptions } from "../fixtures/device.js";
 
@@ -60,6 +61,16 @@ export class StartedRelay {
 
   token(): string {
     return must(makeEnrolmentToken(this.folder)).token;
+  }
+
+  /** An operator's command beside the running relay. */
+  operate<T>(act: (operator: Operator) => Result<T>): T {
+    const operator = must(Operator.open(this.folder));
+    try {
+      return must(act(operator));
+    } finally {
+      operator.close();
+    }
   }
 
   /** A new device, enrolled. */

@@ -145,11 +145,25 @@ describe("relay: data folder", () => {
 
   it("gives a database of version 1 the tables that it lacks", async () => {
     const database = new Sqlite(paths().store);
-    database.exec("DROP TABLE gaps; DROP TABLE holes");
+    database.exec("DROP TABLE gaps; DROP TABLE holes; DROP TABLE held_back; DROP TABLE revocations");
+    database.exec("DROP TABLE decisions");
     database.pragma("user_version = 1");
     database.close();
     await starts();
     await starts();
+  });
+
+  it("holds a key back of which a database of version 2 has a fork", async () => {
+    const database = new Sqlite(paths().store);
+    database.exec("DROP TABLE held_back; DROP TABLE revocations; DROP TABLE decisions");
+    const columns = "INSERT INTO forks (id, device, seq, bytes, received_at_ms) VALUES (?, 1, 3, ?, 77)";
+    database.prepare(columns).run(Buffer.alloc(32, 9), device.chain[3]!);
+    database.exec("UPDATE devices SET state = 'forked'");
+    database.pragma("user_version = 2");
+    database.close();
+    const relay = must(await Relay.open({ dataDir: folder.path }));
+    assert.equal(relay.store.standing.heldSinceMs(1), 77);
+    await relay.close();
   });
 
   it("refuses a database of another program", async () => {

@@ -1,23 +1,20 @@
 import type { FastifyInstance } from "fastify";
 import { equalBytes, fromHex, toHex } from "tallystick/bytes/bytes";
 import { encodeForkProof } from "tallystick/chain/fork";
+import { REVOCATION_TYP } from "tallystick/chain/revocation";
 import { fail } from "tallystick/codes/codes";
-import type { Crypto } from "tallystick/identity/crypto";
 import { didKey } from "tallystick/identity/key";
-import { readGenesis } from "tallystick/record/payload";
-import { parseRecord } from "tallystick/record/record";
 import Type from "typebox";
 import { Refused } from "../problem.js";
+import { genesisOf, revokeKey, type StandingOptions } from "../standing.js";
 import type { Ladder, Step } from "../store/ladder.js";
 import type { Store, StoredDevice, StoredRecord } from "../store/store.js";
-import { checkedBytes, ForkParams, Kid, KidParams, kidOfParams, RecordId } from "./shapes.js";
+import { CborBody, checkedBytes, ForkParams, Kid, KidParams, kidOfParams, RecordId } from "./shapes.js";
 
 /** The fleet as the relay holds it: each device's chain on the ladder received → logged → submitted → final. */
 
-export interface DeviceRoutesOptions {
-  readonly store: Store;
+export interface DeviceRoutesOptions extends StandingOptions {
   readonly ladder: Ladder;
-  readonly crypto: Crypto;
 }
 
 export const DEVICES_PAGE_MAX = 1000;
@@ -44,6 +41,8 @@ const DeviceShape = Type.Object({
   final: Type.Optional(LevelShape),
   successor: Type.Optional(Kid),
   late: Type.Optional(Type.Integer({ description: "records that arrived after the succession, outside of the chain" })),
+  held_since_ms: Type.Optional(Type.Integer({ description: "nothing of the key is taken since then" })),
+  revoked: Type.Optional(Type.Object({ from_seq: Type.Integer(), at_ms: Milliseconds })),
   forks: Type.Array(Type.Object({ seq: Type.Integer(), held: RecordId, received: RecordId })),
 });
 const DevicesShape = Type.Object({
@@ -102,6 +101,31 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
     },
   );
 
+  app.get(
+    "/v1/devices/:kid/revocation",
+    { schema: { summary: "The statement that revokes the device's key", params: KidParams } },
+    async (request, reply) => {
+      const kid = kidOfParams(request.params);
+      const revocation = store.standing.revocation(enrolled(kid).device);
+      if (!revocation) throw new Refused(fail("REVOCATION_UNKNOWN", `no statement revokes ${toHex(kid)}`));
+      return reply.type(REVOCATION_TYP).send(Buffer.from(revocation.statement));
+    },
+  );
+
+  app.post<{ Body: Uint8Array }>(
+    "/v1/devices/:kid/revocation",
+    { schema: { summary: "Revoke the device's key by its owner's statement", params: KidParams, body: CborBody } },
+    async (request, reply) => {
+      if (!(request.body instanceof Uint8Array))
+        throw new Refused(fail("STATEMENT_MALFORMED", "expected a statement as body, received none"));
+      const device = enrolled(kidOfParams(request.params));
+      const revoked = revokeKey(options, device, request.body.slice());
+      if (!revoked.ok) throw new Refused(revoked);
+      request.log.warn({ kid: toHex(device.kid), from: revoked.value.fromSeq }, "key revoked");
+      return reply.type(REVOCATION_TYP).send(Buffer.from(revoked.value.statement));
+    },
+  );
+
   function enrolled(kid: Uint8Array): StoredDevice {
     const device = store.deviceByKid(kid);
     if (!device) throw new Refused(fail("DEVICE_UNKNOWN", `expected an enrolled kid, received ${toHex(kid)}`));
@@ -111,12 +135,8 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
 
 /** What `GET /v1/devices/{kid}` answers. */
 export function describeDevice(options: DeviceRoutesOptions, device: StoredDevice): Type.Static<typeof DeviceShape> {
-  const { store, ladder, crypto } = options;
-  const first = store.recordAt(device.device, 0)!;
-  const record = parseRecord(checkedBytes(crypto, first));
-  const genesis = record.ok ? readGenesis(record.value.payload) : record;
-  if (!genesis.ok) throw new Error(`genesis of ${toHex(device.kid)}: ${genesis.failure.detail}`);
-  const { model, firmware, quantities, markIntervalS } = genesis.value;
+  const { store, ladder } = options;
+  const { model, firmware, quantities, markIntervalS } = genesisOf(options, device);
   const head = store.head(device.device);
   const steps: Partial<Record<Step, Type.Static<typeof LevelShape>>> = {};
   for (const step of ["logged", "submitted", "final"] as const) {
@@ -124,6 +144,8 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
     if (last) steps[step] = levelOf(store, last, ladder.timeOf(step, last.logIndex!) ?? last.receivedAtMs);
   }
   const succession = store.successions.of(device.device);
+  const heldSinceMs = store.standing.heldSinceMs(device.device);
+  const revocation = store.standing.revocation(device.device);
   return {
     kid: toHex(device.kid),
     did: didKey(device.publicKey),
@@ -140,6 +162,8 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
       successor: toHex(store.deviceByNumber(succession.successor).kid),
       late: store.successions.countLate(device.device),
     }),
+    ...(heldSinceMs !== undefined && { held_since_ms: heldSinceMs }),
+    ...(revocation && { revoked: { from_seq: revocation.fromSeq, at_ms: revocation.revokedAtMs } }),
     forks: store.forks(device.device).map(({ seq, id }) => ({
       seq,
       held: toHex(heldAt(store, device.device, seq)!.id),

@@ -9,6 +9,7 @@ import { CHALLENGE_LIFETIME_S, type Challenges } from "../challenge.js";
 import { type EnrolmentOptions, enrolDevice } from "../enrolment.js";
 import { ingest, openBatch } from "../ingest.js";
 import { type Refusal, Refused } from "../problem.js";
+import { heldBack } from "../standing.js";
 import type { StoredDevice } from "../store/store.js";
 import { succeedDevice } from "../succession.js";
 import { CborBody, checkedBytes, KidParams, kidOfParams } from "./shapes.js";
@@ -22,6 +23,9 @@ export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions
   /** Why nothing may be taken in now; undefined in health. */
   readonly refusal: () => Refusal | undefined;
 }
+
+/** When a device whose key is held back may ask again: a person has to decide first. */
+const HELD_RETRY_AFTER_S = 300;
 
 export const CBOR_TYPE = "application/cbor";
 export const CBOR_SEQUENCE_TYPE = "application/cbor-seq";
@@ -50,6 +54,10 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
     const device = store.deviceByKid(kid);
     if (!device) throw new Refused(fail("DEVICE_UNKNOWN", `expected an enrolled kid, received ${toHex(kid)}`));
     request.device = device;
+  };
+  const admitWord = async (request: FastifyRequest): Promise<void> => {
+    const failure = heldBack(store, request.device);
+    if (failure) throw new Refused({ failure, retryAfterS: HELD_RETRY_AFTER_S });
   };
   const admitWrites = async (): Promise<void> => {
     const refusal = options.refusal();
@@ -92,7 +100,7 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
     "/v1/devices/:kid/records",
     {
       schema: { summary: "Records that follow the chain's head", params: KidParams, body: CborBody },
-      onRequest: [admitDevice, admitWrites],
+      onRequest: [admitDevice, admitWord, admitWrites],
     },
     async (request, reply) => {
       const batch = openBatch(bodyOf(request));

@@ -1,7 +1,7 @@
 /** Marks the file as ours (SQLite `application_id`): "TALY". */
 export const APPLICATION_ID = 0x54414c59;
 /** SQLite `user_version`. A change of the tables below takes the next number and a migration from this one. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 
 /**
  * Times are whole milliseconds since 1970. A record's bytes are stored as they came; everything else about it can be
@@ -86,5 +86,32 @@ CREATE TABLE holes (
 ) STRICT;
 `;
 
+/** Whether a key's word still counts: held back after a fork until an operator decides, or revoked from a position on. */
+const STANDING = `
+CREATE TABLE held_back (
+  device   INTEGER PRIMARY KEY REFERENCES devices,
+  since_ms INTEGER NOT NULL
+) STRICT;
+-- Of an older version a forked device went on with the branch that came first: now somebody looks at it.
+INSERT INTO held_back (device, since_ms)
+  SELECT device, max(received_at_ms) FROM forks GROUP BY device;
+
+-- The statement in force: of two the one from the lower position on.
+CREATE TABLE revocations (
+  device        INTEGER PRIMARY KEY REFERENCES devices,
+  from_seq      INTEGER NOT NULL CHECK (from_seq >= 0),
+  statement     BLOB NOT NULL,
+  revoked_at_ms INTEGER NOT NULL
+) STRICT;
+
+-- What operators decided, and when: nothing is ever taken out.
+CREATE TABLE decisions (
+  decision INTEGER PRIMARY KEY AUTOINCREMENT,
+  device   INTEGER NOT NULL REFERENCES devices,
+  what     TEXT NOT NULL CHECK (what IN ('hold', 'continue', 'revoke')),
+  at_ms    INTEGER NOT NULL
+) STRICT;
+`;
+
 /** What makes version n + 2 out of version n + 1. A new store is one of version 1, and all of these. */
-export const MIGRATIONS: readonly string[] = [GAPS];
+export const MIGRATIONS: readonly string[] = [GAPS, STANDING];

@@ -2,6 +2,7 @@ import { toHex } from "tallystick/bytes/bytes";
 import { ok, type Result } from "tallystick/codes/codes";
 import { type Database, openDatabase, plainBytes } from "./database.js";
 import { GapStore } from "./gaps.js";
+import { Standing } from "./standing.js";
 import { Successions } from "./successions.js";
 
 /**
@@ -57,12 +58,15 @@ export class Store {
   readonly successions: Successions;
   /** What chains lack, and the gap records that say so. */
   readonly gaps: GapStore;
+  /** Keys that are held back or revoked. */
+  readonly standing: Standing;
   readonly #statements: ReturnType<typeof prepare>;
 
   constructor(database: Database) {
     this.database = database;
     this.successions = new Successions(database);
     this.gaps = new GapStore(database);
+    this.standing = new Standing(database);
     this.#statements = prepare(database);
   }
 
@@ -120,9 +124,14 @@ export class Store {
     }
   }
 
-  /** Keeps a fork's other branch aside, outside of the chain; what is kept already stays. Call inside `transaction`. */
+  /**
+   * Keeps a fork's other branch aside, outside of the chain, and holds the key back; what is kept already stays, and what
+   * an operator has decided about it. Call inside `transaction`.
+   */
   keepFork(device: number, record: NewRecord, nowMs: number): void {
     this.#statements.markForked.run(device);
+    if (this.#statements.hasFork.get(record.id) !== undefined) return;
+    this.standing.hold(device, nowMs);
     if ((this.#statements.countForks.get(device) as number) < FORKS_MAX_PER_DEVICE)
       this.#statements.addFork.run(record.id, device, record.seq, record.bytes, nowMs);
   }
@@ -223,6 +232,7 @@ function prepare(database: Database) {
     markForked: database.prepare("UPDATE devices SET state = 'forked' WHERE device = ?"),
     addRecord: database.prepare("INSERT INTO records (device, seq, id, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?)"),
     countForks: database.prepare("SELECT count(*) FROM forks WHERE device = ?").pluck(),
+    hasFork: database.prepare("SELECT 1 FROM forks WHERE id = ?").pluck(),
     addFork: database.prepare(
       "INSERT OR IGNORE INTO forks (id, device, seq, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?)",
     ),

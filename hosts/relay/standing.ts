@@ -1,0 +1,84 @@
+import { checkRevocation, makeRevocation, type Revocation } from "tallystick/chain/revocation";
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import type { Crypto } from "tallystick/identity/crypto";
+import type { Identity } from "tallystick/identity/identity";
+import { type Genesis, readGenesis } from "tallystick/record/payload";
+import { parseRecord } from "tallystick/record/record";
+import { checkedBytes } from "./routes/shapes.js";
+import type { Store, StoredDevice } from "./store/store.js";
+
+/**
+ * Whose word counts: keys that are held back, and keys that are revoked. What a key said before stays where it is, in the
+ * chain and in the log; what it may not say any more is refused before it is stored.
+ */
+
+export interface StandingOptions {
+  readonly store: Store;
+  readonly crypto: Crypto;
+  /** The relay's device-facing public key: its operator speaks by it. */
+  readonly operatorKey: Uint8Array;
+  /** Wall time in milliseconds since 1970. */
+  readonly nowMs: () => number;
+}
+
+/** DEVICE_FORKED while the device's key is held back; undefined where it is not. */
+export function heldBack(store: Store, { device, state }: StoredDevice): Failure | undefined {
+  const sinceMs = store.standing.heldSinceMs(device);
+  if (sinceMs === undefined) return undefined;
+  const why = state === "forked" ? "two records of one position are held" : "an operator holds it back";
+  return fail("DEVICE_FORKED", `${why}, since ${new Date(sinceMs).toISOString()}`).failure;
+}
+
+/** KEY_REVOKED where `seq` is one of the positions at which the device's key does not count. */
+export function revokedAt(store: Store, device: number, seq: number): Failure | undefined {
+  const revocation = store.standing.revocation(device);
+  if (revocation === undefined || seq < revocation.fromSeq) return undefined;
+  return fail("KEY_REVOKED", `it is revoked from seq ${revocation.fromSeq} on, received seq ${seq}`).failure;
+}
+
+/**
+ * Puts a statement in force, durably, and says which one is: an earlier one that reaches as far back stays. A revocation
+ * is a decision, too: a key that was held back is so no longer. REVOCATION_FALSE, KEY_MISMATCH, STATEMENT_MALFORMED.
+ */
+export function revokeKey(
+  options: StandingOptions,
+  device: StoredDevice,
+  statement: Uint8Array,
+): Result<{ readonly fromSeq: number; readonly statement: Uint8Array }> {
+  const { store, crypto, nowMs } = options;
+  const revokers = revokersOf(options, genesisOf(options, device));
+  const checked = checkRevocation(crypto, statement, device.kid, revokers);
+  if (!checked.ok) return checked;
+  const before = store.standing.revocation(device.device);
+  if (before && before.fromSeq <= checked.value.fromSeq) return ok(before);
+  store.transaction(() => {
+    const atMs = nowMs();
+    store.standing.revoke(device.device, checked.value.fromSeq, statement, atMs);
+    store.standing.decide(device.device, "revoke", atMs);
+  });
+  return ok({ fromSeq: checked.value.fromSeq, statement });
+}
+
+/** The operator's own statement about a device's key. SIGNER_FAULT. */
+export function stateRevocation(operator: Identity, revocation: Revocation): Result<Uint8Array> {
+  let fault: Failure | undefined;
+  const statement = makeRevocation(operator.kid, revocation, (bytes) => {
+    const signed = operator.sign(bytes);
+    if (signed.ok) return signed.value;
+    fault = signed.failure;
+    return new Uint8Array(64);
+  });
+  return fault ? { ok: false, failure: fault } : ok(statement);
+}
+
+function revokersOf({ operatorKey }: StandingOptions, { relayKey }: Genesis): Uint8Array[] {
+  return relayKey ? [operatorKey, relayKey] : [operatorKey];
+}
+
+/** What the device announced of itself. Throws where the stored bytes are damaged. */
+export function genesisOf({ store, crypto }: Pick<StandingOptions, "store" | "crypto">, device: StoredDevice): Genesis {
+  const record = parseRecord(checkedBytes(crypto, store.recordAt(device.device, 0)!));
+  const genesis = record.ok ? readGenesis(record.value.payload) : record;
+  if (!genesis.ok) throw new Error(`genesis: ${genesis.failure.detail}`);
+  return genesis.value;
+}

@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Kind, recordId } from "tallystick/record/record";
+import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { FixtureDevice, readingPayload } from "../fixtures/device.js";
+import { ORIGIN, StartedRelay } from "../relay/started.js";
+import { play } from "./session.js";
+
+/** The operator's commands beside a running relay, as they are typed. */
+describe("tallystick device", function () {
+  this.timeout(60_000);
+  let started: StartedRelay;
+  let device: FixtureDevice;
+
+  before(async () => {
+    started = await StartedRelay.start();
+    device = new FixtureDevice({ crypto: relayCrypto, seed: new Uint8Array(32).fill(0x41) });
+    device.read(await device.enrol(started.url, ORIGIN, started.token()), started.key);
+    device.appendReadings(3);
+    device.read(await device.send(started.url), started.key);
+    writeFileSync(join(started.folder, "none.cbor"), device.chain[1]!);
+  });
+  after(() => started.close());
+
+  /** A session in the relay's folder; times are as they come. */
+  const session = (text: string) => play(text, started.folder);
+
+  it("lists and shows what is enrolled", () =>
+    session(`
+$ tallystick device list --data .
+${device.kid}  active  seq 3  fixture
+[0]
+$ tallystick device show --data . ${device.kid}
+device ${device.kid}
+  key …
+  print …, to compare by eye
+  fixture, active, newest record at seq 3
+[0]
+$ tallystick device show --data . 0011223344556677
+tallystick device: DEVICE_UNKNOWN: no device with this key is enrolled here (expected an enrolled kid, received 0011223344556677); …
+[1]
+$ tallystick device show --data . nobody
+tallystick device: REQUEST_MALFORMED: …
+[1]
+$ tallystick device list --data nowhere
+tallystick device: DATA_FOLDER_BLANK: …
+[1]
+`));
+
+  it("lets a device go on that a fork holds back", async () => {
+    const id = recordId(relayCrypto.sha256, device.chain[1]!);
+    const branch = device.make(Kind.readings, readingPayload(9), { ...device.head, seq: 1, id });
+    assert.equal((await device.sendBytes(started.url, branch)).problem?.code, "CHAIN_FORK");
+    await session(`
+$ tallystick device list --data .
+${device.kid}  forked  seq 3  fixture  held back since …  1 fork
+[0]
+$ tallystick device continue --data . ${device.kid}
+device ${device.kid}
+  key …
+  print …
+  fixture, forked, newest record at seq 3
+  1 fork
+  fork at seq 2
+    held      …
+    received  …
+  …  continue
+[0]
+`);
+    device.appendReading(1);
+    assert.equal(device.read(await device.send(started.url, 4), started.key).received?.seq, 4);
+  });
+
+  it("revokes a key, and says what it lacks", async () => {
+    await session(`
+$ tallystick device revoke --data . ${device.kid}
+error: revoke takes either --from <seq> or --statement <file>
+(--help lists what it takes)
+[2]
+$ tallystick device revoke --data . ${device.kid} --from -1
+error: option '--from <seq>' argument '-1' is invalid. expected a position, 0 or more
+(--help lists what it takes)
+[2]
+$ tallystick device revoke --data . ${device.kid} --statement none.cbor
+tallystick device: STATEMENT_MALFORMED: …
+[1]
+$ tallystick device revoke --data . ${device.kid} --from 5 --reason sold
+device ${device.kid}
+  key …
+  print …
+  fixture, forked, newest record at seq 4
+  revoked from seq 5 on
+  1 fork
+  fork at seq 2
+    held      …
+    received  …
+  …  continue
+  …  revoke
+[0]
+`);
+    device.appendReading(1);
+    assert.equal((await device.send(started.url, 5)).problem?.code, "KEY_REVOKED");
+  });
+});

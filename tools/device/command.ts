@@ -1,0 +1,82 @@
+import { Command, InvalidArgumentError } from "commander";
+
+const DATA = ["--data <dir>", "the relay's data folder", "tallystick-relay"] as const;
+const JSON_OPTION = ["--json", "one line of JSON a device"] as const;
+const KID = ["<device>", "its kid, 16 hexadecimal digits, or its did:key"] as const;
+
+interface Options {
+  readonly data: string;
+  readonly json?: true;
+}
+
+export const deviceCommand = new Command("device").description(
+  "look at a relay's devices, and decide about keys that have signed two histories; works while the relay runs",
+);
+
+deviceCommand
+  .command("list")
+  .description("every device, how far its chain has come, and whether its key counts")
+  .option(...DATA)
+  .option(...JSON_OPTION)
+  .action(async ({ data, json }: Options) => {
+    const { list } = await import("./device.js");
+    process.exitCode = list(data, json === true);
+  });
+
+deviceCommand
+  .command("show")
+  .description("one device: its key's names, its forks, what was decided")
+  .argument(...KID)
+  .option(...DATA)
+  .option(...JSON_OPTION)
+  .action(async (device: string, { data, json }: Options) => {
+    const { show } = await import("./device.js");
+    process.exitCode = show(data, device, json === true);
+  });
+
+deviceCommand
+  .command("hold")
+  .description("take nothing more of a key for now: its device keeps what it records, and asks again")
+  .argument(...KID)
+  .option(...DATA)
+  .option(...JSON_OPTION)
+  .action(async (device: string, { data, json }: Options) => {
+    const { decide } = await import("./device.js");
+    process.exitCode = decide(data, device, "hold", json === true);
+  });
+
+deviceCommand
+  .command("continue")
+  .description("take records of a key again that was held back; of a fork, the branch that the relay holds goes on")
+  .argument(...KID)
+  .option(...DATA)
+  .option(...JSON_OPTION)
+  .action(async (device: string, { data, json }: Options) => {
+    const { decide } = await import("./device.js");
+    process.exitCode = decide(data, device, "continue", json === true);
+  });
+
+deviceCommand
+  .command("revoke")
+  .description("end a key's word from a position on, for good; what it said before stays")
+  .argument(...KID)
+  .option(...DATA)
+  .option("--from <seq>", "the first position that does not count", position)
+  .option("--reason <text>", "for people, at most 64 bytes; it is signed and public")
+  .option("--statement <file>", "the owner's statement instead, where genesis names an owner; - for standard input")
+  .option(...JSON_OPTION)
+  .action(async (device: string, options: Options & { from?: number; reason?: string; statement?: string }) => {
+    const { revoke } = await import("./device.js");
+    const { data, json, from, reason, statement } = options;
+    if ((from === undefined) === (statement === undefined))
+      deviceCommand.error("error: revoke takes either --from <seq> or --statement <file>");
+    const how = statement === undefined ? { fromSeq: from!, ...(reason !== undefined && { reason }) } : { statement };
+    process.exitCode = revoke(data, device, how, json === true);
+  });
+
+function position(text: string): number {
+  const number = Number(text);
+  if (!/^[0-9]{1,16}$/.test(text) || !Number.isSafeInteger(number))
+    throw new InvalidArgumentError("expected a position, 0 or more");
+  return number;
+}

@@ -1,0 +1,108 @@
+import { fromHex } from "tallystick/bytes/bytes";
+import { REVOCATION_MAX_BYTES } from "tallystick/chain/revocation";
+import { explain, type Failure, fail, type Result } from "tallystick/codes/codes";
+import { fromDidKey, kidOf } from "tallystick/identity/key";
+import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { type DeviceStanding, Operator } from "../../hosts/relay/operate.js";
+import { readInput } from "../file.js";
+
+/** What `tallystick device` does; each answers with the exit status: 0 done, 1 refused. */
+
+export function list(dataDir: string, asJson: boolean): number {
+  return withOperator(dataDir, (operator) => {
+    let count = 0;
+    for (const device of operator.devices()) {
+      count++;
+      console.log(asJson ? JSON.stringify(device) : summary(device));
+    }
+    if (count === 0 && !asJson) console.log("no device is enrolled; make a token with tallystick enrol");
+    return undefined;
+  });
+}
+
+export function show(dataDir: string, device: string, asJson: boolean): number {
+  return about(dataDir, device, asJson, (operator, kid) => operator.device(kid));
+}
+
+export function decide(dataDir: string, device: string, what: "hold" | "continue", asJson: boolean): number {
+  return about(dataDir, device, asJson, (operator, kid) => operator.decide(kid, what));
+}
+
+export function revoke(
+  dataDir: string,
+  device: string,
+  how: { readonly fromSeq: number; readonly reason?: string } | { readonly statement: string },
+  asJson: boolean,
+): number {
+  return about(dataDir, device, asJson, (operator, kid) => {
+    if ("fromSeq" in how) return operator.revoke(kid, how);
+    const statement = readInput(how.statement, REVOCATION_MAX_BYTES);
+    return statement.ok ? operator.revokeBy(kid, statement.value) : statement;
+  });
+}
+
+function about(
+  dataDir: string,
+  device: string,
+  asJson: boolean,
+  act: (operator: Operator, kid: Uint8Array) => Result<DeviceStanding>,
+): number {
+  const kid = kidOfText(device);
+  if (!kid) return refuse(fail("REQUEST_MALFORMED", `expected a kid or a did:key, received ${device}`).failure);
+  return withOperator(dataDir, (operator) => {
+    const result = act(operator, kid);
+    if (!result.ok) return result.failure;
+    console.log(asJson ? JSON.stringify(result.value) : details(result.value).join("\n"));
+    return undefined;
+  });
+}
+
+function withOperator(dataDir: string, act: (operator: Operator) => Failure | undefined): number {
+  const operator = Operator.open(dataDir);
+  if (!operator.ok) return refuse(operator.failure);
+  try {
+    const failure = act(operator.value);
+    return failure ? refuse(failure) : 0;
+  } finally {
+    operator.value.close();
+  }
+}
+
+function refuse(failure: Failure): number {
+  console.error(`tallystick device: ${explain(failure)}`);
+  return 1;
+}
+
+function kidOfText(text: string): Uint8Array | undefined {
+  const key = fromDidKey(text);
+  if (key) return kidOf(relayCrypto.sha256, key);
+  return /^[0-9a-f]{16}$/.test(text) ? fromHex(text) : undefined;
+}
+
+function summary(device: DeviceStanding): string {
+  return [device.kid, device.state.padEnd(6), `seq ${device.seq}`, device.model, ...standing(device)].join("  ");
+}
+
+function standing({ heldSinceMs, revokedFrom, forks }: DeviceStanding): string[] {
+  return [
+    ...(heldSinceMs === undefined ? [] : [`held back since ${new Date(heldSinceMs).toISOString()}`]),
+    ...(revokedFrom === undefined ? [] : [`revoked from seq ${revokedFrom} on`]),
+    ...(forks.length === 0 ? [] : [forks.length === 1 ? "1 fork" : `${forks.length} forks`]),
+  ];
+}
+
+function details(device: DeviceStanding): string[] {
+  return [
+    `device ${device.kid}`,
+    `  key ${device.did}`,
+    `  print ${device.print}, to compare by eye`,
+    `  ${device.model}, ${device.state}, newest record at seq ${device.seq}`,
+    ...standing(device).map((line) => `  ${line}`),
+    ...device.forks.flatMap(({ seq, held, received }) => [
+      `  fork at seq ${seq}`,
+      ...(held === undefined ? [] : [`    held      ${held}`]),
+      `    received  ${received}`,
+    ]),
+    ...device.decisions.map(({ what, atMs }) => `  ${new Date(atMs).toISOString()}  ${what}`),
+  ];
+}
