@@ -1,11 +1,14 @@
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import { type Bundle, type BundleAnchor, type BundleEntry, encodeBundle } from "tallystick/evidence/bundle";
+import { ROTATIONS_MAX } from "tallystick/evidence/keys";
 import type { Crypto } from "tallystick/identity/crypto";
 import { formatVerifierKey } from "tallystick/log/note";
 import { type CborLimits, decodeCbor } from "tallystick/record/cbor";
+import { Kind, parseRecord } from "tallystick/record/record";
 import type { AnchorStatus } from "./ledger/outbox.js";
 import type { Log } from "./log/log.js";
 import { checkedBytes } from "./routes/shapes.js";
+import { genesisOf } from "./standing.js";
 import type { Store, StoredRecord } from "./store/store.js";
 
 /** Evidence of one record: everything that the relay can add to it, in one file (modules/evidence/SPEC.md). */
@@ -32,7 +35,7 @@ export async function collectEvidence(options: EvidenceOptions, id: Uint8Array):
   const { store, log } = options;
   const stored = store.recordById(id);
   if (!stored) return fail("RECORD_UNKNOWN", "no such record");
-  const records = stored.seq === 0 ? [stored] : [stored, store.recordAt(stored.device, 0)!];
+  const { records, devices } = withLineage(options, stored);
   const indices = records.flatMap(({ logIndex }) => (logIndex === undefined ? [] : [logIndex]));
   // One head for all: receipts take it before they first wait, and the log may grow meanwhile.
   const head = log.head;
@@ -53,7 +56,36 @@ export async function collectEvidence(options: EvidenceOptions, id: Uint8Array):
     checkpoint: Buffer.from(head.checkpoint).toString("utf8"),
     anchors: anchor.value,
     claims: { logKey: formatVerifierKey(log.key), witnessKeys: [] },
+    revocations: devices.flatMap((device) => store.standing.revocation(device)?.statement ?? []),
   });
+}
+
+/**
+ * The record and its genesis; where a rotation has made its key, also the rotate record and genesis of the key before, and
+ * so on. A rotation that the log does not have yet is left out: the key is then nobody's successor to the reader.
+ */
+function withLineage(
+  { store, crypto }: EvidenceOptions,
+  stored: StoredRecord,
+): { readonly records: StoredRecord[]; readonly devices: number[] } {
+  let genesis = stored.seq === 0 ? stored : store.recordAt(stored.device, 0)!;
+  const records = stored.seq === 0 ? [stored] : [stored, genesis];
+  const devices = [stored.device];
+  while (devices.length <= ROTATIONS_MAX) {
+    const { predecessor } = genesisOf({ store, crypto }, store.deviceByNumber(genesis.device));
+    const former = predecessor && store.deviceByKid(predecessor.kid);
+    const rotation = former && store.recordAt(former.device, predecessor.seq);
+    if (rotation?.logIndex === undefined || kindOf(checkedBytes(crypto, rotation)) !== Kind.rotate) break;
+    genesis = store.recordAt(former!.device, 0)!;
+    records.push(rotation, genesis);
+    devices.push(former!.device);
+  }
+  return { records, devices };
+}
+
+function kindOf(bytes: Uint8Array): Kind | undefined {
+  const record = parseRecord(bytes);
+  return record.ok ? record.value.header.kind : undefined;
 }
 
 function entryOf({ store, crypto }: EvidenceOptions, stored: StoredRecord, receipt: Uint8Array): BundleEntry {

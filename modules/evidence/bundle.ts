@@ -1,3 +1,4 @@
+import { readRevocation } from "../chain/revocation.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import { PATH_MAX_HASHES } from "../merkle/proof.js";
 import { RECEIPT_MAX_BYTES } from "../receipt/receipt.js";
@@ -15,6 +16,8 @@ export interface Bundle {
   readonly anchors: readonly BundleAnchor[];
   /** What the relay says of itself. A verifier trusts its policy, not these. */
   readonly claims: BundleClaims;
+  /** Statements that revoke keys of the records (chain/SPEC.md), as the relay holds them; who may say so, the reader looks. */
+  readonly revocations?: readonly Uint8Array[];
 }
 
 export interface BundleEntry {
@@ -45,6 +48,7 @@ export interface BundleClaims {
 export const BUNDLE_MAX_BYTES = 4 * 1024 * 1024;
 export const BUNDLE_MAX_ENTRIES = 1024;
 export const BUNDLE_MAX_ANCHORS = 16;
+export const BUNDLE_MAX_REVOCATIONS = 64;
 const WITNESSES_MAX = 16;
 
 const TEXT_MAX_CHARACTERS = 65_536;
@@ -69,22 +73,22 @@ export function encodeBundle(bundle: Bundle): Uint8Array {
         [3, inclusion],
       ]),
   );
-  return encodeCbor(
-    new Map<number, Cbor>([
-      [1, VERSION],
-      [2, bundle.origin],
-      [3, entries],
-      [4, bundle.checkpoint],
-      [5, anchors],
-      [
-        6,
-        new Map<number, Cbor>([
-          [1, bundle.claims.logKey],
-          [2, bundle.claims.witnessKeys],
-        ]),
-      ],
-    ]),
-  );
+  const map = new Map<number, Cbor>([
+    [1, VERSION],
+    [2, bundle.origin],
+    [3, entries],
+    [4, bundle.checkpoint],
+    [5, anchors],
+    [
+      6,
+      new Map<number, Cbor>([
+        [1, bundle.claims.logKey],
+        [2, bundle.claims.witnessKeys],
+      ]),
+    ],
+  ]);
+  if (bundle.revocations?.length) map.set(7, bundle.revocations);
+  return encodeCbor(map);
 }
 
 /** Reads an evidence file. EVIDENCE_MALFORMED or CBOR_INVALID where it is none. */
@@ -95,7 +99,7 @@ export function readBundle(bytes: Uint8Array): Result<Bundle> {
   const map = decoded.value;
   if (!(map instanceof Map)) return malformed("a map");
   if (map.get(1) !== VERSION) return malformed(`version ${VERSION}, not ${String(map.get(1))}`);
-  if (map.size !== 6) return malformed("the labels 1 to 6");
+  if (map.size !== (map.has(7) ? 7 : 6)) return malformed("the labels 1 to 7");
   const [origin, checkpoint, claims] = [map.get(2), map.get(4), map.get(6)];
   if (!isText(origin) || !isText(checkpoint)) return malformed("origin and checkpoint as text");
   const entries = listOf(map.get(3), BUNDLE_MAX_ENTRIES, entryOf);
@@ -107,7 +111,10 @@ export function readBundle(bytes: Uint8Array): Result<Bundle> {
   const logKey = claims.get(1);
   const witnessKeys = listOf(claims.get(2), WITNESSES_MAX, (item) => (isText(item) ? item : undefined));
   if (!isText(logKey) || !witnessKeys) return malformed("log and witness keys as text");
-  return ok({ origin, entries, checkpoint, anchors, claims: { logKey, witnessKeys } });
+  const revocations = map.has(7) ? listOf(map.get(7), BUNDLE_MAX_REVOCATIONS, revocationOf) : [];
+  if (!revocations || (map.has(7) && revocations.length === 0))
+    return malformed(`1 to ${BUNDLE_MAX_REVOCATIONS} revocations`);
+  return ok({ origin, entries, checkpoint, anchors, claims: { logKey, witnessKeys }, revocations });
 }
 
 function entryOf(item: Cbor): BundleEntry | undefined {
@@ -127,6 +134,10 @@ function anchorOf(item: Cbor): BundleAnchor | undefined {
   const inclusion = listOf(item.get(3), BUNDLE_MAX_ENTRIES, pathOf);
   if (!consistency || !inclusion || !(anchor instanceof Map) || !isUint(anchor.get(1))) return undefined;
   return { consistency, anchor, inclusion };
+}
+
+function revocationOf(item: Cbor): Uint8Array | undefined {
+  return item instanceof Uint8Array && readRevocation(item).ok ? item : undefined;
 }
 
 function pathOf(value: Cbor | undefined): Uint8Array[] | undefined {

@@ -6,10 +6,11 @@ import { didKey, kidOf } from "../identity/key.js";
 import { type OpenedCheckpoint, openCheckpoint, type TreeHead } from "../log/checkpoint.js";
 import { verifyConsistency, verifyInclusion } from "../merkle/proof.js";
 import { parseInclusionReceipt, verifyInclusionReceipt } from "../receipt/receipt.js";
-import { checkPayload, readGenesis } from "../record/payload.js";
-import { KIND_WORDS, Kind, parseRecord, type Record, recordId, toBeSigned } from "../record/record.js";
+import { checkPayload } from "../record/payload.js";
+import { KIND_WORDS, parseRecord, type Record, recordId, toBeSigned } from "../record/record.js";
 import { type Bundle, type BundleAnchor, type BundleEntry, readBundle } from "./bundle.js";
 import { readEvmAnchor, verifyEvmAnchor } from "./evm.js";
+import { KeyBook } from "./keys.js";
 import type { Policy, Requirement } from "./policy.js";
 
 /**
@@ -54,7 +55,6 @@ export function verifyEvidence(crypto: Crypto, bytes: Uint8Array, policy: Policy
 
 class Verification {
   readonly #steps: Step[] = [];
-  readonly #keys: Uint8Array[] = [];
 
   constructor(
     private readonly crypto: Crypto,
@@ -79,27 +79,23 @@ class Verification {
   /** Records by structure, key and signature. Genesis records announce the keys of the others. */
   #records(): (ProvedRecord | undefined)[] {
     const parsed = this.bundle.entries.map((entry) => parseRecord(entry.record));
-    for (const record of parsed) {
-      if (!record.ok || record.value.header.kind !== Kind.genesis) continue;
-      const genesis = readGenesis(record.value.payload);
-      if (genesis.ok) this.#keys.push(genesis.value.publicKey);
-    }
-    this.#keys.push(...this.policy.devices);
+    const records = parsed.flatMap((record) => (record.ok ? [record.value] : []));
+    const keys = new KeyBook(this.crypto, this.policy, records, this.bundle.revocations ?? []);
     return parsed.map((record, i) => {
       if (!record.ok) {
         this.#step("false", "signature", `entry ${i}`, "not a record", record.failure);
         return undefined;
       }
-      return this.#signature(record.value);
+      return this.#signature(record.value, keys);
     });
   }
 
-  #signature(record: Record): ProvedRecord {
+  #signature(record: Record, keys: KeyBook): ProvedRecord {
     const { crypto } = this;
     const id = recordId(crypto.sha256, record.bytes);
     const subject = toHex(id);
     const word = `${KIND_WORDS[record.header.kind]} at seq ${record.header.seq}`;
-    const publicKey = this.#keys.find((key) => equalBytes(kidOf(crypto.sha256, key), record.header.kid));
+    const publicKey = keys.keyOf(record.header.kid);
     if (!publicKey) {
       this.#step(
         "open",
@@ -110,18 +106,18 @@ class Verification {
       return { record, id };
     }
     const payload = checkPayload(record, (key) => kidOf(crypto.sha256, key));
+    const objection = keys.objection(record);
     if (!payload.ok) this.#step("false", "signature", subject, `${word}: its content`, payload.failure);
     else if (!verifySignature(crypto.ed25519, record.signature, toBeSigned(record), publicKey))
       this.#step("false", "signature", subject, `${word} is not signed by ${didKey(publicKey)}`);
+    else if (objection) this.#step("false", "signature", subject, `${word} does not count`, objection);
     else this.#step("proved", "signature", subject, `${word} was signed by ${didKey(publicKey)}, unchanged since`);
-    const known = this.policy.devices.some((key) => equalBytes(key, publicKey));
+    const known = keys.known(publicKey);
     this.#step(
       known ? "proved" : "open",
       "device",
       subject,
-      known
-        ? `the policy knows ${didKey(publicKey)}`
-        : `the policy does not know ${didKey(publicKey)}: the file claims it`,
+      known ?? `the policy does not know ${didKey(publicKey)}: the file claims it`,
     );
     return { record, id, publicKey };
   }
@@ -255,6 +251,7 @@ function isProved(step: Step): boolean {
 
 const NOT_PROVED = [
   "that no other branch of a device's chain exists: only the log's watchers and a fork proof can show one",
+  "that no key shown here is revoked by a statement which the file leaves out: the relay and the device's owner know",
   "that nothing was left out between the records shown: ask for the whole run, or for the log's entries",
   "that the sensor measured what was there: a signature is about the device, not about the world",
 ];

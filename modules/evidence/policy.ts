@@ -11,6 +11,10 @@ export interface Policy {
   readonly log?: VerifierKey;
   /** Public keys of the devices that the verifier knows. Without any, a device's key is only what the log says it is. */
   readonly devices: readonly Uint8Array[];
+  /** Public keys whose revocations the verifier believes, beside those that a device's genesis names. */
+  readonly operators: readonly Uint8Array[];
+  /** What the verifier knows to be revoked, whether a file tells it or not: from these positions on nothing counts. */
+  readonly revoked: readonly { readonly device: Uint8Array; readonly fromSeq: number }[];
   readonly witnesses: readonly VerifierKey[];
   /** How many of the witnesses must have cosigned. */
   readonly witnessQuorum: number;
@@ -39,8 +43,12 @@ export function readPolicy(sha256: Sha256, text: string): Result<Policy> {
     if (!MEMBERS.includes(name)) return malformed(`one of the members ${MEMBERS.join(", ")}, not "${name}"`);
   const log = json.log === undefined ? undefined : vkey(sha256, json.log);
   if (log && !log.ok) return log;
-  const devices = list(json.devices, (did) => (typeof did === "string" ? fromDidKey(did) : undefined));
+  const devices = list(json.devices, key);
   if (!devices) return malformed("devices as a list of did:key of Ed25519 keys");
+  const operators = list(json.operators, key);
+  if (!operators) return malformed("operators as a list of did:key of Ed25519 keys");
+  const revoked = list(json.revoked, revokedKey);
+  if (!revoked) return malformed('revoked as a list of { "device": did:key, "from": position }');
   const witnesses = list(json.witnesses, (text) => {
     const key = vkey(sha256, text);
     return key.ok ? key.value : undefined;
@@ -53,10 +61,23 @@ export function readPolicy(sha256: Sha256, text: string): Result<Policy> {
   if (!ledgers) return malformed('ledgers as a list of { "kind": "evm", "chainId", "contract", "block" }');
   const required = json.require === undefined ? [...DEFAULT_REQUIRE] : list(json.require, requirement);
   if (!required) return malformed(`require as a list of ${REQUIREMENTS.join(", ")}`);
-  return ok({ ...(log && { log: log.value }), devices, witnesses, witnessQuorum, ledgers, require: required });
+  const trusted = { devices, operators, revoked, witnesses, witnessQuorum, ledgers };
+  return ok({ ...(log && { log: log.value }), ...trusted, require: required });
 }
 
-const MEMBERS = ["log", "devices", "witnesses", "witnessQuorum", "ledgers", "require"];
+const MEMBERS = ["log", "devices", "operators", "revoked", "witnesses", "witnessQuorum", "ledgers", "require"];
+
+function key(value: unknown): Uint8Array | undefined {
+  return typeof value === "string" ? fromDidKey(value) : undefined;
+}
+
+function revokedKey(value: unknown): Policy["revoked"][number] | undefined {
+  if (!isObject(value) || Object.keys(value).length !== 2) return undefined;
+  const device = key(value.device);
+  const { from } = value;
+  if (!device || typeof from !== "number" || !Number.isSafeInteger(from) || from < 0) return undefined;
+  return { device, fromSeq: from };
+}
 
 function vkey(sha256: Sha256, value: unknown): Result<VerifierKey> {
   return typeof value === "string" ? parseVerifierKey(sha256, value) : malformed("a vkey line as text");

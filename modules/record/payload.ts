@@ -116,6 +116,10 @@ export function encodeMark(mark: Mark): Uint8Array {
   return encodeCbor(map);
 }
 
+export function encodeRotate(nextKey: Uint8Array): Uint8Array {
+  return encodeCbor(new Map<number, Cbor>([[1, coseKey(nextKey)]]));
+}
+
 /** Reads a genesis record's payload. RECORD_MALFORMED names the label that did not fit. */
 export function readGenesis(payload: Uint8Array): Result<Genesis> {
   const fields = readFields(payload, [1, 2, 3, 4, 5], [6, 7, 8, 9, 10]);
@@ -213,7 +217,7 @@ export function checkPayload(record: Record, kidOf: (publicKey: Uint8Array) => U
     case Kind.gap:
       return checkGap(record);
     case Kind.rotate:
-      return checkRotate(record.payload);
+      return discard(readRotate(record.payload));
     case Kind.alert:
       return checkAlert(record.payload);
   }
@@ -230,10 +234,12 @@ function checkGap({ header, payload }: Record): Result<void> {
   return ok(undefined);
 }
 
-function checkRotate(payload: Uint8Array): Result<void> {
+/** The next public key that a rotate record names, 32 bytes. RECORD_MALFORMED. */
+export function readRotate(payload: Uint8Array): Result<Uint8Array> {
   const fields = readFields(payload, [1], []);
   if (!fields.ok) return fields;
-  return publicKeyOf(fields.value.get(1)) ? ok(undefined) : malformed(1, "the next key as a COSE_Key");
+  const next = publicKeyOf(fields.value.get(1));
+  return next ? ok(next) : malformed(1, "the next key as a COSE_Key");
 }
 
 function checkAlert(payload: Uint8Array): Result<void> {

@@ -1,0 +1,150 @@
+import { equalBytes, toHex } from "../bytes/bytes.js";
+import { checkRevocation } from "../chain/revocation.js";
+import { type Failure, fail } from "../codes/codes.js";
+import type { Crypto } from "../identity/crypto.js";
+import { verifySignature } from "../identity/ed25519.js";
+import { didKey, kidOf } from "../identity/key.js";
+import { type Genesis, readGenesis, readRotate } from "../record/payload.js";
+import { Kind, type Record, recordId, toBeSigned } from "../record/record.js";
+import type { Policy } from "./policy.js";
+
+/**
+ * Whose keys signed the records of an evidence file: what genesis records announce, which key a rotation has handed a
+ * device on to, and from where on a key's word does not count.
+ */
+
+/** The most rotations between a key and the one that the policy knows. */
+export const ROTATIONS_MAX = 64;
+
+/** Where a key's word ends: the first position that does not count, the last one of its chain; infinite where it does not. */
+interface Ending {
+  readonly revokedFrom: number;
+  readonly rotatedAt: number;
+}
+
+export class KeyBook {
+  readonly #crypto: Crypto;
+  readonly #policy: Policy;
+  readonly #keys: Uint8Array[] = [];
+  readonly #records: readonly Record[];
+  readonly #revocations: readonly Uint8Array[];
+  /** What was found for each key so far, by its kid: a file may hold a thousand records of one. */
+  readonly #endings = new Map<string, Ending>();
+
+  /** `records` as far as the file has any, `revocations` as in chain/SPEC.md; neither is believed before it is checked. */
+  constructor(crypto: Crypto, policy: Policy, records: readonly Record[], revocations: readonly Uint8Array[]) {
+    this.#crypto = crypto;
+    this.#policy = policy;
+    this.#records = records;
+    this.#revocations = revocations;
+    for (const record of records) {
+      const genesis = record.header.kind === Kind.genesis ? readGenesis(record.payload) : undefined;
+      if (genesis?.ok) this.#keys.push(genesis.value.publicKey);
+    }
+    this.#keys.push(...policy.devices, ...policy.revoked.map(({ device }) => device));
+  }
+
+  /** The public key that a kid names, out of genesis records and the policy; undefined where neither has it. */
+  keyOf(kid: Uint8Array): Uint8Array | undefined {
+    return this.#keys.find((key) => equalBytes(kidOf(this.#crypto.sha256, key), kid));
+  }
+
+  /** Why a record does not count though its signature holds: KEY_REVOKED, CHAIN_CLOSED; undefined where it counts. */
+  objection({ header: { kid, seq } }: Record): Failure | undefined {
+    const { revokedFrom, rotatedAt } = this.#endingOf(kid);
+    if (seq >= revokedFrom) return fail("KEY_REVOKED", `the key is revoked from seq ${revokedFrom} on`).failure;
+    if (seq > rotatedAt) return fail("CHAIN_CLOSED", `the rotation at seq ${rotatedAt} ended the chain`).failure;
+    return undefined;
+  }
+
+  /**
+   * What makes the policy know the key, in words; undefined where it does not. It names it, or one that rotations lead from
+   * or to: each pair of keys has signed for the other.
+   */
+  known(publicKey: Uint8Array): string | undefined {
+    if (this.#isNamed(publicKey)) return `the policy knows ${didKey(publicKey)}`;
+    const before = this.#namedAlong(publicKey, (key) => this.#rotatedFrom(key));
+    if (before) return `rotated from ${didKey(before)}, which the policy knows`;
+    const after = this.#namedAlong(publicKey, (key) => this.#rotatedTo(key));
+    return after && `rotated to ${didKey(after)}, which the policy knows`;
+  }
+
+  #isNamed(publicKey: Uint8Array): boolean {
+    return this.#policy.devices.some((device) => equalBytes(device, publicKey));
+  }
+
+  #namedAlong(publicKey: Uint8Array, next: (key: Uint8Array) => Uint8Array | undefined): Uint8Array | undefined {
+    let key = next(publicKey);
+    for (let rotations = 1; key && rotations <= ROTATIONS_MAX; rotations++) {
+      if (this.#isNamed(key)) return key;
+      key = next(key);
+    }
+    return undefined;
+  }
+
+  /** The key whose rotate record names `publicKey`, where that key's genesis names the same record as its predecessor. */
+  #rotatedFrom(publicKey: Uint8Array): Uint8Array | undefined {
+    const predecessor = this.#genesisOf(kidOf(this.#crypto.sha256, publicKey))?.predecessor;
+    if (!predecessor) return undefined;
+    const rotation = this.#records.find(
+      ({ header, bytes }) =>
+        header.kind === Kind.rotate &&
+        header.seq === predecessor.seq &&
+        equalBytes(header.kid, predecessor.kid) &&
+        equalBytes(recordId(this.#crypto.sha256, bytes), predecessor.id),
+    );
+    const next = rotation && readRotate(rotation.payload);
+    if (!rotation || !next?.ok || !equalBytes(next.value, publicKey)) return undefined;
+    if (!this.#isSigned(rotation) || this.objection(rotation)) return undefined;
+    return this.keyOf(predecessor.kid);
+  }
+
+  #rotatedTo(publicKey: Uint8Array): Uint8Array | undefined {
+    return this.#keys.find((key) => {
+      const former = this.#rotatedFrom(key);
+      return former && equalBytes(former, publicKey);
+    });
+  }
+
+  #endingOf(kid: Uint8Array): Ending {
+    const name = toHex(kid);
+    const found = this.#endings.get(name);
+    if (found) return found;
+    const rotations = this.#records.filter(
+      (record) => record.header.kind === Kind.rotate && equalBytes(record.header.kid, kid) && this.#isSigned(record),
+    );
+    const ending = {
+      revokedFrom: Math.min(...this.#revokedFrom(kid)),
+      rotatedAt: Math.min(...rotations.map(({ header }) => header.seq)),
+    };
+    this.#endings.set(name, ending);
+    return ending;
+  }
+
+  /** The positions from which on somebody who may has revoked the key. */
+  #revokedFrom(kid: Uint8Array): number[] {
+    const genesis = this.#genesisOf(kid);
+    const revokers = [...this.#policy.operators, ...(genesis?.relayKey ? [genesis.relayKey] : [])];
+    const positions = this.#policy.revoked
+      .filter(({ device }) => equalBytes(kidOf(this.#crypto.sha256, device), kid))
+      .map(({ fromSeq }) => fromSeq);
+    for (const statement of this.#revocations) {
+      const checked = checkRevocation(this.#crypto, statement, kid, revokers);
+      if (checked.ok) positions.push(checked.value.fromSeq);
+    }
+    return positions;
+  }
+
+  /** Genesis of the chain of `kid`, under its own signature. */
+  #genesisOf(kid: Uint8Array): Genesis | undefined {
+    const record = this.#records.find(({ header }) => header.kind === Kind.genesis && equalBytes(header.kid, kid));
+    if (!record || !this.#isSigned(record)) return undefined;
+    const genesis = readGenesis(record.payload);
+    return genesis.ok ? genesis.value : undefined;
+  }
+
+  #isSigned(record: Record): boolean {
+    const key = this.keyOf(record.header.kid);
+    return key !== undefined && verifySignature(this.#crypto.ed25519, record.signature, toBeSigned(record), key);
+  }
+}

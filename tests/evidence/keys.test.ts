@@ -1,0 +1,171 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { makeRevocation, type Revocation } from "tallystick/chain/revocation";
+import { encodeBundle, readBundle } from "tallystick/evidence/bundle";
+import { type Report, verifyEvidence } from "tallystick/evidence/evidence";
+import { readPolicy } from "tallystick/evidence/policy";
+import type { Identity } from "tallystick/identity/identity";
+import { didKey } from "tallystick/identity/key";
+import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { FixtureDevice } from "../fixtures/device.js";
+import { memoryLog } from "../fixtures/memory-log.js";
+import { must } from "../relay/started.js";
+
+const ORIGIN = "tallystick.example/log";
+
+/** What keys' ends and changes do to evidence: the reader believes no more and no less than what was signed for them. */
+describe("evidence: keys", () => {
+  const operator = new FixtureDevice({ crypto: relayCrypto });
+  const stranger = new FixtureDevice({ crypto: relayCrypto });
+
+  function fresh(genesis: ConstructorParameters<typeof FixtureDevice>[0]["genesis"] = {}): FixtureDevice {
+    const device = new FixtureDevice({
+      crypto: relayCrypto,
+      genesis: { relayKey: operator.identity.publicKey, ...genesis },
+    });
+    device.appendReadings(4);
+    return device;
+  }
+
+  /** A chain that ends with a rotation, and the next key's, whose genesis names the rotate record. */
+  function rotated(device: FixtureDevice, named?: Uint8Array): FixtureDevice {
+    const seed = new Uint8Array(randomBytes(32));
+    const next = new FixtureDevice({ crypto: relayCrypto, seed }).identity.publicKey;
+    device.appendRotate(named ?? next);
+    const { seq, id } = device.head;
+    const predecessor = { kid: device.identity.kid, seq, id };
+    const successor = new FixtureDevice({ crypto: relayCrypto, seed, genesis: { predecessor } });
+    successor.appendReadings(2);
+    return successor;
+  }
+
+  function verify(records: readonly Uint8Array[], policy: object, revocations: readonly Uint8Array[] = []): Report {
+    const log = memoryLog(ORIGIN, new Uint8Array(32).fill(0x10), records);
+    const size = records.length;
+    const bytes = encodeBundle({
+      origin: ORIGIN,
+      entries: records.map((record, i) => ({ record, receipt: log.receipt(i, size) })),
+      checkpoint: log.checkpoint(size),
+      anchors: [],
+      claims: { logKey: log.vkey, witnessKeys: [] },
+      revocations,
+    });
+    const required = { log: log.vkey, require: ["signature", "device", "logged"], ...policy };
+    const read = must(readPolicy(relayCrypto.sha256, JSON.stringify(required)));
+    return must(verifyEvidence(relayCrypto, bytes, read));
+  }
+
+  function revocation(
+    device: FixtureDevice,
+    fromSeq: number,
+    signer: Identity,
+    change: Partial<Revocation> = {},
+  ): Uint8Array {
+    const content = { kid: device.identity.kid, fromSeq, timeS: 1_800_000_000, ...change };
+    return makeRevocation(signer.kid, content, (bytes) => must(signer.sign(bytes)));
+  }
+
+  const did = (device: FixtureDevice) => didKey(device.identity.publicKey);
+  const codesOf = (report: Report) => report.steps.flatMap(({ failure }) => failure?.code ?? []);
+
+  it("a revoked key counts below the position, and is false from it on", () => {
+    const device = fresh();
+    const policy = { devices: [did(device)] };
+    const statement = revocation(device, 3, operator.identity);
+    assert.equal(verify(device.chain, policy).verdict, "proved");
+    assert.equal(verify(device.chain.slice(0, 3), policy, [statement]).verdict, "proved");
+    const report = verify(device.chain, policy, [statement]);
+    assert.equal(report.verdict, "false");
+    assert.deepEqual(codesOf(report), ["KEY_REVOKED", "KEY_REVOKED"]);
+  });
+
+  it("of two revocations the one from the lower position on counts", () => {
+    const device = fresh();
+    const statements = [4, 2].map((from) => revocation(device, from, operator.identity));
+    assert.equal(codesOf(verify(device.chain, { devices: [did(device)] }, statements)).length, 3);
+  });
+
+  it("a revocation by a stranger, or of another key, says nothing", () => {
+    const device = fresh();
+    for (const statement of [
+      revocation(device, 0, stranger.identity),
+      revocation(device, 0, device.identity),
+      revocation(stranger, 0, operator.identity),
+    ])
+      assert.equal(verify(device.chain, { devices: [did(device)] }, [statement]).verdict, "proved");
+  });
+
+  it("the policy says whose revocations it believes beside genesis, and what it knows to be revoked", () => {
+    const device = fresh();
+    const statement = revocation(device, 3, stranger.identity);
+    const believing = { devices: [did(device)], operators: [did(stranger)] };
+    assert.equal(verify(device.chain, believing, [statement]).verdict, "false");
+    const knowing = (from: number) => ({ devices: [did(device)], revoked: [{ device: did(device), from }] });
+    assert.equal(verify(device.chain, knowing(4)).verdict, "false");
+    assert.equal(verify(device.chain, knowing(5)).verdict, "proved");
+    for (const revoked of [
+      [{}],
+      [{ device: did(device) }],
+      [{ device: did(device), from: -1 }],
+      [{ device: "x", from: 1 }],
+    ])
+      assert.equal(readPolicy(relayCrypto.sha256, JSON.stringify({ revoked })).ok, false);
+    assert.equal(readPolicy(relayCrypto.sha256, JSON.stringify({ operators: ["x"] })).ok, false);
+  });
+
+  it("a rotated key is known by the key before it, over several rotations, and the other way", () => {
+    const first = fresh();
+    const second = rotated(first);
+    const third = rotated(second);
+    const records = [
+      third.chain[1]!,
+      third.chain[0]!,
+      second.chain[3]!,
+      second.chain[0]!,
+      first.chain[5]!,
+      first.chain[0]!,
+    ];
+    for (const device of [first, second, third]) {
+      const report = verify(records, { devices: [did(device)] });
+      assert.equal(report.verdict, "proved", JSON.stringify(report.steps.filter(({ state }) => state !== "proved")));
+    }
+    assert.equal(verify(records, { devices: [did(stranger)] }).verdict, "incomplete");
+  });
+
+  it("no key is known by a rotation that names another, lacks its genesis, or was revoked before", () => {
+    const first = fresh();
+    const second = rotated(first);
+    const policy = { devices: [did(first)] };
+    const whole = [second.chain[1]!, second.chain[0]!, first.chain[5]!, first.chain[0]!];
+    assert.equal(verify(whole, policy).verdict, "proved");
+    assert.equal(verify(whole.slice(0, 2), policy).verdict, "incomplete", "no rotate record");
+    assert.equal(verify(whole, policy, [revocation(first, 5, operator.identity)]).verdict, "false");
+    const other = fresh();
+    const pretender = rotated(other, stranger.identity.publicKey);
+    const pretended = [pretender.chain[1]!, pretender.chain[0]!, other.chain[5]!, other.chain[0]!];
+    assert.equal(verify(pretended, { devices: [did(other)] }).verdict, "incomplete");
+  });
+
+  it("what a key signs behind its rotation is false", () => {
+    const device = fresh();
+    rotated(device);
+    device.appendReading(9);
+    const report = verify([device.chain[0]!, ...device.chain.slice(5)], { devices: [did(device)] });
+    assert.equal(report.verdict, "false");
+    assert.deepEqual(codesOf(report), ["CHAIN_CLOSED"]);
+  });
+
+  it("a file with a revocation that is none cannot be read", () => {
+    const device = fresh();
+    const bytes = encodeBundle({
+      origin: ORIGIN,
+      entries: [{ record: device.chain[0]!, receipt: new Uint8Array(4) }],
+      checkpoint: "x",
+      anchors: [],
+      claims: { logKey: "x", witnessKeys: [] },
+      revocations: [device.chain[0]!],
+    });
+    const read = readBundle(bytes);
+    assert.equal(read.ok ? undefined : read.failure.code, "EVIDENCE_MALFORMED");
+  });
+});
