@@ -2,20 +2,26 @@ import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import { verifySignature } from "tallystick/identity/ed25519";
 import { kidOf } from "tallystick/identity/key";
-import { readGenesis } from "tallystick/record/payload";
+import { readGenesis, readRotate } from "tallystick/record/payload";
 import { Kind, parseRecord, type Record, recordId } from "tallystick/record/record";
 import type { Statement } from "tallystick/record/statement";
 import type { Request } from "tallystick/sync/messages";
-import { readSuccession, readSuccessionRequest, type SuccessionStatement } from "tallystick/sync/succession";
-import { checkRecord, forkRefusal, type IngestOptions, newRecord } from "./ingest.js";
+import {
+  readSuccession,
+  readSuccessionRequest,
+  type SuccessionRequest,
+  type SuccessionStatement,
+} from "tallystick/sync/succession";
+import { checkRecord, forkRefusal, type IngestOptions, ingest, newRecord } from "./ingest.js";
 import type { Refusal } from "./problem.js";
+import { heldBack } from "./standing.js";
 import type { StoredDevice } from "./store/store.js";
 import type { StoredSuccession } from "./store/successions.js";
 
 /**
- * Closing a chain in favour of another key (modules/sync/SPEC.md): the former key's statement is the leave that a token
- * is elsewhere, and the new chain's genesis shows that the new key wants it too. The same succession again is answered as
- * the first, and nothing is written for it.
+ * Closing a chain in favour of another key (modules/sync/SPEC.md): the former key's word, a statement or the rotate record
+ * that ends its chain, is the leave that a token is elsewhere, and the new chain's genesis shows that the new key wants it
+ * too. The same succession again is answered as the first, and nothing is written for it.
  */
 
 export interface SuccessionOptions extends IngestOptions {
@@ -29,10 +35,17 @@ export type Succeeded =
 
 /** What the bodies say, read and seen to be signed by both keys and to agree with each other. */
 interface Proposal {
-  readonly succession: SuccessionStatement;
+  readonly word: Word;
   readonly kid: Uint8Array;
   readonly genesis: Record;
+}
+
+/** What the former key says: at which head its chain ends, and which key goes on. */
+interface Word extends Pick<SuccessionStatement, "head" | "publicKey"> {
+  /** Empty for a rotation: the record is in the chain. */
   readonly statement: Uint8Array;
+  /** The rotate record. */
+  readonly rotation?: Uint8Array;
 }
 
 /**
@@ -53,55 +66,50 @@ export function succeedDevice(
   if (early) return { refusal: { failure: early } };
   const proposal = checkProposal(options, former, read.value);
   if (!proposal.ok) return { refusal: proposal };
-  const { kid, genesis, succession, statement } = proposal.value;
+  const { kid, genesis, word } = proposal.value;
 
   const id = recordId(crypto.sha256, genesis.bytes);
   const before = store.successions.of(former.device);
   if (before) {
     const successor = store.deviceByNumber(before.successor);
-    const other = checkSame(former, before, successor, succession);
+    const other = checkSame(former, before, successor, word);
     if (other) return { refusal: other };
     if (equalBytes(successor.genesisId, id)) return { request, device: successor, isNew: false };
     store.transaction(() => store.keepFork(successor.device, newRecord(genesis, id), nowMs()));
     return { refusal: forkRefusal(0, successor.genesisId, id) };
   }
-  const refusal = checkFresh(options, former, kid, succession);
-  if (refusal) return { refusal: { failure: refusal } };
+  const refusal = checkFresh(options, former, kid, word);
+  if (refusal) return { refusal };
   const device = store.transaction(() => {
     const atMs = nowMs();
-    const added = store.addDevice(kid, succession.publicKey, newRecord(genesis, id), atMs);
-    store.successions.close(former.device, { seq: succession.head.seq, successor: added.device }, statement, atMs);
+    const added = store.addDevice(kid, word.publicKey, newRecord(genesis, id), atMs);
+    store.successions.close(former.device, { seq: word.head.seq, successor: added.device }, word.statement, atMs);
     return added;
   });
   return { request, device, isNew: true };
 }
 
 /** All that does not depend on what is stored beyond the former key. The cheap questions come first. */
-function checkProposal(
-  { crypto, origin }: SuccessionOptions,
-  former: StoredDevice,
-  sent: { readonly statement: Uint8Array; readonly genesis: Uint8Array },
-): Result<Proposal> {
-  const read = readSuccession(sent.statement);
-  if (!read.ok) return read;
-  const { statement, succession } = read.value;
-  const unsigned = checkSigned(former, statement);
-  if (unsigned) return { ok: false, failure: unsigned };
-  if (succession.origin !== origin) return untrue(`a statement for ${origin}`, `one for ${succession.origin}`);
+function checkProposal(options: SuccessionOptions, former: StoredDevice, sent: SuccessionRequest): Result<Proposal> {
+  const { crypto } = options;
   const parsed = parseRecord(sent.genesis);
   if (!parsed.ok) return parsed;
   const genesis = parsed.value;
   if (genesis.header.kind !== Kind.genesis)
     return fail("RECORD_MALFORMED", `expected a genesis record, received kind ${genesis.header.kind}`);
-  if (!verifySignature(crypto.ed25519, statement.signature, statement.signedBytes, former.publicKey))
-    return fail("SIGNATURE_INVALID", `the succession statement is not signed by ${toHex(former.kid)}`);
-  const kid = kidOf(crypto.sha256, succession.publicKey);
-  const checked = checkRecord(crypto, { kid, publicKey: succession.publicKey }, genesis);
+  const said =
+    "statement" in sent
+      ? readStatementOf(options, former, sent.statement)
+      : readRotation(options, former, sent.rotation);
+  if (!said.ok) return said;
+  const word = said.value;
+  const kid = kidOf(crypto.sha256, word.publicKey);
+  const checked = checkRecord(crypto, { kid, publicKey: word.publicKey }, genesis);
   if (!checked.ok) return checked;
   const content = readGenesis(genesis.payload);
   if (!content.ok) return content;
   const { predecessor } = content.value;
-  const { seq, id } = succession.head;
+  const { seq, id } = word.head;
   if (
     !predecessor ||
     !equalBytes(predecessor.kid, former.kid) ||
@@ -114,7 +122,33 @@ function checkProposal(
         ? `one that names ${toHex(predecessor.kid)}, seq ${predecessor.seq}, ${toHex(predecessor.id)}`
         : "one without",
     );
-  return ok({ succession, kid, genesis, statement: sent.statement });
+  return ok({ word, kid, genesis });
+}
+
+function readStatementOf({ crypto, origin }: SuccessionOptions, former: StoredDevice, bytes: Uint8Array): Result<Word> {
+  const read = readSuccession(bytes);
+  if (!read.ok) return read;
+  const { statement, succession } = read.value;
+  const unsigned = checkSigned(former, statement);
+  if (unsigned) return { ok: false, failure: unsigned };
+  if (succession.origin !== origin) return untrue(`a statement for ${origin}`, `one for ${succession.origin}`);
+  return verifySignature(crypto.ed25519, statement.signature, statement.signedBytes, former.publicKey)
+    ? ok({ head: succession.head, publicKey: succession.publicKey, statement: bytes })
+    : fail("SIGNATURE_INVALID", `the succession statement is not signed by ${toHex(former.kid)}`);
+}
+
+function readRotation({ crypto }: SuccessionOptions, former: StoredDevice, bytes: Uint8Array): Result<Word> {
+  const parsed = parseRecord(bytes);
+  if (!parsed.ok) return parsed;
+  const record = parsed.value;
+  if (record.header.kind !== Kind.rotate)
+    return fail("RECORD_MALFORMED", `expected a rotate record, received kind ${record.header.kind}`);
+  const checked = checkRecord(crypto, former, record);
+  if (!checked.ok) return checked;
+  const next = readRotate(record.payload);
+  if (!next.ok) return next;
+  const head = { seq: record.header.seq, id: recordId(crypto.sha256, bytes) };
+  return ok({ head, publicKey: next.value, statement: new Uint8Array(0), rotation: bytes });
 }
 
 function checkSigned(former: StoredDevice, statement: Statement): Failure | undefined {
@@ -129,7 +163,7 @@ function checkSame(
   former: StoredDevice,
   before: StoredSuccession,
   successor: StoredDevice,
-  { head, publicKey }: SuccessionStatement,
+  { head, publicKey }: Word,
 ): Refusal | undefined {
   if (before.seq === head.seq && equalBytes(successor.publicKey, publicKey)) return undefined;
   const members = { successor: toHex(successor.kid), seq: before.seq };
@@ -142,28 +176,35 @@ function checkSame(
   };
 }
 
-/** Whether the chain may be closed there, and by this key. */
+/** Whether the chain may be closed there, and by this key; a rotate record that ends it enters it first. */
 function checkFresh(
-  { store }: SuccessionOptions,
+  options: SuccessionOptions,
   former: StoredDevice,
   kid: Uint8Array,
-  { head, publicKey }: SuccessionStatement,
-): Failure | undefined {
+  { head, publicKey, rotation }: Word,
+): Refusal | undefined {
+  const { store } = options;
   if (equalBytes(publicKey, former.publicKey))
-    return fail("SUCCESSION_KEY_TAKEN", `expected a key that succeeds ${toHex(kid)}, received that key itself`).failure;
+    return fail("SUCCESSION_KEY_TAKEN", `expected a key that succeeds ${toHex(kid)}, received that key itself`);
   if (store.deviceByKid(kid))
-    return fail("SUCCESSION_KEY_TAKEN", `expected a new key, received ${toHex(kid)}, which is enrolled`).failure;
+    return fail("SUCCESSION_KEY_TAKEN", `expected a new key, received ${toHex(kid)}, which is enrolled`);
+  const held = heldBack(store, former);
+  if (held) return { failure: held };
+  // Whoever has a revoked key could else go on by another one, from a position before.
+  const revocation = store.standing.revocation(former.device);
+  if (revocation) return fail("KEY_REVOKED", `${toHex(former.kid)} is revoked from seq ${revocation.fromSeq} on`);
+  if (rotation) {
+    const { refusal } = ingest(options, former, rotation);
+    if (refusal) return refusal;
+  } else if (former.state === "closed")
+    return fail("CHAIN_CLOSED", `a rotation has ended the chain of ${toHex(former.kid)}`);
   // Records that were under way may have arrived since the relay signed for this head: they stay where they are.
-  const held = store.recordAt(former.device, head.seq);
-  if (!held || !equalBytes(held.id, head.id))
+  const record = store.recordAt(former.device, head.seq);
+  if (!record || !equalBytes(record.id, head.id))
     return untrue(
-      held ? `${toHex(held.id)} at seq ${head.seq}` : `a head up to seq ${store.head(former.device).seq}`,
-      held ? toHex(head.id) : `seq ${head.seq}`,
-    ).failure;
-  if (former.state === "forked")
-    return fail("DEVICE_FORKED", `expected one history of ${toHex(former.kid)}, two are held`).failure;
-  if (former.state === "closed")
-    return fail("CHAIN_CLOSED", `a rotation has ended the chain of ${toHex(former.kid)}`).failure;
+      record ? `${toHex(record.id)} at seq ${head.seq}` : `a head up to seq ${store.head(former.device).seq}`,
+      record ? toHex(head.id) : `seq ${head.seq}`,
+    );
   return undefined;
 }
 

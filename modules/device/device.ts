@@ -4,8 +4,8 @@ import type { ClockState } from "../clock/clock.js";
 import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js";
 import type { Identity } from "../identity/identity.js";
 import { beginSuccession, endSuccession, type Succession } from "../identity/succession.js";
-import type { Journal } from "../journal/journal.js";
-import { encodeGenesis } from "../record/payload.js";
+import { Journal } from "../journal/journal.js";
+import { encodeGenesis, encodeRotate } from "../record/payload.js";
 import { KIND_WORDS, Kind } from "../record/record.js";
 import { type Pack, type PlannedSensor, Sampler } from "../sampler/sampler.js";
 import { readToken } from "../sync/enrolment.js";
@@ -17,9 +17,10 @@ import { BOOT_PAYLOAD_BYTES, describeStart } from "./boot.js";
 import { Fullness, samplingBounds, thinningAt } from "./fullness.js";
 import { Gaps } from "./gaps.js";
 import { Marks } from "./marks.js";
-import { openJournal, openKey } from "./opening.js";
+import { formatWhereBlank, openKey } from "./opening.js";
 import { OwnChain } from "./own-chain.js";
 import type { Platform } from "./platform.js";
+import { ROTATION_POLL_MS, ROTATION_WAITING_MAX, Rotation } from "./rotation.js";
 
 /**
  * The runtime that a maker's application talks to: names sensors and intervals, and the device keeps the chain. It
@@ -67,7 +68,8 @@ interface WaitingRecord {
   readonly clock: ClockState;
 }
 
-type Steps = readonly (() => Result<void>)[];
+/** A step may say which ones are to be taken in place of those after it. */
+type Steps = readonly (() => Result<void> | Result<Steps | undefined>)[];
 
 const MARK_INTERVAL_S = 3600;
 /** ESP_RST_DEEPSLEEP: the board woke, it did not start. */
@@ -92,6 +94,7 @@ export class Device {
   #head: Head | undefined;
   #bootPending = false;
   readonly #fullness = new Fullness();
+  readonly #rotation: Rotation;
   #gaps: Gaps | undefined;
   /** Sync has said that nothing later than the head can have been sent. */
   #mayAppend = false;
@@ -106,6 +109,7 @@ export class Device {
   constructor(platform: Platform, options: DeviceOptions) {
     this.#platform = platform;
     this.#options = options;
+    this.#rotation = new Rotation(platform);
     this.#marks = new Marks({
       ...platform,
       intervalMs: (options.markIntervalS ?? MARK_INTERVAL_S) * 1000,
@@ -131,23 +135,45 @@ export class Device {
   }
 
   #allSteps(): Steps {
-    return [this.#openIdentity, this.#openJournal, this.#resumeChain, ...this.#lastSteps()];
+    return [
+      () => this.#openIdentity(),
+      () => this.#openJournal(),
+      () => this.#resumeChain(),
+      () => this.#finishRotation(),
+      ...this.#lastSteps(),
+    ];
   }
 
   #lastSteps(): Steps {
-    return [this.#prepareGenesis, this.#commitGenesis, this.#startSync];
+    return [() => this.#prepareGenesis(), () => this.#commitGenesis(), () => this.#startSync()];
   }
 
   async #run(steps: Steps): Promise<Result<void>> {
     for (const step of steps) {
-      const done = step.call(this);
+      const done = step();
       if (!done.ok) {
         this.#problem(done.failure);
         return done;
       }
       await undefined;
       if (this.#closed) break;
+      if (done.value) return this.#run(done.value);
     }
+    return ok(undefined);
+  }
+
+  /**
+   * Makes the device's next key and goes on with it as soon as the relay has all that this one has signed: the chain ends
+   * with a `rotate` record that names it, and the next one's genesis names that record. Asked for again it is the same
+   * rotation, also after a restart. DEVICE_BUSY while another change of the key is under way; KEY_UNREADABLE.
+   */
+  rotate(): Result<void> {
+    if (this.#succession || !this.#sync)
+      return fail("DEVICE_BUSY", this.#succession ? "a succession is under way" : "the device has not started");
+    const planned = this.#rotation.plan();
+    if (!planned.ok) return planned;
+    this.#log(`event=rotation kid=${toHex(planned.value.kid)}`);
+    this.#sync.wake();
     return ok(undefined);
   }
 
@@ -171,15 +197,21 @@ export class Device {
     this.#identity = identity;
     this.#succession = succession;
     if (isNew) this.#log(`event=key kid=${toHex(identity.kid)}`);
-    if (!succession) return ok(undefined);
+    if (!succession) return this.#rotation.resume();
     const { former, seq, id } = succession;
     this.#log(`event=succession kid=${toHex(identity.kid)} former=${toHex(former.kid)} seq=${seq} id=${toHex(id)}`);
     return ok(undefined);
   }
 
+  /** With a frame as small as can be: a mount may have to sign again what a cut left, deep below. */
   #openJournal(): Result<void> {
+    const { flash, crypto } = this.#platform;
     const former = this.#succession?.former;
-    const mounted = openJournal(this.#platform, former ? [this.#identity, former] : [this.#identity]);
+    const options = { flash, sha256: crypto.sha256, signers: former ? [this.#identity, former] : [this.#identity] };
+    let mounted = Journal.mount(options);
+    const formatted = formatWhereBlank(this.#platform, mounted);
+    if (!formatted.ok) return formatted;
+    if (formatted.value) mounted = Journal.mount(options);
     if (!mounted.ok) return mounted;
     this.#journal = mounted.value;
     this.#chain = new OwnChain(mounted.value, this.#identity.kid);
@@ -197,6 +229,16 @@ export class Device {
     this.#bootPending = this.#platform.resetReason !== RESET_DEEP_SLEEP;
     this.#log(`event=resumed seq=${head.seq} boot=${head.boot} kid=${toHex(this.#identity.kid)}`);
     return this.#chain.checkGenesis(this.#identity.publicKey);
+  }
+
+  /** A rotation whose record is the head goes on with the next key, whatever the power took. */
+  #finishRotation(): Result<Steps | undefined> {
+    const { head } = this.#chain;
+    if (head?.kind !== Kind.rotate) return ok(undefined);
+    const completed = this.#rotation.complete(this.#chain, head);
+    if (!completed.ok) return completed;
+    this.#sync?.close();
+    return ok(this.#allSteps());
   }
 
   /** Makes genesis where there is no chain yet: under a token's leave, or a succession's. */
@@ -319,10 +361,47 @@ export class Device {
     this.#head = this.#chain.head;
     // The talk is about the former chain: nothing follows there.
     if (this.#lacksRoom) return;
+    if (this.#head?.kind === Kind.rotate) {
+      this.#goOn([() => this.#finishRotation()]);
+      return;
+    }
     this.#mayAppend = true;
     for (let i = 0; i < this.#waiting.length; i++) this.#commitNext();
     this.#sampler.start();
     this.#marks.plan();
+  }
+
+  /** The newest acknowledgement may be the moment for a planned rotation. */
+  #considerRotation(acknowledgement: Acknowledgement): void {
+    const { timers } = this.#platform;
+    if (!this.#mayAppend && !this.#rotation.holding) return;
+    const moment = this.#bootPending
+      ? undefined
+      : this.#rotation.moment(acknowledgement, this.#options.releaseAt ?? "logged", this.#chain.head, this.#journal);
+    if (moment === "now") {
+      const seq = this.#head!.seq;
+      this.#committing = this.#committing.then(() => this.#rotateBehind(seq));
+    } else if (moment === "soon") {
+      this.#rotation.holding = true;
+      this.#mayAppend = false;
+      timers.after(ROTATION_POLL_MS, () => this.#sync?.wake());
+    } else if (this.#rotation.holding) this.#endHold();
+  }
+
+  /** In a job of its own, as every commit; records that were committed meanwhile come first. */
+  #rotateBehind(seq: number): void {
+    const { next } = this.#rotation;
+    if (!next || this.#closed || this.#head?.seq !== seq) return;
+    this.#mayAppend = false;
+    if (this.#append(Kind.rotate, encodeRotate(next.publicKey)).ok) this.#goOn([() => this.#finishRotation()]);
+    else this.#endHold();
+  }
+
+  /** What waited for the moment of a rotation is committed. */
+  #endHold(): void {
+    this.#rotation.holding = false;
+    this.#mayAppend = true;
+    for (let i = 0; i < this.#waiting.length; i++) this.#commitNext();
   }
 
   /** Sampling goes on; what becomes of the chain is known before what waits is too much. */
@@ -342,6 +421,11 @@ export class Device {
     const released = acknowledgement[this.#options.releaseAt ?? "logged"];
     if (this.#succession && !this.#lacksRoom && released && released.seq > 0) this.#endSuccession();
     this.#marks.acknowledged(acknowledgement, bytes, this.#relay);
+    if (this.#lacksRoom && this.#succession?.rotation) {
+      this.#sync?.close();
+      this.#goOn(this.#lastSteps());
+    }
+    this.#considerRotation(acknowledgement);
     // What was released may have ended a warning. In a job of its own, as commits are.
     this.#committing = this.#committing.then(() => this.#tellUsage());
     this.#options.onAcknowledged?.(acknowledgement);
@@ -362,7 +446,8 @@ export class Device {
       return;
     }
     this.#waiting.push({ kind, payload, uptimeMs, clock });
-    this.#commitNext();
+    if (this.#rotation.holding && this.#waiting.length > ROTATION_WAITING_MAX) this.#endHold();
+    else this.#commitNext();
   }
 
   #commitNext(): void {

@@ -45,26 +45,27 @@ export function openKey({ keys, crypto, entropy, flash }: Platform): Result<Open
   return made.ok ? ok({ identity: made.value, succession: undefined, isNew: true }) : made;
 }
 
-/** The journal that `signers` sign: the key in use, and the one that it succeeds while that is kept. */
-export function openJournal({ flash, crypto, keys }: Platform, signers: readonly Identity[]): Result<Journal> {
-  const options = { flash, sha256: crypto.sha256, signers };
-  let mounted = Journal.mount(options);
+/**
+ * Looks at how mounting went, and formats the partition where it is blank, or a formatting of ours was cut, for a device
+ * that has never sent anything, and for no other reason. True: mount it again. Mounting takes most of a board's stack, so
+ * that it is left to the caller. DEVICE_NOT_PROVISIONED, JOURNAL_FLASH_FAILED.
+ */
+export function formatWhereBlank({ flash, keys }: Platform, mounted: Result<unknown>): Result<boolean> {
   const mark = keys.read(FORMAT_NAME)?.[0];
   const code = mounted.ok ? undefined : mounted.failure.code;
   const blank = code === "JOURNAL_BLANK" || (code === "JOURNAL_UNREADABLE" && mark === FORMAT_IF_UNREADABLE);
-  if (mark === FORMAT_BEGUN || blank) {
-    const sent = readSentMark(keys);
-    if (!sent.ok) return sent;
-    // A partition is formatted where it is blank, or a formatting of ours was cut, for a device that has never sent
-    // anything, and for no other reason. The mark goes before the first record is written.
-    if (readToken(keys) === undefined || sent.value !== undefined)
-      return fail("DEVICE_NOT_PROVISIONED", "the journal is blank, and there is no leave to begin one");
-    keys.write(FORMAT_NAME, Uint8Array.of(FORMAT_BEGUN));
-    const formatted = Journal.format(flash);
-    if (!formatted.ok) return formatted;
-    keys.delete(FORMAT_NAME);
-    mounted = Journal.mount(options);
+  if (mark !== FORMAT_BEGUN && !blank) {
+    if (mounted.ok && mark !== undefined) keys.delete(FORMAT_NAME);
+    return ok(false);
   }
-  if (mounted.ok && keys.read(FORMAT_NAME) !== undefined) keys.delete(FORMAT_NAME);
-  return mounted;
+  const sent = readSentMark(keys);
+  if (!sent.ok) return sent;
+  // The mark goes before the first record is written.
+  if (readToken(keys) === undefined || sent.value !== undefined)
+    return fail("DEVICE_NOT_PROVISIONED", "the journal is blank, and there is no leave to begin one");
+  keys.write(FORMAT_NAME, Uint8Array.of(FORMAT_BEGUN));
+  const formatted = Journal.format(flash);
+  if (!formatted.ok) return formatted;
+  keys.delete(FORMAT_NAME);
+  return ok(true);
 }

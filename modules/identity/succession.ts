@@ -1,6 +1,6 @@
 import { concatBytes, equalBytes } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
-import type { Entropy } from "./crypto.js";
+import type { Entropy, KeyStore } from "./crypto.js";
 import { SEED_BYTES } from "./ed25519.js";
 import { Identity, type IdentityOptions, SEED_NAME } from "./identity.js";
 
@@ -12,6 +12,9 @@ import { Identity, type IdentityOptions, SEED_NAME } from "./identity.js";
  * Layout: the new seed (32 bytes) ‖ position (8 bytes, big-endian) ‖ record id (32 bytes).
  */
 const SUCCESSION_NAME = "succession";
+/** What a rotation keeps beside it (rotation.ts): the next seed until its record is committed, then that record's bytes. */
+export const ROTATION_NAME = "rotation";
+export const ROTATED_NAME = "rotated";
 const ID_BYTES = 32;
 const SUCCESSION_BYTES = SEED_BYTES + 8 + ID_BYTES;
 
@@ -22,6 +25,8 @@ export interface Succession {
   /** The head of the former chain that the relay signed for: the new chain's predecessor. */
   readonly seq: number;
   readonly id: Uint8Array;
+  /** Where the former chain ended by a rotation: its `rotate` record's bytes, which stand at `seq`. */
+  readonly rotation?: Uint8Array;
 }
 
 /**
@@ -31,7 +36,11 @@ export interface Succession {
 export function openSuccession(options: IdentityOptions): Result<Succession | undefined> {
   const { keys, crypto } = options;
   const bytes = keys.read(SUCCESSION_NAME);
-  if (bytes === undefined) return ok(undefined);
+  if (bytes === undefined) {
+    // An ending that was cut: while a rotation is planned its record may be here before the decision is.
+    if (keys.read(ROTATION_NAME) === undefined) forget(keys, ROTATED_NAME);
+    return ok(undefined);
+  }
   if (bytes.length !== SUCCESSION_BYTES)
     return fail("KEY_UNREADABLE", `expected a succession of ${SUCCESSION_BYTES} bytes, received ${bytes.length}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -42,10 +51,12 @@ export function openSuccession(options: IdentityOptions): Result<Succession | un
   if (!former.value) return fail("KEY_UNREADABLE", "expected the former seed beside a succession, received none");
   const next = Identity.ofSeed(bytes.slice(0, SEED_BYTES), crypto);
   if (equalBytes(next.publicKey, former.value.publicKey)) {
-    keys.delete(SUCCESSION_NAME);
+    endSuccession(options);
     return ok(undefined);
   }
-  return ok({ former: former.value, next, seq, id: bytes.slice(SEED_BYTES + 8) });
+  forget(keys, ROTATION_NAME);
+  const rotation = keys.read(ROTATED_NAME);
+  return ok({ former: former.value, next, seq, id: bytes.slice(SEED_BYTES + 8), ...(rotation && { rotation }) });
 }
 
 /**
@@ -67,6 +78,18 @@ export function beginSuccession(
   const seed = entropy.bytes(SEED_BYTES);
   if (equalBytes(seed, keys.read(SEED_NAME)!))
     return fail("KEY_EXISTS", "expected fresh entropy, received the seed that is stored already");
+  // What was planned before is no way on any more: the relay's head may be below its record.
+  forget(keys, ROTATION_NAME);
+  forget(keys, ROTATED_NAME);
+  return decideSuccession(keys, seed, { seq, id });
+}
+
+/** The one write that decides: the next seed beside the present one, and the predecessor of its chain. KEY_UNREADABLE. */
+export function decideSuccession(
+  keys: KeyStore,
+  seed: Uint8Array,
+  { seq, id }: { readonly seq: number; readonly id: Uint8Array },
+): Result<void> {
   const position = new Uint8Array(8);
   const view = new DataView(position.buffer);
   view.setUint32(0, Math.floor(seq / 0x100000000));
@@ -88,4 +111,10 @@ export function endSuccession({ keys }: Pick<IdentityOptions, "keys">): void {
   if (bytes?.length !== SUCCESSION_BYTES) return;
   keys.write(SEED_NAME, bytes.slice(0, SEED_BYTES));
   keys.delete(SUCCESSION_NAME);
+  forget(keys, ROTATION_NAME);
+  forget(keys, ROTATED_NAME);
+}
+
+function forget(keys: KeyStore, name: string): void {
+  if (keys.read(name) !== undefined) keys.delete(name);
 }

@@ -55,21 +55,23 @@ export function readSuccession(
   return ok({ statement: statement.value, succession: { origin, head, publicKey } });
 }
 
-export interface SuccessionRequest {
-  readonly request: Request;
-  /** Genesis record of the next key's chain: it names the head that the statement names, as its predecessor. */
-  readonly genesis: Uint8Array;
-  /** Statement of type SUCCESSION_TYP. */
-  readonly statement: Uint8Array;
-}
+/** What the former key says of its end: a statement of type SUCCESSION_TYP, or the `rotate` record that ended its chain. */
+export type LastWord = { readonly statement: Uint8Array } | { readonly rotation: Uint8Array };
 
-export function encodeSuccessionRequest({ request, genesis, statement }: SuccessionRequest): Uint8Array {
+export type SuccessionRequest = LastWord & {
+  readonly request: Request;
+  /** Genesis record of the next key's chain: its predecessor is the head that the statement names, or the rotate record. */
+  readonly genesis: Uint8Array;
+};
+
+export function encodeSuccessionRequest(sent: SuccessionRequest): Uint8Array {
+  const { request, genesis } = sent;
   return encodeCbor(
     new Map<number, Cbor>([
       [1, request.nonce],
       [2, request.pinnedSize],
       [4, genesis],
-      [7, statement],
+      "statement" in sent ? [7, sent.statement] : [8, sent.rotation],
     ]),
   );
 }
@@ -78,13 +80,22 @@ export function readSuccessionRequest(bytes: Uint8Array): Result<SuccessionReque
   const decoded = decodeCbor(bytes);
   if (!decoded.ok) return decoded;
   const map = decoded.value;
-  if (!(map instanceof Map) || !onlyLabels(map, [1, 2, 4, 7])) return malformed("a map of the labels 1, 2, 4, 7");
-  const [nonce, pinnedSize, genesis, statement] = [1, 2, 4, 7].map((label) => map.get(label));
+  if (!(map instanceof Map) || map.size !== 4 || !onlyLabels(map, [1, 2, 4, 7, 8]))
+    return malformed("a map of the labels 1, 2, 4, and 7 or 8");
+  const [nonce, pinnedSize, genesis, statement, rotation] = [1, 2, 4, 7, 8].map((label) => map.get(label));
   if (!(nonce instanceof Uint8Array) || nonce.length !== NONCE_BYTES || !isUint(pinnedSize))
     return malformed("nonce and pinned log size");
-  if (!(genesis instanceof Uint8Array) || !(statement instanceof Uint8Array))
-    return malformed("genesis and succession statement as byte strings");
-  return ok({ request: { nonce, pinnedSize }, genesis, statement });
+  const request = { nonce, pinnedSize };
+  if (genesis instanceof Uint8Array && statement instanceof Uint8Array) return ok({ request, genesis, statement });
+  if (genesis instanceof Uint8Array && rotation instanceof Uint8Array) return ok({ request, genesis, rotation });
+  return malformed("genesis, and succession statement or rotate record, as byte strings");
+}
+
+/** What to show the relay: the rotate record that ended the former chain, or the former key's statement. SIGNER_FAULT. */
+export function lastWord(succession: Succession, origin: string): Result<LastWord> {
+  if (succession.rotation) return ok({ rotation: succession.rotation });
+  const statement = stateSuccession(succession, origin);
+  return statement.ok ? ok({ statement: statement.value }) : statement;
 }
 
 /** The statement of a succession that was decided, signed by the former key. SIGNER_FAULT. */

@@ -21,7 +21,7 @@ import {
 import { problemOf } from "./problem.js";
 import type { RelayPins } from "./relay-pins.js";
 import { sentMarkOf, writeSentMark } from "./sent-mark.js";
-import { encodeSuccessionRequest, isOwnRecord, stateSuccession } from "./succession.js";
+import { encodeSuccessionRequest, isOwnRecord, lastWord } from "./succession.js";
 import type { Transport, TransportResponse } from "./transport.js";
 
 /**
@@ -185,16 +185,12 @@ export class Sync {
     const genesis = chain.record(0);
     if (!genesis.ok) return genesis;
     await undefined;
-    const statement = stateSuccession(succession, relay.origin);
-    if (!statement.ok) return statement;
+    const word = lastWord(succession, relay.origin);
+    if (!word.ok) return word;
     const request = this.#request();
     if (!request.ok) return request;
     this.#markSent(0);
-    const body = encodeSuccessionRequest({
-      request: request.value,
-      genesis: genesis.value,
-      statement: statement.value,
-    });
+    const body = encodeSuccessionRequest({ request: request.value, genesis: genesis.value, ...word.value });
     const answer = await this.#call("POST", `/v1/devices/${toHex(succession.former.kid)}/succession`, body);
     if (!answer.ok) return answer;
     return this.#welcome(request.value, answer.value.body);
@@ -452,6 +448,8 @@ export class Sync {
       maxResponseBytes: STATEMENT_MAX_BYTES,
       ...(body && { body }),
     });
+    // Whoever goes on with the same flash and key store does not expect this one to write to them.
+    if (this.#closed) return fail("TRANSPORT_FAILED", "the answer came after the end");
     if (!response.ok || response.value.status === 200) return response;
     const { status, retryAfterS } = response.value;
     const problem = problemOf(response.value);

@@ -266,7 +266,7 @@ describe("a device whose chain cannot go on", function () {
         const answer = await inner.request(request, signal);
         if (!request.path.endsWith("/succession")) return answer;
         const read = readSuccessionRequest(request.body);
-        assert.ok(read.ok);
+        assert.ok(read.ok && "statement" in read.value);
         statements.add(toHex(read.value.statement) + toHex(read.value.genesis));
         bodies.add(toHex(request.body));
         return ++posts <= 2 ? { outcome: "timed-out", detail: "lost" } : answer;
@@ -361,7 +361,7 @@ describe("a device whose chain cannot go on", function () {
       request: (request, signal) => {
         if (request.path.endsWith("/succession")) {
           const read = readSuccessionRequest(request.body);
-          if (read.ok) statement = read.value.statement;
+          if (read.ok && "statement" in read.value) statement = read.value.statement;
         }
         return inner.request(request, signal);
       },

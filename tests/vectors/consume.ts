@@ -220,6 +220,7 @@ function consumeSuccession(crypto: Crypto, vector: VectorFiles["succession"]): s
   const request = readSuccessionRequest(bytes);
   if (!request.ok) return [...lines, `succession ${request.failure.code} ${request.failure.detail}`];
   const sent = request.value;
+  if (!("statement" in sent)) return [...lines, "succession without statement"];
   lines.push(
     `succession request ${toHex(encodeSuccessionRequest(sent)) === vector.request} ${toHex(sent.request.nonce) === vector.nonce} ${sent.request.pinnedSize === vector.pinnedSize}`,
   );
