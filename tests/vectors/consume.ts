@@ -1,5 +1,6 @@
 import { fromHex, toHex, utf8 } from "tallystick/bytes/bytes";
 import { follow, type Head } from "tallystick/chain/chain";
+import { checkRevocation, makeRevocation } from "tallystick/chain/revocation";
 import { encodeBundle, readBundle } from "tallystick/evidence/bundle";
 import { verifyEvidence } from "tallystick/evidence/evidence";
 import { readPolicy } from "tallystick/evidence/policy";
@@ -13,7 +14,7 @@ import { verifyInclusionReceipt } from "tallystick/receipt/receipt";
 import { encodeCbor } from "tallystick/record/cbor";
 import { encodeGap, readGap } from "tallystick/record/gap";
 import { type EarlierGap, GapBuilder } from "tallystick/record/gap-summary";
-import { checkPayload, readGenesis } from "tallystick/record/payload";
+import { checkPayload, readGenesis, readRotate } from "tallystick/record/payload";
 import { encodeBody, parseRecord, recordId, toBeSigned } from "tallystick/record/record";
 import { accept } from "tallystick/sync/acceptance";
 import { readPossession } from "tallystick/sync/messages";
@@ -66,6 +67,14 @@ export interface VectorFiles {
       string
     >
   > & { readonly seq: number; readonly pinnedSize: number };
+  readonly keys: Readonly<
+    Record<"nextSeed" | "nextKid" | "nonce" | "genesis" | "request" | "reason" | "revocation", string>
+  > & {
+    readonly seq: number;
+    readonly pinnedSize: number;
+    readonly fromSeq: number;
+    readonly timeS: number;
+  };
   readonly gap: { readonly first: string; readonly second: string };
   readonly evidence: { readonly policy: object; readonly verdict: string; readonly evidence: string };
 }
@@ -77,6 +86,7 @@ export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
     ...consumeReceipts(crypto, files.log),
     ...consumeAcknowledgement(crypto, files.acknowledgement, files.record),
     ...consumeSuccession(crypto, files.succession),
+    ...consumeKeys(crypto, files.keys, files.record),
     ...consumeEvidence(crypto, files.evidence),
   ];
 }
@@ -250,6 +260,46 @@ function consumeSuccession(crypto: Crypto, vector: VectorFiles["succession"]): s
     const { signature, signedBytes } = again.ok ? again.value.statement : statement;
     const holds = again.ok && verifySignature(crypto.ed25519, signature, signedBytes, former.publicKey);
     lines.push(`succession byte ${i} ${again.ok ? `holds ${holds ? "too" : "not"}` : again.failure.code}`);
+  }
+  return lines;
+}
+
+/** A rotation as the relay is asked to take it, and a revocation by the key that genesis pins as the relay's. */
+function consumeKeys(crypto: Crypto, vector: VectorFiles["keys"], { kid, records }: VectorFiles["record"]): string[] {
+  const next = Identity.ofSeed(fromHex(vector.nextSeed)!, crypto);
+  const request = readSuccessionRequest(fromHex(vector.request)!);
+  if (!request.ok || !("rotation" in request.value)) return ["rotation unreadable"];
+  const rotation = parseRecord(request.value.rotation);
+  const genesis = parseRecord(request.value.genesis);
+  const content = genesis.ok ? readGenesis(genesis.value.payload) : genesis;
+  const named = rotation.ok ? readRotate(rotation.value.payload) : rotation;
+  if (!rotation.ok || !content.ok || !named.ok) return ["rotation malformed"];
+  const { predecessor } = content.value;
+  const id = toHex(recordId(crypto.sha256, rotation.value.bytes));
+  const revocation = fromHex(vector.revocation)!;
+  const { fromSeq, timeS, reason } = vector;
+  const made = makeRevocation(next.kid, { kid: fromHex(kid)!, fromSeq, timeS, reason }, (bytes) => {
+    const signed = next.sign(bytes);
+    return signed.ok ? signed.value : new Uint8Array(64);
+  });
+  const first = parseRecord(fromHex(records[0]!.record)!);
+  const pinned = first.ok ? readGenesis(first.value.payload) : first;
+  const relayKey = pinned.ok ? pinned.value.relayKey : undefined;
+  const by = (key: Uint8Array | undefined, bytes: Uint8Array) => {
+    const checked = checkRevocation(crypto, bytes, fromHex(kid)!, key ? [key] : []);
+    return checked.ok ? `from ${checked.value.fromSeq} for "${checked.value.reason}"` : checked.failure.code;
+  };
+  const lines = [
+    `rotation request ${toHex(encodeSuccessionRequest(request.value)) === vector.request}`,
+    `rotation names ${toHex(named.value) === toHex(next.publicKey)} ${toHex(next.kid) === vector.nextKid} ${id === records[vector.seq]!.id}`,
+    `rotation genesis ${predecessor !== undefined && toHex(predecessor.id) === id && toHex(predecessor.kid) === kid}`,
+    `revocation made ${toHex(made) === vector.revocation}`,
+    `revocation by the pinned key ${by(relayKey, revocation)}, by nobody ${by(undefined, revocation)}`,
+  ];
+  for (let i = 0; i < revocation.length; i += 7) {
+    const changed = revocation.slice();
+    changed[i]! ^= 1;
+    lines.push(`revocation byte ${i} ${by(relayKey, changed)}`);
   }
   return lines;
 }
