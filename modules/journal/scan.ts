@@ -6,6 +6,7 @@ import {
   FrameType,
   frameBytes,
   isWhole,
+  isWholeButForHeader,
   linkOf,
   type Released,
   readFrameHeader,
@@ -234,6 +235,9 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
     offset += size;
     scan.end = offset;
   }
+  // A record stands first, and its frame's header has changed since: a cut does not leave that, so the opening was finished.
+  if (!scan.opened && header?.carries === false && geometry.unitBytes === 1)
+    scan.opened = isFirstHidden(view, linkOf(header.tailId));
   // The record that the opening names, and nothing behind it: its id is that of the signature that its key makes.
   const first = !walk.stopped && scan.tail?.offset === RECORDS_OFFSET && scan.tail.whole;
   if (first && walk.carried === crcOf(bytes.subarray(RECORDS_OFFSET))) {
@@ -247,6 +251,10 @@ export function scanSector(view: SectorView, visit?: RecordVisitor, from?: Resum
   if (!walk.stopped && scan.unresolved === undefined && scan.tail !== undefined && visit !== undefined)
     for (const open of [...scan.tries, scan.tail]) visit(open, false, walk.resume);
   return scan;
+}
+
+function isFirstHidden({ ordinal, bytes }: SectorView, link: number): boolean {
+  return isWholeButForHeader({ ordinal, offset: RECORDS_OFFSET }, bytes, RECORDS_OFFSET, link);
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer E)[] ? E[] : T[K] };

@@ -2,7 +2,6 @@ import { explain } from "tallystick/codes/codes";
 import type { Flash } from "tallystick/journal/flash";
 import { FlashError } from "tallystick/journal/flash";
 import { Journal } from "tallystick/journal/journal";
-import { RECORDS_OFFSET } from "tallystick/journal/layout";
 import { recordId } from "tallystick/record/record";
 import { NorFlash } from "../../../hosts/simulator/world/nor.js";
 import { SeededRandom } from "../../../hosts/simulator/world/random.js";
@@ -127,8 +126,8 @@ function readAll(flash: Flash, damageCase: DamageCase): number {
 /**
  * The position of a committed record takes no other one. On an encrypted partition a newest record that has changed cannot
  * be told from one that is torn or was never begun where nothing stands behind it (DESIGN.md, "What physics leaves"), and
- * then the one before is the newest. Nor can, on any, one that is the first of its sector whose frame's header has changed:
- * there, and only there, the sent mark of the key store stands in front.
+ * then the one before is the newest: there, and only there, the sent mark of the key store stands in front. So it is on
+ * plain flash where two cells of its frame have changed.
  */
 function refuseSecond(flash: Flash, damageCase: DamageCase): void {
   const { oracle } = preludeOf(damageCase);
@@ -146,7 +145,7 @@ function refuseSecond(flash: Flash, damageCase: DamageCase): void {
   const isNamed = damageCase.prelude >= PRELUDE_VOIDED && flips === 1;
   const tells = isNamed || damageCase.unit === 1;
   const first = damageCase.unit === 1 ? newest : newest + 1 - flips;
-  if (seq < first || (seq === newest && tells && !hitsOpening(damageCase, isNamed ? RECORDS_OFFSET : OPENING_BYTES)))
+  if (seq < first || (seq === newest && tells && !areNear(damageCase)))
     throw new Error(`a second record was signed at seq ${seq}`);
 }
 
@@ -154,11 +153,10 @@ function flipsOf({ damage }: DamageCase): number {
   return damage.kind === "flips" ? damage.cells.length : 0;
 }
 
-/** With word and link of a sector's first frame changed the sector looks as if its opening had been cut. */
-const OPENING_BYTES = RECORDS_OFFSET + 8;
-
-function hitsOpening({ damage }: DamageCase, bytes: number): boolean {
-  return damage.kind === "flips" && damage.cells.some(([offset]) => offset % SECTOR_BYTES < bytes);
+/** Two cells of one sector: one may be in the header of a record's frame, and the other in what shows that it changed. */
+function areNear({ damage }: DamageCase): boolean {
+  const sectors = damage.kind === "flips" ? damage.cells.map(([offset]) => Math.floor(offset / SECTOR_BYTES)) : [];
+  return new Set(sectors).size < sectors.length;
 }
 
 /** Commits and releases for as long as the flash takes it; then everything that was committed is there, in this start and the next. */

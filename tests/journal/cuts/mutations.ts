@@ -368,6 +368,13 @@ export const DEFENCES: readonly Defence[] = [
     to: "else if (scan === null && before.ok && isHidden(",
   },
   {
+    without: "seeing that also where the record is the first of its sector",
+    classes: ["flips"],
+    file: SCAN,
+    from: "if (!scan.opened && header?.carries === false && geometry.unitBytes === 1)",
+    to: "if (!scan.opened && header?.carries === null && geometry.unitBytes === 1)",
+  },
+  {
     without: "taking a header for cut behind which nothing is programmed",
     classes: ["recoveries"],
     file: SCAN,
