@@ -7,7 +7,9 @@ import { explain, type Failure, fail, ok, type Result } from "tallystick/codes/c
 import type { Identity } from "tallystick/identity/identity";
 import type { TreeHead } from "tallystick/log/checkpoint";
 import { formatVerifierKey } from "tallystick/log/note";
+import { MAKERS_MAX } from "tallystick/record/maker";
 import type { Anchoring, LedgerOptions } from "./anchoring.js";
+import { Attempts, type AttemptsOptions } from "./attempts.js";
 import { Challenges } from "./challenge.js";
 import { relayCrypto as crypto } from "./crypto.js";
 import {
@@ -29,7 +31,7 @@ import { BATCH_INTERVAL_MS, Publication, rootAt } from "./publication.js";
 import { deviceRoutes } from "./routes/devices.js";
 import { logRoutes } from "./routes/log.js";
 import { recordRoutes } from "./routes/records.js";
-import { type ReadyView, relayRoutes } from "./routes/relay.js";
+import { type ReadyView, type RelayView, relayRoutes } from "./routes/relay.js";
 import { syncRoutes } from "./routes/sync.js";
 import { createServer, recordMethods, refuseOtherMethods } from "./server.js";
 import { createDatabase, isCorruption } from "./store/database.js";
@@ -65,6 +67,12 @@ export interface RelayOptions {
   readonly nowMs?: () => number;
   /** Where checkpoints are anchored; without it the ladder ends at `logged`. */
   readonly ledger?: LedgerOptions;
+  /** Public keys of makers whose statement lets a device in without a token; at most MAKERS_MAX, none by default. */
+  readonly makers?: readonly Uint8Array[];
+  /** Lets in any device that proves to hold its key. Never by default. */
+  readonly openEnrolment?: boolean;
+  /** How often an address may fail to enrol; the defaults are in attempts.ts. */
+  readonly attempts?: Partial<AttemptsOptions>;
 }
 
 export class Relay {
@@ -103,6 +111,8 @@ export class Relay {
 
   /** Starts the relay of an existing folder, or says in one failure why it does not; then everything is as it was. */
   static async open(options: RelayOptions): Promise<Result<Relay>> {
+    const { length = 0 } = options.makers ?? [];
+    if (length > MAKERS_MAX) throw new RangeError(`makers: expected at most ${MAKERS_MAX}, received ${length}`);
     const undo: (() => void | Promise<void>)[] = [];
     const opened = await openParts(options, undo);
     const listening = opened.ok ? await listen(opened.value.app, options) : opened;
@@ -316,12 +326,19 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   const taken = recordMethods(app);
   const { origin } = relayIdentity;
   const pins = { origin, device_key: relayIdentity.publicKey, log_key: relayIdentity.logKey, log_within_s: logWithinS };
+  const admission = { makers: options.makers ?? [], open: options.openEnrolment === true };
+  const enrolment: RelayView["enrolment"] = ["token"];
+  if (admission.makers.length > 0) enrolment.push("maker");
+  if (admission.open) enrolment.push("open");
   syncRoutes(app, {
     store,
     crypto,
     nowMs,
     origin,
     challenges: new Challenges(nowMs),
+    admission,
+    // Of a clock that nobody sets, where the caller brings none.
+    attempts: new Attempts({ nowMs: options.nowMs ?? (() => performance.now()), ...options.attempts }),
     ladder,
     identity,
     log: {
@@ -339,7 +356,7 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   recordRoutes(app, { store, ladder, crypto, log, finalFor: (size) => anchoring?.finalFor(size) });
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic });
   relayRoutes(app, {
-    describe: () => ({ ...pins, ...(anchoring && { ledger: anchoring.describe() }) }),
+    describe: () => ({ ...pins, enrolment, ...(anchoring && { ledger: anchoring.describe() }) }),
     checkReady: (): { failure: Failure } | ReadyView => {
       const failure = health.fault ?? publication.failure ?? anchoring?.trouble ?? beat(store, nowMs());
       if (failure) return { failure };

@@ -14,6 +14,9 @@ export interface RunOptions {
   /** Makes a new relay where the folder is blank; without it a blank folder is refused, as a mistyped path would be. */
   readonly initialise: boolean;
   readonly ledger?: LedgerOptions;
+  /** Public keys of the makers whose devices need no token. */
+  readonly makers: readonly Uint8Array[];
+  readonly openEnrolment: boolean;
   /** A level of pino: fatal, error, warn, info, debug, silent. Logs are JSON lines on standard error. */
   readonly logLevel: string;
   /** One line of standard output for people, or as JSON for a program. */
@@ -24,8 +27,9 @@ export interface RunOptions {
 export async function runRelay(options: RunOptions): Promise<number> {
   const logger = pino({ level: options.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
   const ended = signalled();
-  const { dataDir, host, port, origin, ledger, initialise } = options;
-  const opening = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
+  const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment } = options;
+  const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
+  const opening = { ...places, makers, openEnrolment };
   let relay = await Relay.open(opening);
   if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise) {
     const made = await Relay.initialise(dataDir, { origin: origin ?? localOrigin() });

@@ -250,7 +250,42 @@ export const CODES = Object.freeze({
   POSSESSION_UNPROVED: entry(
     403,
     "the sender does not prove that it holds the device's key",
-    "sign this relay's origin, a fresh challenge and the token's hash with the device's key",
+    "sign this relay's origin, a fresh challenge and the hash of the token, or else of the maker's statement, with the device's key",
+  ),
+  ATTEMPTS_EXHAUSTED: entry(
+    429,
+    "too many enrolments from this address have failed",
+    "try again after the Retry-After time, with what the refusals before asked for",
+  ),
+  OPEN_ENROLMENT_FULL: entry(
+    403,
+    "the relay has let in as many devices as open enrolment may",
+    "enrol it with a token: tallystick enrol",
+  ),
+  MAKER_AWAITED: entry(
+    500,
+    "the device has made its key and waits for its maker's statement",
+    "have the maker sign for this key with tallystick maker vouch, and write the statement into the key store as maker",
+  ),
+  MAKER_MALFORMED: entry(
+    400,
+    "the bytes are not a maker's statement",
+    "compare them with modules/record/SPEC.md; tallystick maker vouch makes one",
+  ),
+  MAKER_UNKNOWN: entry(
+    403,
+    "the statement is by a maker that is not trusted here",
+    "check whose device it is; the relay's operator names makers with --maker",
+  ),
+  MAKER_FALSE: entry(
+    422,
+    "the maker's statement is not signed by the maker that it names",
+    "it was changed, or someone else made it: have the maker sign again",
+  ),
+  MAKER_MISMATCH: entry(
+    422,
+    "the maker's statement is about another device",
+    "have the maker sign for this device's own key, chip and firmware",
   ),
   ACKNOWLEDGEMENT_FALSE: entry(
     422,
@@ -260,7 +295,7 @@ export const CODES = Object.freeze({
   DEVICE_NOT_PROVISIONED: entry(
     500,
     "the device holds neither a key nor leave to make one",
-    "provision it: write an enrolment token into its key store",
+    "provision it: write an enrolment token, or the leave to wait for its maker, into its key store",
   ),
   DEVICE_BEHIND: entry(
     409,

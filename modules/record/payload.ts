@@ -33,7 +33,7 @@ export interface Genesis {
   /** The relay's device-facing key and its offline recovery key, as pinned. */
   readonly relayKey?: Uint8Array;
   readonly recoveryKey?: Uint8Array;
-  /** An owner's or maker's signed statement, opaque here. */
+  /** An owner's or maker's signed statement, opaque here: maker.ts reads a maker's. */
   readonly statement?: Uint8Array;
   /** The chain that this one continues under a new key. */
   readonly predecessor?: { readonly kid: Uint8Array; readonly seq: number; readonly id: Uint8Array };

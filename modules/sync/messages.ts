@@ -34,7 +34,8 @@ export interface Request {
 export interface Enrolment {
   readonly request: Request;
   readonly genesis: Uint8Array;
-  readonly token: Uint8Array;
+  /** Absent where a maker's statement in genesis is the leave, or the relay lets anyone in. */
+  readonly token?: Uint8Array;
   /** Statement of type POSSESSION_TYP. */
   readonly possession: Uint8Array;
 }
@@ -112,15 +113,14 @@ export function splitRecords(bytes: Uint8Array): Result<Uint8Array[]> {
 
 export function encodeEnrolment(enrolment: Enrolment): Uint8Array {
   const { nonce, pinnedSize } = enrolment.request;
-  return encodeCbor(
-    new Map<number, Cbor>([
-      [1, nonce],
-      [2, pinnedSize],
-      [4, enrolment.genesis],
-      [5, enrolment.token],
-      [6, enrolment.possession],
-    ]),
-  );
+  const map = new Map<number, Cbor>([
+    [1, nonce],
+    [2, pinnedSize],
+    [4, enrolment.genesis],
+    [6, enrolment.possession],
+  ]);
+  if (enrolment.token) map.set(5, enrolment.token);
+  return encodeCbor(map);
 }
 
 export function readEnrolment(bytes: Uint8Array): Result<Enrolment> {
@@ -133,16 +133,24 @@ export function readEnrolment(bytes: Uint8Array): Result<Enrolment> {
     return malformed("nonce and pinned log size");
   if (!(genesis instanceof Uint8Array) || !(possession instanceof Uint8Array))
     return malformed("genesis and proof of possession as byte strings");
+  const parts = { request: { nonce, pinnedSize }, genesis, possession };
+  if (token === undefined) return ok(parts);
   if (!(token instanceof Uint8Array) || token.length === 0 || token.length > TOKEN_MAX_BYTES)
-    return malformed(`a token of at most ${TOKEN_MAX_BYTES} bytes`);
-  return ok({ request: { nonce, pinnedSize }, genesis, token, possession });
+    return malformed(`a token of 1 to ${TOKEN_MAX_BYTES} bytes`);
+  return ok({ ...parts, token });
 }
 
-/** What a device proves possession over: the relay's origin, a nonce of the relay, SHA-256 of the token. */
+/** What a device proves possession over: the relay's origin, a nonce of the relay, and what it comes with. */
 export interface Possession {
   readonly origin: string;
   readonly challenge: Uint8Array;
-  readonly tokenSha256: Uint8Array;
+  /** SHA-256 of the leave, as `leaveOf` gives it. */
+  readonly leaveSha256: Uint8Array;
+}
+
+/** What a device comes with: its token; without one the statement in its genesis; without either nothing at all. */
+export function leaveOf(token: Uint8Array | undefined, statement: Uint8Array | undefined): Uint8Array {
+  return token ?? statement ?? new Uint8Array(0);
 }
 
 export function makePossession(
@@ -153,7 +161,7 @@ export function makePossession(
   const payload = new Map<number, Cbor>([
     [1, possession.origin],
     [2, possession.challenge],
-    [3, possession.tokenSha256],
+    [3, possession.leaveSha256],
   ]);
   return makeStatement(POSSESSION_TYP, kid, payload, sign);
 }
@@ -164,10 +172,10 @@ export function readPossession(
   const statement = readStatement(POSSESSION_TYP, bytes);
   if (!statement.ok) return statement;
   const map = statement.value.payload;
-  const [origin, challenge, tokenSha256] = [map.get(1), map.get(2), map.get(3)];
-  if (map.size !== 3 || typeof origin !== "string" || !(challenge instanceof Uint8Array) || !isHash(tokenSha256))
-    return malformed("origin, challenge and token hash");
-  return ok({ statement: statement.value, possession: { origin, challenge, tokenSha256 } });
+  const [origin, challenge, leaveSha256] = [map.get(1), map.get(2), map.get(3)];
+  if (map.size !== 3 || typeof origin !== "string" || !(challenge instanceof Uint8Array) || !isHash(leaveSha256))
+    return malformed("origin, challenge and the hash of the leave");
+  return ok({ statement: statement.value, possession: { origin, challenge, leaveSha256 } });
 }
 
 export function makeAcknowledgement(

@@ -11,7 +11,7 @@ import { sdkTools } from "../../tools/firmware/mcconfig.js";
 import { consumeVectors, type VectorFiles } from "../vectors/consume.js";
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const NAMES = ["record", "gap", "log", "acknowledgement", "succession", "evidence"] as const;
+const NAMES = ["record", "gap", "log", "acknowledgement", "succession", "keys", "maker", "evidence"] as const;
 
 /** Boards run the SDK's engine, XS 17; the simulator runs 13.3. Needs the SDK's shell `xst`, built; MODDABLE says where. */
 describe("vectors on the boards' version of XS", function () {

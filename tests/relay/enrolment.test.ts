@@ -6,14 +6,14 @@ import { CHALLENGE_LIFETIME_S, Challenges } from "../../hosts/relay/challenge.js
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
 import { type Answer, FixtureDevice, post } from "../fixtures/device.js";
-import { must, ORIGIN, StartedRelay } from "./started.js";
+import { MANY_ATTEMPTS, must, ORIGIN, StartedRelay } from "./started.js";
 
 describe("relay: enrolment", () => {
   let started: StartedRelay;
   let device: FixtureDevice;
 
   before(async () => {
-    started = await StartedRelay.start();
+    started = await StartedRelay.start({ attempts: MANY_ATTEMPTS });
   });
   after(() => started.close());
   beforeEach(() => {
@@ -80,9 +80,9 @@ describe("relay: enrolment", () => {
 
   it("refuses a proof of possession over a challenge of its own making", async () => {
     const token = new Uint8Array(Buffer.from(started.token()));
-    const tokenSha256 = relayCrypto.sha256(token);
+    const leaveSha256 = relayCrypto.sha256(token);
     for (const challenge of [new Uint8Array(randomBytes(32)), new Uint8Array(8)]) {
-      const possession = makePossession(device.identity.kid, { origin: ORIGIN, challenge, tokenSha256 }, (bytes) =>
+      const possession = makePossession(device.identity.kid, { origin: ORIGIN, challenge, leaveSha256 }, (bytes) =>
         must(device.identity.sign(bytes)),
       );
       const enrolment = { request: device.request(), genesis: device.chain[0]!, token, possession };

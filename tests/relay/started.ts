@@ -13,6 +13,8 @@ export const ORIGIN = "relay.example/test";
 /** So short that a test need not wait, so long that a checkpoint is not made of every record. */
 const BATCH_INTERVAL_MS = 20;
 const SETTLE_MAX_MS = 10_000;
+/** For tests that are refused more often than a relay lets one address be; attempts.test.ts is about the limit. */
+export const MANY_ATTEMPTS = { burst: 1_000_000 } as const;
 
 /** A folder of its own for one test; removed by `remove`. */
 export function temporaryFolder(): { readonly path: string; remove(): void } {
@@ -59,8 +61,9 @@ export class StartedRelay {
     return fromHex(this.relay.identity.publicKey)!;
   }
 
-  token(): string {
-    return must(makeEnrolmentToken(this.folder)).token;
+  /** For a relay with a clock of its own: made at `nowMs`. */
+  token(nowMs = Date.now()): string {
+    return must(makeEnrolmentToken(this.folder, { nowMs })).token;
   }
 
   /** An operator's command beside the running relay. */
@@ -74,9 +77,9 @@ export class StartedRelay {
   }
 
   /** A new device, enrolled. */
-  async device(options: Partial<FixtureDeviceOptions> = {}): Promise<FixtureDevice> {
+  async device(options: Partial<FixtureDeviceOptions> = {}, nowMs = Date.now()): Promise<FixtureDevice> {
     const device = new FixtureDevice({ crypto: relayCrypto, ...options });
-    device.read(await device.enrol(this.url, ORIGIN, this.token()), this.key);
+    device.read(await device.enrol(this.url, ORIGIN, this.token(nowMs)), this.key);
     return device;
   }
 

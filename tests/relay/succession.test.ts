@@ -9,7 +9,7 @@ import { makePossession, type Position } from "tallystick/sync/messages";
 import { encodeSuccessionRequest, makeSuccession, type SuccessionStatement } from "tallystick/sync/succession";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { type Answer, FixtureDevice, post, readingPayload } from "../fixtures/device.js";
-import { must, ORIGIN, StartedRelay } from "./started.js";
+import { MANY_ATTEMPTS, must, ORIGIN, StartedRelay } from "./started.js";
 
 /** What a former key says, and the genesis that goes with it; each may be falsified. */
 interface Sent {
@@ -26,7 +26,7 @@ describe("relay: succession", () => {
   let nextSeed: Uint8Array;
 
   before(async () => {
-    started = await StartedRelay.start();
+    started = await StartedRelay.start({ attempts: MANY_ATTEMPTS });
   });
   after(() => started.close());
   beforeEach(async () => {
@@ -201,7 +201,7 @@ describe("relay: succession", () => {
 
     it("a statement of another typ, also where the former key signed it", async () => {
       const sign = (bytes: Uint8Array) => must(former.identity.sign(bytes));
-      const possession = { origin: ORIGIN, challenge: new Uint8Array(32), tokenSha256: new Uint8Array(32) };
+      const possession = { origin: ORIGIN, challenge: new Uint8Array(32), leaveSha256: new Uint8Array(32) };
       await refuses(400, "STATEMENT_MALFORMED", {
         statement: makePossession(former.identity.kid, possession, sign),
       });

@@ -14,10 +14,12 @@ import { verifyInclusionReceipt } from "tallystick/receipt/receipt";
 import { encodeCbor } from "tallystick/record/cbor";
 import { encodeGap, readGap } from "tallystick/record/gap";
 import { type EarlierGap, GapBuilder } from "tallystick/record/gap-summary";
+import { checkVouched, makeMakerStatement, readMakerStatement, verifyMakerStatement } from "tallystick/record/maker";
 import { checkPayload, readGenesis, readRotate } from "tallystick/record/payload";
 import { encodeBody, parseRecord, recordId, toBeSigned } from "tallystick/record/record";
 import { accept } from "tallystick/sync/acceptance";
-import { readPossession } from "tallystick/sync/messages";
+import { statementIn } from "tallystick/sync/enrolment";
+import { encodeEnrolment, leaveOf, readEnrolment, readPossession } from "tallystick/sync/messages";
 import {
   encodeSuccessionRequest,
   readSuccession,
@@ -75,6 +77,26 @@ export interface VectorFiles {
     readonly fromSeq: number;
     readonly timeS: number;
   };
+  readonly maker: Readonly<
+    Record<
+      | "makerSeed"
+      | "makerPublicKey"
+      | "makerKid"
+      | "devicePublicKey"
+      | "chip"
+      | "firmwareSha256"
+      | "ownerPublicKey"
+      | "text"
+      | "statement"
+      | "least"
+      | "genesis"
+      | "origin"
+      | "nonce"
+      | "challenge"
+      | "enrolment",
+      string
+    >
+  >;
   readonly gap: { readonly first: string; readonly second: string };
   readonly evidence: { readonly policy: object; readonly verdict: string; readonly evidence: string };
 }
@@ -87,6 +109,7 @@ export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
     ...consumeAcknowledgement(crypto, files.acknowledgement, files.record),
     ...consumeSuccession(crypto, files.succession),
     ...consumeKeys(crypto, files.keys, files.record),
+    ...consumeMaker(crypto, files.maker),
     ...consumeEvidence(crypto, files.evidence),
   ];
 }
@@ -300,6 +323,57 @@ function consumeKeys(crypto: Crypto, vector: VectorFiles["keys"], { kid, records
     const changed = revocation.slice();
     changed[i]! ^= 1;
     lines.push(`revocation byte ${i} ${by(relayKey, changed)}`);
+  }
+  return lines;
+}
+
+function consumeMaker(crypto: Crypto, vector: VectorFiles["maker"]): string[] {
+  const maker = Identity.ofSeed(fromHex(vector.makerSeed)!, crypto);
+  const sign = (bytes: Uint8Array) => {
+    const signed = maker.sign(bytes);
+    return signed.ok ? signed.value : new Uint8Array(64);
+  };
+  const device = { publicKey: fromHex(vector.devicePublicKey)!, firmwareSha256: fromHex(vector.firmwareSha256)! };
+  const chip = fromHex(vector.chip)!;
+  const full = { ...device, chip, ownerKey: fromHex(vector.ownerPublicKey)!, text: vector.text };
+  const lines = [
+    `maker key ${toHex(maker.publicKey) === vector.makerPublicKey} ${toHex(maker.kid) === vector.makerKid}`,
+    `maker made ${toHex(makeMakerStatement(maker.kid, full, sign)) === vector.statement}`,
+    `maker made least ${toHex(makeMakerStatement(maker.kid, { ...device, chip }, sign)) === vector.least}`,
+  ];
+  const bytes = fromHex(vector.statement)!;
+  const read = readMakerStatement(bytes);
+  if (!read.ok) return [...lines, `maker ${read.failure.code} ${read.failure.detail}`];
+  const { vouched } = read.value;
+  const stranger = crypto.ed25519.publicKey(new Uint8Array(32).fill(0x43));
+  const outcome = (result: { ok: boolean; failure?: { code: string } }) => result.failure?.code ?? "holds";
+  lines.push(
+    `maker read ${toHex(vouched.chip) === vector.chip} ${vouched.text === vector.text} ${vouched.ownerKey !== undefined && toHex(vouched.ownerKey) === vector.ownerPublicKey}`,
+    `maker ${outcome(verifyMakerStatement(crypto, read.value, [stranger, maker.publicKey]))}, of others ${outcome(verifyMakerStatement(crypto, read.value, [stranger]))}`,
+    `maker for the device ${outcome(checkVouched(vouched, { ...device, chip }))}, for another key ${outcome(checkVouched(vouched, { ...device, publicKey: stranger }))}`,
+    `maker for another firmware ${outcome(checkVouched(vouched, { ...device, firmwareSha256: new Uint8Array(32) }))}, for another chip ${outcome(checkVouched(vouched, { ...device, chip: new Uint8Array(6) }))}`,
+  );
+  const sent = readEnrolment(fromHex(vector.enrolment)!);
+  if (!sent.ok) return [...lines, `maker ${sent.failure.code} ${sent.failure.detail}`];
+  const carried = statementIn(sent.value.genesis);
+  lines.push(
+    `maker enrolment ${toHex(encodeEnrolment(sent.value)) === vector.enrolment} ${sent.value.token === undefined} ${toHex(sent.value.genesis) === vector.genesis} ${carried.ok && carried.value !== undefined && toHex(carried.value) === vector.statement}`,
+  );
+  const possession = readPossession(sent.value.possession);
+  if (!possession.ok) return [...lines, `maker ${possession.failure.code} ${possession.failure.detail}`];
+  const { statement } = possession.value;
+  lines.push(
+    `maker possession ${toHex(possession.value.possession.leaveSha256) === toHex(crypto.sha256(leaveOf(undefined, bytes)))} ${verifySignature(crypto.ed25519, statement.signature, statement.signedBytes, device.publicKey)}`,
+  );
+  // One kind of statement never passes for another, and no changed byte of one is read and still signed.
+  lines.push(`maker as possession ${outcome(readPossession(bytes))}, as a record ${outcome(parseRecord(bytes))}`);
+  for (let i = 0; i < bytes.length; i += 7) {
+    const changed = bytes.slice();
+    changed[i]! ^= 1;
+    const again = readMakerStatement(changed);
+    lines.push(
+      `maker byte ${i} ${again.ok ? outcome(verifyMakerStatement(crypto, again.value, [maker.publicKey])) : again.failure.code}`,
+    );
   }
   return lines;
 }

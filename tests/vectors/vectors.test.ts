@@ -16,6 +16,7 @@ const files: VectorFiles = {
   acknowledgement: load("acknowledgement"),
   succession: load("succession"),
   keys: load("keys"),
+  maker: load("maker"),
   evidence: load("evidence"),
 };
 

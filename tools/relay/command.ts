@@ -1,5 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { explain, type Result } from "tallystick/codes/codes";
+import { fromDidKey } from "tallystick/identity/key";
+import { MAKERS_MAX } from "tallystick/record/maker";
 import type { LedgerOptions } from "../../hosts/relay/anchoring.js";
 
 interface Options {
@@ -11,6 +13,8 @@ interface Options {
   readonly ledger: "none" | "dev" | "evm";
   readonly rpc?: string;
   readonly contract?: `0x${string}`;
+  readonly maker: readonly Uint8Array[];
+  readonly openEnrolment?: true;
   readonly log: string;
   readonly json?: true;
 }
@@ -32,6 +36,8 @@ export const relayCommand = new Command("relay")
   )
   .option("--rpc <url>", "the EVM chain's node, with --ledger evm")
   .option("--contract <address>", "the anchor contract; default one deployed by the relay's own ledger key", address)
+  .option("--maker <did:key>", `a maker whose devices need no token; up to ${MAKERS_MAX} times`, maker, [])
+  .option("--open-enrolment", "let in any device that proves to hold its key: for a relay that strangers may use")
   .addOption(
     new Option("--log <level>", "what is logged on standard error")
       .choices(["fatal", "error", "warn", "info", "debug", "silent"])
@@ -53,6 +59,8 @@ export const relayCommand = new Command("relay")
       initialise: options.init === true || options.ledger === "dev",
       logLevel: options.log,
       json: options.json === true,
+      makers: options.maker,
+      openEnrolment: options.openEnrolment === true,
       ...(options.origin !== undefined && { origin: options.origin }),
       ...(ledger.value && { ledger: ledger.value }),
     });
@@ -73,6 +81,13 @@ function port(text: string): number {
   const number = Number(text);
   if (!/^[0-9]{1,5}$/.test(text) || number > 65_535) throw new InvalidArgumentError("expected a port from 0 to 65535");
   return number;
+}
+
+function maker(text: string, before: readonly Uint8Array[]): readonly Uint8Array[] {
+  const key = fromDidKey(text);
+  if (!key) throw new InvalidArgumentError("expected did:key:z… of an Ed25519 key, as tallystick maker key prints it");
+  if (before.length >= MAKERS_MAX) throw new InvalidArgumentError(`expected at most ${MAKERS_MAX} makers`);
+  return [...before, key];
 }
 
 function address(text: string): `0x${string}` {

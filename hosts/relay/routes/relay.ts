@@ -17,6 +17,9 @@ export const RelayShape = Type.Object({
   device_key: Type.String({ description: "device-facing Ed25519 key, hexadecimal: devices pin it" }),
   log_key: Type.String({ description: "the log's verifier key (C2SP signed-note)" }),
   log_within_s: Type.Integer({ description: "seconds within which an acknowledged record is in a checkpoint" }),
+  enrolment: Type.Array(Type.Union([Type.Literal("token"), Type.Literal("maker"), Type.Literal("open")]), {
+    description: "what lets a device in: a token, a statement of a trusted maker, nothing",
+  }),
   ledger: Type.Optional(LedgerShape),
 });
 export type RelayView = Type.Static<typeof RelayShape>;

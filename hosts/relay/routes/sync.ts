@@ -1,10 +1,11 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { toHex } from "tallystick/bytes/bytes";
-import { fail } from "tallystick/codes/codes";
+import { CODES, type Code, fail } from "tallystick/codes/codes";
 import { encodeCbor } from "tallystick/record/cbor";
 import { ANSWER_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
 import Type from "typebox";
 import { type AcknowledgerOptions, acknowledge, checkPinned } from "../acknowledge.js";
+import type { Attempts } from "../attempts.js";
 import { CHALLENGE_LIFETIME_S, type Challenges } from "../challenge.js";
 import { type EnrolmentOptions, enrolDevice } from "../enrolment.js";
 import { ingest, openBatch } from "../ingest.js";
@@ -18,6 +19,8 @@ import { CborBody, checkedBytes, KidParams, kidOfParams } from "./shapes.js";
 
 export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions {
   readonly challenges: Challenges;
+  /** How often an address may fail to enrol or to succeed. */
+  readonly attempts: Attempts;
   /** New records are durable: the sequencer has something to do. */
   readonly onStored: () => void;
   /** Why nothing may be taken in now; undefined in health. */
@@ -63,6 +66,17 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
     const refusal = options.refusal();
     if (refusal) throw new Refused(refusal);
   };
+  const admitAttempt = async ({ ip }: FastifyRequest): Promise<void> => {
+    const refusal = options.attempts.refusal(ip);
+    if (refusal) throw new Refused(refusal);
+  };
+  const limited = {
+    // Again when the body is there: while many are on their way none of them has failed yet.
+    preHandler: admitAttempt,
+    onError: async ({ ip }: FastifyRequest, _reply: FastifyReply, error: FastifyError): Promise<void> => {
+      if (isFailedAttempt(error)) options.attempts.failed(ip);
+    },
+  };
 
   app.get("/v1/challenge", { schema: { summary: "A challenge to sign for enrolment" } }, async (_request, reply) => {
     const challenge = new Map<number, Uint8Array | number>([
@@ -74,9 +88,9 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
 
   app.post<{ Body: Uint8Array }>(
     "/v1/devices",
-    { schema: { summary: "Enrol a device", body: CborBody }, onRequest: admitWrites },
+    { schema: { summary: "Enrol a device", body: CborBody }, onRequest: [admitAttempt, admitWrites], ...limited },
     async (request, reply) => {
-      const enrolled = enrolDevice(options, bodyOf(request));
+      const enrolled = enrolDevice(options, bodyOf(request), (sent) => checkPinned(options.log, sent));
       if ("refusal" in enrolled) throw new Refused(enrolled.refusal);
       if (enrolled.isNew) {
         request.log.info({ kid: toHex(enrolled.device.kid) }, "device enrolled");
@@ -121,7 +135,8 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
     "/v1/devices/:kid/succession",
     {
       schema: { summary: "Close the chain in favour of a new key", params: KidParams, body: CborBody },
-      onRequest: [admitDevice, admitWrites],
+      onRequest: [admitAttempt, admitDevice, admitWrites],
+      ...limited,
     },
     async (request, reply) => {
       const succeeded = succeedDevice(options, request.device, bodyOf(request), (sent) =>
@@ -166,6 +181,18 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
     if (!acknowledgement.ok) throw new Refused(acknowledgement);
     return send(reply.header("cache-control", "no-store"), CBOR_TYPE, acknowledgement.value);
   }
+}
+
+/** Refusals that say nothing against the sender: what it must wait for, and that this relay was set back. */
+const NO_ATTEMPT: readonly Code[] = ["ATTEMPTS_EXHAUSTED", "RELAY_BEHIND"];
+
+/** Whether the sender was at fault; a relay that cannot take anything in just now is not held against anyone. */
+function isFailedAttempt(error: FastifyError): boolean {
+  if (error instanceof Refused) {
+    const { code } = error.refusal.failure;
+    return CODES[code].status < 500 && !NO_ATTEMPT.includes(code);
+  }
+  return error.statusCode !== undefined && error.statusCode < 500;
 }
 
 /** A request without a body has none of the parsers' either. */

@@ -4,7 +4,11 @@ import type { Database } from "./database.js";
 
 /**
  * Enrolment tokens: each lets one device in, once, until it expires. Only the SHA-256 is stored, so whoever reads the
- * database cannot enrol; a token has 192 bits, so looking its hash up by index tells a guesser nothing by its timing.
+ * database cannot enrol.
+ *
+ * The index compares hashes byte by byte and stops at the first that differs. That tells a guesser nothing: to walk along
+ * a stored hash he would need inputs whose SHA-256 begins as it does, the next byte of which costs him 256 times more
+ * each, and what he had in the end is the hash and no token. Nothing compares a token's own bytes.
  */
 
 export const TOKEN_LIFETIME_MS = 24 * 60 * 60 * 1000;
