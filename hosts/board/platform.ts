@@ -23,6 +23,7 @@ export function createPlatform(board: Board, crypto: Crypto): BoardPlatform {
   return {
     model: boot.model,
     firmware: { version: boot.version, sha256: boot.sha256 },
+    chip: boot.chip,
     resetReason: boot.resetReason,
     flash: new BoardFlash(port, JOURNAL_PARTITION),
     keys: new BoardKeyStore(port, KEY_DOMAIN),

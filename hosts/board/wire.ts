@@ -92,6 +92,7 @@ export interface BootReply {
   readonly resetReason: number;
   readonly sha256: Uint8Array;
   readonly version: string;
+  readonly chip: Uint8Array;
   readonly model: string;
 }
 
@@ -135,11 +136,13 @@ export class WirePort {
   boot(): BootReply {
     const reply = this.#ask(Operation.boot, NONE);
     const versionEnd = 35 + reply[34]!;
+    const chipEnd = versionEnd + 1 + reply[versionEnd]!;
     return {
       resetReason: reply[1]!,
       sha256: reply.slice(2, 34),
       version: text(reply, 35, versionEnd),
-      model: text(reply, versionEnd, reply.length),
+      chip: reply.slice(versionEnd + 1, chipEnd),
+      model: text(reply, chipEnd, reply.length),
     };
   }
 

@@ -16,6 +16,7 @@
 #include "sdkconfig.h"
 #include "bootloader_random.h"
 #include "app_update/include/esp_ota_ops.h"
+#include "esp_mac.h"
 #include "esp_partition.h"
 #include "esp_random.h"
 #include "esp_system.h"
@@ -35,6 +36,8 @@
 /* A key's seed is 32 bytes; twice that leaves room for nonces and bounds the time with the radio's sleep held off. */
 #define ENTROPY_MAX_BYTES 64
 #define PARTITION_LABEL_BYTES 17
+/* What Espressif burns into every chip (ESP-IDF, "MAC Address"): 6 bytes on all chips here. */
+#define CHIP_ID_BYTES 6
 
 static const uint8_t *bytesOf(xsMachine *the, int argument, xsUnsignedValue *length)
 {
@@ -149,6 +152,14 @@ void xs_tallystick_uptime(xsMachine *the)
 void xs_tallystick_model(xsMachine *the)
 {
 	xsmcSetString(xsResult, CONFIG_IDF_TARGET);
+}
+
+void xs_tallystick_chip_id(xsMachine *the)
+{
+	uint8_t id[CHIP_ID_BYTES];
+	if (ESP_OK != esp_efuse_mac_get_default(id))
+		xsUnknownError("the factory MAC address cannot be read");
+	xsmcSetArrayBuffer(xsResult, id, sizeof id);
 }
 
 void xs_tallystick_reset_reason(xsMachine *the)

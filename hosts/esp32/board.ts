@@ -30,6 +30,10 @@ export const board = Object.freeze({
   model(): string {
     return native("xs_tallystick_model").call(this);
   },
+  /** The MAC address that the chip was made with: 6 bytes. Throws where its eFuses do not check. */
+  chipId(): ArrayBuffer {
+    return native("xs_tallystick_chip_id").call(this);
+  },
   /** `esp_reset_reason_t` of ESP-IDF v6.0. */
   resetReason(): number {
     return native("xs_tallystick_reset_reason").call(this);

@@ -7,6 +7,7 @@ import { openPartition } from "./flash.js";
 import type { RelayOrigin } from "./http.js";
 import { openKeyStore } from "./keystore.js";
 import type { Network } from "./network.js";
+import { adoptStatement } from "./statement.js";
 import { httpTransport } from "./transport.js";
 
 /** Label of the journal's data partition in partitions.csv. */
@@ -33,12 +34,15 @@ export interface BoardOptions {
 
 /** The board as a device sees it. Opens partition and key store; starts neither network nor bus. */
 export function boardPlatform({ version, relay, network }: BoardOptions): Platform {
+  const keys = openKeyStore(KEY_NAMESPACE);
+  adoptStatement(keys);
   return {
     model: board.model(),
     firmware: { version, sha256: new Uint8Array(board.firmwareSha256()) },
+    chip: new Uint8Array(board.chipId()),
     resetReason: board.resetReason(),
     flash: openPartition(CHAIN_PARTITION),
-    keys: openKeyStore(KEY_NAMESPACE),
+    keys,
     entropy: boardEntropy,
     crypto: boardCrypto,
     clock: boardClock(),

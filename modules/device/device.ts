@@ -5,60 +5,24 @@ import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js"
 import type { Identity } from "../identity/identity.js";
 import { beginSuccession, endSuccession, type Succession } from "../identity/succession.js";
 import { Journal } from "../journal/journal.js";
-import { encodeGenesis, encodeRotate } from "../record/payload.js";
+import { encodeRotate } from "../record/payload.js";
 import { KIND_WORDS, Kind } from "../record/record.js";
-import { type Pack, type PlannedSensor, Sampler } from "../sampler/sampler.js";
-import { readToken } from "../sync/enrolment.js";
+import { type Pack, Sampler } from "../sampler/sampler.js";
 import type { Acknowledgement, Position } from "../sync/messages.js";
 import { type RelayPins, readRelayPins } from "../sync/relay-pins.js";
-import { readSentMark, sentMarkOf } from "../sync/sent-mark.js";
-import { type Level, Sync } from "../sync/sync.js";
+import { Sync } from "../sync/sync.js";
 import { BOOT_PAYLOAD_BYTES, describeStart } from "./boot.js";
-import { Fullness, samplingBounds, thinningAt } from "./fullness.js";
+import { Fullness, thinningAt } from "./fullness.js";
 import { Gaps } from "./gaps.js";
+import { prepareGenesis } from "./genesis.js";
 import { Marks } from "./marks.js";
-import { formatWhereBlank, openKey } from "./opening.js";
+import { formatWhereBlank, namesOf, openKey, openStatement } from "./opening.js";
+import { type DeviceOptions, MARK_INTERVAL_S } from "./options.js";
 import { OwnChain } from "./own-chain.js";
 import type { Platform } from "./platform.js";
 import { ROTATION_POLL_MS, ROTATION_WAITING_MAX, Rotation } from "./rotation.js";
 
-/**
- * The runtime that a maker's application talks to: names sensors and intervals, and the device keeps the chain. It
- * composes sampler, chain, journal and sync; data flows sensors → sampler → chain → journal → sync, and back as
- * acknowledgements. Everything can be replaced through the options and the platform.
- */
-export interface DeviceOptions {
-  /** For people, in the device's log. */
-  readonly label: string;
-  readonly sensors: readonly PlannedSensor[];
-  /** Readings under one signature, at most 200; 32 by default. */
-  readonly maxReadings?: number;
-  /** The longest that a reading waits to be committed: what a power cut can take. 60,000 by default. */
-  readonly maxAgeMs?: number;
-  /** The genesis record promises a `mark` record at this interval; 3,600 by default. */
-  readonly markIntervalS?: number;
-  /** How long the device waits to look at the relay while it has nothing to send; 60,000 by default. */
-  readonly pollMs?: number;
-  /** The level at which the journal may let go of a record; `logged` by default. */
-  readonly releaseAt?: Level;
-  /** While the journal fills and the relay is away: keep the plan (default), or read each sensor less often. */
-  readonly whenFilling?: "keep" | "thin";
-  /** When it is full: stop recording (default), or name the oldest records in a signed gap and let go of them. */
-  readonly whenFull?: "stop" | "gap";
-  /** Sees every reading before it is recorded. */
-  readonly onReading?: NonNullable<ConstructorParameters<typeof Sampler>[0]["onReading"]>;
-  /** Sees every record after it is committed. */
-  readonly onRecord?: (record: CommittedRecord) => void;
-  readonly onAcknowledged?: (acknowledgement: Acknowledgement) => void;
-  /** Sees every expected failure; the device goes on as its code says. */
-  readonly onProblem?: (failure: Failure) => void;
-}
-
-export interface CommittedRecord {
-  readonly kind: Kind;
-  readonly seq: number;
-  readonly id: Uint8Array;
-}
+export type { CommittedRecord, DeviceOptions } from "./options.js";
 
 /** A record that is not committed yet. */
 interface WaitingRecord {
@@ -71,7 +35,6 @@ interface WaitingRecord {
 /** A step may say which ones are to be taken in place of those after it. */
 type Steps = readonly (() => Result<void> | Result<Steps | undefined>)[];
 
-const MARK_INTERVAL_S = 3600;
 /** ESP_RST_DEEPSLEEP: the board woke, it did not start. */
 const RESET_DEEP_SLEEP = 8;
 /** Records that wait to be committed: each for one job, or until it is known what the relay holds of this chain. */
@@ -79,6 +42,11 @@ const COMMITS_MAX = 8;
 /** A record's body without its payload takes no more. */
 const BODY_EXTRA_BYTES = 136;
 
+/**
+ * The runtime that a maker's application talks to: names sensors and intervals, and the device keeps the chain. It
+ * composes sampler, chain, journal and sync; data flows sensors → sampler → chain → journal → sync, and back as
+ * acknowledgements. Everything can be replaced through the options and the platform.
+ */
 export class Device {
   readonly #platform: Platform;
   readonly #options: DeviceOptions;
@@ -98,6 +66,8 @@ export class Device {
   #gaps: Gaps | undefined;
   /** Sync has said that nothing later than the head can have been sent. */
   #mayAppend = false;
+  /** The maker's, for a first genesis. */
+  #statement: Uint8Array | undefined;
   /** Between making it and committing it. */
   #genesis: Uint8Array | undefined;
   /** A succession is decided, and its genesis does not fit yet. */
@@ -140,6 +110,7 @@ export class Device {
       () => this.#openJournal(),
       () => this.#resumeChain(),
       () => this.#finishRotation(),
+      () => this.#openStatement(),
       ...this.#lastSteps(),
     ];
   }
@@ -196,7 +167,7 @@ export class Device {
     const { identity, succession, isNew } = opened.value;
     this.#identity = identity;
     this.#succession = succession;
-    if (isNew) this.#log(`event=key kid=${toHex(identity.kid)}`);
+    if (isNew) this.#log(`event=key ${namesOf(this.#platform, identity)}`);
     if (!succession) return this.#rotation.resume();
     const { former, seq, id } = succession;
     this.#log(`event=succession kid=${toHex(identity.kid)} former=${toHex(former.kid)} seq=${seq} id=${toHex(id)}`);
@@ -241,38 +212,33 @@ export class Device {
     return ok(this.#allSteps());
   }
 
-  /** Makes genesis where there is no chain yet: under a token's leave, or a succession's. */
+  /** What the maker says of this device goes into a first genesis, and is looked at for that alone. */
+  #openStatement(): Result<void> {
+    this.#statement = undefined;
+    if (this.#head || this.#succession) return ok(undefined);
+    const opened = openStatement(this.#platform, this.#identity);
+    if (!opened.ok) return opened;
+    this.#statement = opened.value;
+    return ok(undefined);
+  }
+
+  /** Makes genesis where there is no chain yet: under the leave that provisioning left, or a succession's. */
   #prepareGenesis(): Result<void> {
     this.#genesis = undefined;
     if (this.#head) return ok(undefined);
-    const { model, firmware, keys, resetReason } = this.#platform;
-    const succession = this.#succession;
-    const sent = succession ? sentMarkOf(keys, this.#identity.kid, true) : readSentMark(keys);
-    if (!sent.ok) return sent;
-    if (succession && sent.value !== undefined) {
-      // Genesis was sent, and the flash has lost it: only the relay can bring it back.
-      this.#bootPending = resetReason !== RESET_DEEP_SLEEP;
-      return ok(undefined);
-    }
-    const continues = succession !== undefined && (this.#journal.head !== undefined || this.#isDamaged());
-    if (!continues && (readToken(keys) === undefined || sent.value !== undefined))
-      return fail(
-        "DEVICE_NOT_PROVISIONED",
-        "there is a key without a chain, and no token that lets the device begin one",
-      );
-    this.#bootPending = false;
-    const { deviceKey, recoveryKey } = this.#relay;
-    this.#genesis = encodeGenesis({
-      publicKey: this.#identity.publicKey,
-      model,
-      firmware,
+    const prepared = prepareGenesis({
+      platform: this.#platform,
+      options: this.#options,
+      relay: this.#relay,
+      identity: this.#identity,
       quantities: this.#sampler.quantities,
-      markIntervalS: this.#options.markIntervalS ?? MARK_INTERVAL_S,
-      ...(this.#options.whenFilling === "thin" && { sampling: samplingBounds(this.#options.sensors) }),
-      relayKey: deviceKey,
-      ...(recoveryKey && { recoveryKey }),
-      ...(succession && { predecessor: { kid: succession.former.kid, seq: succession.seq, id: succession.id } }),
+      statement: this.#statement,
+      succession: this.#succession,
+      isHeld: this.#journal.head !== undefined || this.#journal.report.tail === "damaged",
     });
+    if (!prepared.ok) return prepared;
+    this.#genesis = prepared.value;
+    this.#bootPending = !this.#genesis && this.#platform.resetReason !== RESET_DEEP_SLEEP;
     return ok(undefined);
   }
 
@@ -285,10 +251,6 @@ export class Device {
     // The former chain's records are in the way: only the relay's word on them makes room.
     this.#lacksRoom = !begun.ok && begun.failure.code === "JOURNAL_FULL" && this.#succession !== undefined;
     return this.#lacksRoom ? ok(undefined) : begun;
-  }
-
-  #isDamaged(): boolean {
-    return this.#journal.report.tail === "damaged";
   }
 
   #startSync(): Result<void> {

@@ -1,8 +1,11 @@
+import { toHex } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import { Identity } from "../identity/identity.js";
+import { didKey } from "../identity/key.js";
 import { openSuccession, type Succession } from "../identity/succession.js";
 import { Journal } from "../journal/journal.js";
-import { readToken } from "../sync/enrolment.js";
+import { checkVouched, readMakerStatement } from "../record/maker.js";
+import { hasLeave, readMaker } from "../sync/enrolment.js";
 import { readSentMark } from "../sync/sent-mark.js";
 import type { Platform } from "./platform.js";
 
@@ -25,7 +28,7 @@ export interface OpenedKey {
   readonly isNew: boolean;
 }
 
-/** A key is made only where provisioning left a token and nothing was ever sent; or to succeed one, by `Device`. */
+/** A key is made only where provisioning left leave and nothing was ever sent; or to succeed one, by `Device`. */
 export function openKey({ keys, crypto, entropy, flash }: Platform): Result<OpenedKey> {
   const succession = openSuccession({ keys, crypto });
   if (!succession.ok) return succession;
@@ -35,14 +38,41 @@ export function openKey({ keys, crypto, entropy, flash }: Platform): Result<Open
   if (opened.value) return ok({ identity: opened.value, succession: undefined, isNew: false });
   const sent = readSentMark(keys);
   if (!sent.ok) return sent;
-  if (readToken(keys) === undefined || sent.value !== undefined)
-    return fail("DEVICE_NOT_PROVISIONED", "the key store holds no seed, and no token that lets the device make one");
+  if (!hasLeave(keys) || sent.value !== undefined)
+    return fail("DEVICE_NOT_PROVISIONED", "the key store holds no seed, and no leave that lets the device make one");
   // Erased units of an encrypted partition read as anything: blank cannot be told from damaged. Beside a key that is
   // only now made, what cannot be read is nobody's.
   if (flash.writeUnitBytes > 1 && keys.read(FORMAT_NAME) === undefined)
     keys.write(FORMAT_NAME, Uint8Array.of(FORMAT_IF_UNREADABLE));
   const made = Identity.create({ keys, crypto, entropy });
   return made.ok ? ok({ identity: made.value, succession: undefined, isNew: true }) : made;
+}
+
+/** What a new key and its board are called, for whoever will vouch for them. */
+export function namesOf({ chip }: Platform, { kid, publicKey }: Identity): string {
+  return `kid=${toHex(kid)} did=${didKey(publicKey)}${chip ? ` chip=${toHex(chip)}` : ""}`;
+}
+
+/**
+ * The maker's statement for genesis, seen to be about this key, chip and firmware; undefined where provisioning asked for
+ * none. Whose it is the relay and the verifier judge: the device trusts no maker. MAKER_AWAITED while a person has still
+ * to bring it, MAKER_MALFORMED, MAKER_MISMATCH.
+ */
+export function openStatement(
+  { keys, chip, firmware }: Platform,
+  { publicKey }: Identity,
+): Result<Uint8Array | undefined> {
+  const bytes = readMaker(keys);
+  if (bytes === undefined) return ok(undefined);
+  const device = { publicKey, firmwareSha256: firmware.sha256, ...(chip && { chip }) };
+  if (bytes === "awaited") {
+    const names = `${didKey(publicKey)}, chip ${chip ? toHex(chip) : "unknown"}, firmware ${toHex(firmware.sha256)}`;
+    return fail("MAKER_AWAITED", `expected a statement for ${names}, received none yet`);
+  }
+  const read = readMakerStatement(bytes);
+  if (!read.ok) return read;
+  const about = checkVouched(read.value.vouched, device);
+  return about.ok ? ok(bytes) : about;
 }
 
 /**
@@ -61,7 +91,7 @@ export function formatWhereBlank({ flash, keys }: Platform, mounted: Result<unkn
   const sent = readSentMark(keys);
   if (!sent.ok) return sent;
   // The mark goes before the first record is written.
-  if (readToken(keys) === undefined || sent.value !== undefined)
+  if (!hasLeave(keys) || sent.value !== undefined)
     return fail("DEVICE_NOT_PROVISIONED", "the journal is blank, and there is no leave to begin one");
   keys.write(FORMAT_NAME, Uint8Array.of(FORMAT_BEGUN));
   const formatted = Journal.format(flash);

@@ -10,6 +10,8 @@ export interface Platform {
   readonly model: string;
   /** Version and SHA-256 (32 bytes) of the firmware that runs. */
   readonly firmware: { readonly version: string; readonly sha256: Uint8Array };
+  /** What the chip calls itself, 4 to 16 bytes, where it has a name: a maker's statement is about it. */
+  readonly chip?: Uint8Array;
   /** Why this start happened, by the numbers of record/SPEC.md's boot record. */
   readonly resetReason: number;
   readonly flash: Flash;

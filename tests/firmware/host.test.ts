@@ -1,8 +1,11 @@
 import { strict as assert } from "node:assert";
 import { ClockState } from "tallystick/clock/clock";
 import type { Result } from "tallystick/codes/codes";
+import { portableCrypto } from "tallystick/identity/portable";
+import { readMaker, writeMaker } from "tallystick/sync/enrolment";
 import type { TransportResponse } from "tallystick/sync/transport";
-import { clockwork, http, net, nvs, partition, Time, wifi } from "./sdk/fakes.js";
+import { FixtureMaker } from "../fixtures/maker.js";
+import { clockwork, http, makerPartition, net, nvs, partition, Time, wifi } from "./sdk/fakes.js";
 import { type Host, loadHost, type Network } from "./sdk/host.js";
 
 const RELAY = { host: "relay.lan", port: 8080 };
@@ -251,6 +254,25 @@ describe("the board's host code, on stand-ins for the SDK", () => {
         partition.fault = undefined;
       }
       assert.throws(() => host.flash.openPartition("factory"), /can't find partition/);
+    });
+
+    it("takes over a maker's statement that was flashed, where one is awaited, and nothing else", () => {
+      const keys = host.keystore.openKeyStore("tallystick");
+      const statement = new FixtureMaker(portableCrypto).vouch(portableCrypto.ed25519.publicKey(new Uint8Array(32)));
+      makerPartition.set(statement);
+      host.statement.adoptStatement(keys);
+      assert.equal(readMaker(keys), undefined, "nobody asked for it");
+      makerPartition.fill(0xff);
+      writeMaker(keys, "awaited");
+      host.statement.adoptStatement(keys);
+      assert.equal(readMaker(keys), "awaited", "the partition is erased");
+      makerPartition.set(statement);
+      host.statement.adoptStatement(keys);
+      assert.deepEqual(readMaker(keys), statement);
+      makerPartition.fill(0);
+      host.statement.adoptStatement(keys);
+      assert.deepEqual(readMaker(keys), statement, "what was taken over stays");
+      nvs.clear();
     });
 
     it("gives back bytes, nothing for a missing name, and never nothing for what it cannot read", () => {

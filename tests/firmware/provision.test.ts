@@ -5,7 +5,7 @@ import { fromHex, toHex } from "tallystick/bytes/bytes";
 import type { KeyStore } from "tallystick/identity/crypto";
 import { portableCrypto } from "tallystick/identity/portable";
 import { formatVerifierKey, SignatureType, verifierKey } from "tallystick/log/note";
-import { readToken } from "tallystick/sync/enrolment";
+import { hasLeave, readMaker, readToken } from "tallystick/sync/enrolment";
 import { readRelayPins } from "tallystick/sync/relay-pins";
 import { fetchPins, provisioningTable } from "../../tools/firmware/provision.js";
 
@@ -38,6 +38,16 @@ describe("provisioning a board", () => {
     assert.equal(pins.value.origin, origin);
     assert.deepEqual(pins.value.deviceKey, deviceKey);
     assert.deepEqual(readToken(keys), new TextEncoder().encode("AB12-token"));
+  });
+
+  it("gives a board whose maker will sign the leave to make its key, and no token", () => {
+    const keys = storeOf(provisioningTable({ origin, deviceKey, logKey: "key", awaitMaker: true }));
+    assert.equal(readMaker(keys), "awaited");
+    assert.equal(readToken(keys), undefined);
+    assert.ok(hasLeave(keys));
+    const both = storeOf(provisioningTable({ origin, deviceKey, logKey: "key", awaitMaker: true, token: "open" }));
+    assert.equal(readMaker(both), "awaited");
+    assert.deepEqual(readToken(both), new TextEncoder().encode("open"));
   });
 
   it("asks the relay who it is, and says what is wrong where it cannot", async () => {

@@ -8,6 +8,7 @@ interface Options {
   readonly check?: true;
   readonly provision?: string;
   readonly token?: string;
+  readonly maker?: true;
 }
 
 /** `tallystick firmware`: exit code 0 where the manifests hold, 1 where they do not. */
@@ -15,9 +16,10 @@ export const firmwareCommand = new Command("firmware")
   .description("check the boards' firmware, or provision a board; hosts/esp32/README.md tells how to build and flash")
   .option("--check", "check manifests, names, specifiers and preloading without the SDK")
   .option("--provision <relay url>", "print what a board needs to know of the relay, for ESP-IDF's NVS generator")
-  .option("--token <token>", "for --provision: the enrolment token, from tallystick enrol")
+  .option("--token <token>", "for --provision: the enrolment token, from tallystick enrol; any for an open relay")
+  .option("--maker", "for --provision: have the board make its key and wait for its maker's statement")
   .action(async (options: Options, command: Command) => {
-    if (options.provision !== undefined) await provision(options.provision, options.token, command);
+    if (options.provision !== undefined) await provision(options.provision, options, command);
     else if (options.check === true) await check();
     else command.help();
   });
@@ -31,11 +33,13 @@ async function check(): Promise<void> {
   if (problems.length > 0) process.exitCode = 1;
 }
 
-async function provision(url: string, token: string | undefined, command: Command): Promise<void> {
-  if (token === undefined) command.error("--provision needs --token: make one with tallystick enrol");
+async function provision(url: string, { token, maker }: Options, command: Command): Promise<void> {
+  if (token === undefined && !maker)
+    command.error("--provision needs --token, made with tallystick enrol, or --maker, to wait for a maker's statement");
   const { fetchPins, provisioningTable } = await import("./provision.js");
   try {
-    process.stdout.write(provisioningTable({ ...(await fetchPins(url)), token }));
+    const leave = { ...(token !== undefined && { token }), ...(maker && { awaitMaker: true }) };
+    process.stdout.write(provisioningTable({ ...(await fetchPins(url)), ...leave }));
   } catch (error) {
     command.error(error instanceof Error ? error.message : String(error));
   }

@@ -1,5 +1,7 @@
 import { fromHex, toHex } from "tallystick/bytes/bytes";
-import { encodeRelayPins } from "tallystick/sync/relay-pins";
+import type { KeyStore } from "tallystick/identity/crypto";
+import { writeMaker, writeToken } from "tallystick/sync/enrolment";
+import { writeRelayPins } from "tallystick/sync/relay-pins";
 
 /**
  * Provisioning of a board: a table for ESP-IDF's own NVS generator, whose image is flashed once over the empty key
@@ -14,24 +16,29 @@ export interface Provisioning {
   readonly origin: string;
   readonly deviceKey: Uint8Array;
   readonly logKey: string;
-  /** The enrolment token, as `tallystick enrol` prints it. */
-  readonly token: string;
+  /** The enrolment token, as `tallystick enrol` prints it; for a relay that is open to all, any text. */
+  readonly token?: string;
+  /** Leave to make a key and wait for the maker's statement. */
+  readonly awaitMaker?: boolean;
 }
 
 /** CSV with the columns key, type, encoding, value. */
-export function provisioningTable({ origin, deviceKey, logKey, token }: Provisioning): string {
-  const row = (key: string, value: Uint8Array): string => `${key},data,hex2bin,${toHex(value)}`;
-  return [
-    "key,type,encoding,value",
-    `${NAMESPACE},namespace,,`,
-    row("relay", encodeRelayPins({ origin, deviceKey, logKey })),
-    row("token", new TextEncoder().encode(token)),
-    "",
-  ].join("\n");
+export function provisioningTable({ origin, deviceKey, logKey, token, awaitMaker }: Provisioning): string {
+  const rows: string[] = [];
+  // As the device would write them into its own store.
+  const keys: KeyStore = {
+    read: () => undefined,
+    write: (key, value) => void rows.push(`${key},data,hex2bin,${toHex(value)}`),
+    delete: () => undefined,
+  };
+  writeRelayPins(keys, { origin, deviceKey, logKey });
+  if (token !== undefined) writeToken(keys, new TextEncoder().encode(token));
+  if (awaitMaker) writeMaker(keys, "awaited");
+  return ["key,type,encoding,value", `${NAMESPACE},namespace,,`, ...rows, ""].join("\n");
 }
 
 /** What the relay at `url` says of itself. Throws one line that says what to do. */
-export async function fetchPins(url: string): Promise<Omit<Provisioning, "token">> {
+export async function fetchPins(url: string): Promise<Pick<Provisioning, "origin" | "deviceKey" | "logKey">> {
   let answer: unknown;
   try {
     const response = await fetch(new URL("/v1/relay", url), { signal: AbortSignal.timeout(10_000) });

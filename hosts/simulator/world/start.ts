@@ -128,13 +128,13 @@ export class Start {
 
     [Operation.boot]: (request) => {
       exactly(request, 0);
-      const { model, firmware } = this.#world;
+      const { model, firmware, chip } = this.#world;
       const version = Buffer.from(firmware.version);
       const head = Buffer.alloc(34);
       head[0] = this.#options.resetReason;
       head.set(firmware.sha256, 1);
       head[33] = version.length;
-      return Buffer.concat([head, version, Buffer.from(model)]);
+      return Buffer.concat([head, version, Buffer.of(chip.length), chip, Buffer.from(model)]);
     },
 
     [Operation.clock]: (request) => {

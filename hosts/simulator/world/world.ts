@@ -27,6 +27,8 @@ export interface WorldOptions {
   /** What the device's genesis record says it runs on. */
   readonly model: string;
   readonly firmware: { readonly version: string; readonly sha256: Uint8Array };
+  /** What the chip calls itself, 4 to 16 bytes; default a MAC address that no manufacturer gives. */
+  readonly chip?: Uint8Array;
   readonly time: Time;
   /** By partition label, 1 to 15 ASCII characters; at most 8. */
   readonly flash: Readonly<Record<string, FlashCells>>;
@@ -49,6 +51,7 @@ export const PARTITIONS_MAX = 8;
 export class World {
   readonly model: string;
   readonly firmware: { readonly version: string; readonly sha256: Uint8Array };
+  readonly chip: Uint8Array;
   readonly time: Time;
   readonly partitions: readonly { readonly label: string; readonly cells: FlashCells }[];
   readonly keys: KeyCells;
@@ -70,6 +73,7 @@ export class World {
       throw new RangeError(`firmware.sha256: expected 32 bytes, got ${options.firmware.sha256.length}`);
     this.model = options.model;
     this.firmware = options.firmware;
+    this.chip = options.chip ?? Uint8Array.of(0x02, 0x54, 0x41, 0x4c, 0x59, 0x01);
     this.time = options.time;
     this.partitions = labels.map((label) => ({ label, cells: options.flash[label]! }));
     this.keys = options.keys;

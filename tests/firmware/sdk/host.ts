@@ -32,6 +32,7 @@ export interface Host {
   readonly clock: { boardClock(): Clock; readonly boardTimers: Timers };
   readonly flash: { openPartition(label: string): Flash };
   readonly keystore: { openKeyStore(namespace: string): KeyStore };
+  readonly statement: { adoptStatement(keys: KeyStore): void };
   readonly network: {
     readonly Network: new (ssid: string, password: string | undefined, print: (line: string) => void) => Network;
   };
@@ -42,7 +43,7 @@ export interface Host {
 
 /** The sources of hosts/esp32 on Node, with stand-ins for the SDK; `Date.now` is `dateNow`. */
 export async function loadHost(dateNow: () => number): Promise<Host> {
-  const names = ["clock", "flash", "keystore", "network", "transport"];
+  const names = ["clock", "flash", "keystore", "network", "statement", "transport"];
   const result = await build({
     stdin: {
       contents: names.map((name) => `export * as ${name} from "./hosts/esp32/${name}.ts";`).join("\n"),
