@@ -1,4 +1,4 @@
-import { checkRevocation, makeRevocation, type Revocation } from "tallystick/chain/revocation";
+import { checkRevocation, makeRevocation, type Revocation, revokersOf } from "tallystick/chain/revocation";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto } from "tallystick/identity/crypto";
 import type { Identity } from "tallystick/identity/identity";
@@ -46,7 +46,9 @@ export function revokeKey(
   statement: Uint8Array,
 ): Result<{ readonly fromSeq: number; readonly statement: Uint8Array }> {
   const { store, crypto, nowMs } = options;
-  const revokers = revokersOf(options, genesisOf(options, device));
+  const { owner, operator } = revokersOf(genesisOf(options, device));
+  // The device may have pinned another key of this relay than it has today.
+  const revokers = (owner ? [owner] : [operator, options.operatorKey]).filter((key) => key !== undefined);
   const checked = checkRevocation(crypto, statement, device.kid, revokers);
   if (!checked.ok) return checked;
   const before = store.standing.revocation(device.device);
@@ -69,10 +71,6 @@ export function stateRevocation(operator: Identity, revocation: Revocation): Res
     return new Uint8Array(64);
   });
   return fault ? { ok: false, failure: fault } : ok(statement);
-}
-
-function revokersOf({ operatorKey }: StandingOptions, { relayKey }: Genesis): Uint8Array[] {
-  return relayKey ? [operatorKey, relayKey] : [operatorKey];
 }
 
 /** What the device announced of itself. Throws where the stored bytes are damaged. */

@@ -4,6 +4,8 @@ import type { Crypto } from "../identity/crypto.js";
 import { verifySignature } from "../identity/ed25519.js";
 import { kidOf } from "../identity/key.js";
 import type { Cbor } from "../record/cbor.js";
+import { readMakerStatement } from "../record/maker.js";
+import type { Genesis } from "../record/payload.js";
 import { isUint, KID_BYTES } from "../record/record.js";
 import { makeStatement, readStatement, type Statement } from "../record/statement.js";
 
@@ -60,6 +62,20 @@ export function readRevocation(
     return malformed(`a reason of 1 to ${REASON_MAX_BYTES} bytes`);
   const revocation = { kid, fromSeq, timeS, ...(reason !== undefined && { reason }) };
   return ok({ statement: statement.value, revocation });
+}
+
+/**
+ * Who may revoke the key of the chain that `genesis` begins: the owner that a statement in it names; where none is named,
+ * the relay's operator, by the key that genesis pins. The device itself named them, when its key was new.
+ */
+export function revokersOf({ statement, relayKey }: Genesis): {
+  readonly owner?: Uint8Array;
+  readonly operator?: Uint8Array;
+} {
+  const vouched = statement && readMakerStatement(statement);
+  const owner = vouched?.ok ? vouched.value.vouched.ownerKey : undefined;
+  if (owner) return { owner };
+  return relayKey ? { operator: relayKey } : {};
 }
 
 /**

@@ -1,5 +1,5 @@
 import { equalBytes, toHex } from "../bytes/bytes.js";
-import { checkRevocation } from "../chain/revocation.js";
+import { checkRevocation, revokersOf } from "../chain/revocation.js";
 import { type Failure, fail } from "../codes/codes.js";
 import type { Crypto } from "../identity/crypto.js";
 import { verifySignature } from "../identity/ed25519.js";
@@ -124,7 +124,8 @@ export class KeyBook {
   /** The positions from which on somebody who may has revoked the key. */
   #revokedFrom(kid: Uint8Array): number[] {
     const genesis = this.#genesisOf(kid);
-    const revokers = [...this.#policy.operators, ...(genesis?.relayKey ? [genesis.relayKey] : [])];
+    const { owner, operator } = genesis ? revokersOf(genesis) : {};
+    const revokers = [owner, operator, ...this.#policy.operators].filter((key) => key !== undefined);
     const positions = this.#policy.revoked
       .filter(({ device }) => equalBytes(kidOf(this.#crypto.sha256, device), kid))
       .map(({ fromSeq }) => fromSeq);

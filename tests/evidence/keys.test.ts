@@ -8,6 +8,7 @@ import type { Identity } from "tallystick/identity/identity";
 import { didKey } from "tallystick/identity/key";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { FixtureDevice } from "../fixtures/device.js";
+import { FixtureMaker } from "../fixtures/maker.js";
 import { memoryLog } from "../fixtures/memory-log.js";
 import { must } from "../relay/started.js";
 
@@ -93,6 +94,19 @@ describe("evidence: keys", () => {
       revocation(stranger, 0, operator.identity),
     ])
       assert.equal(verify(device.chain, { devices: [did(device)] }, [statement]).verdict, "proved");
+  });
+
+  it("where genesis names an owner, the owner revokes, and the relay's key does not", () => {
+    const seed = new Uint8Array(randomBytes(32));
+    const { publicKey } = new FixtureDevice({ crypto: relayCrypto, seed }).identity;
+    const statement = new FixtureMaker(relayCrypto).vouch(publicKey, { ownerKey: stranger.identity.publicKey });
+    const genesis = { relayKey: operator.identity.publicKey, statement };
+    const device = new FixtureDevice({ crypto: relayCrypto, seed, genesis });
+    device.appendReadings(4);
+    const by = (signer: Identity) =>
+      verify(device.chain, { devices: [did(device)] }, [revocation(device, 3, signer)]).verdict;
+    assert.equal(by(stranger.identity), "false");
+    assert.equal(by(operator.identity), "proved");
   });
 
   it("the policy says whose revocations it believes beside genesis, and what it knows to be revoked", () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { toHex } from "tallystick/bytes/bytes";
 import { makeRevocation, type Revocation, readRevocation } from "tallystick/chain/revocation";
@@ -9,6 +10,7 @@ import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { pathsOf } from "../../hosts/relay/folder.js";
 import { openDeviceFacingKey } from "../../hosts/relay/keys.js";
 import { type Answer, FixtureDevice, post, readingPayload } from "../fixtures/device.js";
+import { FixtureMaker } from "../fixtures/maker.js";
 import { failureOf, must, StartedRelay } from "./started.js";
 
 /** Keys that an operator holds back or that are revoked: what is taken of them, and what is not. */
@@ -204,6 +206,26 @@ describe("relay: a key's standing", () => {
         { numRuns: 60 },
       );
       assert.equal(await inForce(), undefined);
+    });
+
+    it("by its owner alone, where genesis names one", async () => {
+      const owner = new FixtureDevice({ crypto: relayCrypto }).identity;
+      const maker = new FixtureMaker(relayCrypto);
+      const seed = new Uint8Array(randomBytes(32));
+      const { publicKey } = new FixtureDevice({ crypto: relayCrypto, seed }).identity;
+      const vouched = maker.vouch(publicKey, { ownerKey: owner.publicKey });
+      device = await started.device({ seed, genesis: { relayKey: started.key, statement: vouched } });
+      await sends();
+      for (const stranger of [operatorKey(), maker.identity, device.identity])
+        assert.equal(code(await submit(statement({ fromSeq: 0 }, stranger)), 422), "REVOCATION_FALSE");
+      const refused = started.operate((operator) =>
+        ok(failureOf(operator.revoke(device.identity.kid, { fromSeq: 0 }))),
+      );
+      assert.equal(refused.code, "REVOCATION_FALSE");
+      assert.equal(await inForce(), undefined);
+      started.operate((operator) => operator.revokeBy(device.identity.kid, statement({ fromSeq: 2 }, owner)));
+      assert.equal(await inForce(), 2);
+      await sends("KEY_REVOKED");
     });
 
     it("is told of a key that is not enrolled", async () => {
