@@ -112,6 +112,8 @@ class Verification {
       this.#step("false", "signature", subject, `${word} is not signed by ${didKey(publicKey)}`);
     else if (objection) this.#step("false", "signature", subject, `${word} does not count`, objection);
     else this.#step("proved", "signature", subject, `${word} was signed by ${didKey(publicKey)}, unchanged since`);
+    const untrue = keys.untrue(record);
+    if (untrue) this.#step("false", "device", subject, "a maker that the policy knows has not said this", untrue);
     const known = keys.known(publicKey);
     this.#step(
       known ? "proved" : "open",

@@ -7,6 +7,7 @@ import { didKey, kidOf } from "../identity/key.js";
 import { type Genesis, readGenesis, readRotate } from "../record/payload.js";
 import { Kind, type Record, recordId, toBeSigned } from "../record/record.js";
 import type { Policy } from "./policy.js";
+import { type Vouching, vouchingOf } from "./vouching.js";
 
 /**
  * Whose keys signed the records of an evidence file: what genesis records announce, which key a rotation has handed a
@@ -26,6 +27,9 @@ export class KeyBook {
   readonly #crypto: Crypto;
   readonly #policy: Policy;
   readonly #keys: Uint8Array[] = [];
+  readonly #vouchings: Vouching[] = [];
+  /** Why a maker's word in a genesis record does not hold. */
+  readonly #untrue = new Map<Record, Failure>();
   readonly #records: readonly Record[];
   readonly #revocations: readonly Uint8Array[];
   /** What was found for each key so far, by its kid: a file may hold a thousand records of one. */
@@ -40,6 +44,9 @@ export class KeyBook {
     for (const record of records) {
       const genesis = record.header.kind === Kind.genesis ? readGenesis(record.payload) : undefined;
       if (genesis?.ok) this.#keys.push(genesis.value.publicKey);
+      const vouching = vouchingOf(crypto, policy.makers, record);
+      if (vouching?.ok) this.#vouchings.push(vouching.value);
+      else if (vouching) this.#untrue.set(record, vouching.failure);
     }
     this.#keys.push(...policy.devices, ...policy.revoked.map(({ device }) => device));
   }
@@ -57,20 +64,39 @@ export class KeyBook {
     return undefined;
   }
 
+  /** Why what a genesis record says in the name of a maker of the policy is not true: MAKER_FALSE, MAKER_MISMATCH. */
+  untrue(genesis: Record): Failure | undefined {
+    return this.#untrue.get(genesis);
+  }
+
   /**
-   * What makes the policy know the key, in words; undefined where it does not. It names it, or one that rotations lead from
-   * or to: each pair of keys has signed for the other.
+   * What makes the policy know the key, in words; undefined where it does not. It names it, or a maker who vouches for it in
+   * its genesis, or either is so of one that rotations lead from or to: each pair of keys has signed for the other.
    */
   known(publicKey: Uint8Array): string | undefined {
-    if (this.#isNamed(publicKey)) return `the policy knows ${didKey(publicKey)}`;
+    if (this.#isListed(publicKey)) return `the policy knows ${didKey(publicKey)}`;
+    const maker = this.#makerOf(publicKey);
+    if (maker) return `${didKey(maker)}, a maker that the policy knows, vouches for ${didKey(publicKey)}`;
     const before = this.#namedAlong(publicKey, (key) => this.#rotatedFrom(key));
-    if (before) return `rotated from ${didKey(before)}, which the policy knows`;
+    if (before) return `rotated from ${didKey(before)}, which ${this.#how(before)}`;
     const after = this.#namedAlong(publicKey, (key) => this.#rotatedTo(key));
-    return after && `rotated to ${didKey(after)}, which the policy knows`;
+    return after && `rotated to ${didKey(after)}, which ${this.#how(after)}`;
+  }
+
+  #isListed(publicKey: Uint8Array): boolean {
+    return this.#policy.devices.some((device) => equalBytes(device, publicKey));
+  }
+
+  #makerOf(publicKey: Uint8Array): Uint8Array | undefined {
+    return this.#vouchings.find((vouching) => equalBytes(vouching.publicKey, publicKey))?.maker;
   }
 
   #isNamed(publicKey: Uint8Array): boolean {
-    return this.#policy.devices.some((device) => equalBytes(device, publicKey));
+    return this.#isListed(publicKey) || this.#makerOf(publicKey) !== undefined;
+  }
+
+  #how(named: Uint8Array): string {
+    return this.#isListed(named) ? "the policy knows" : `a maker vouches for: ${didKey(this.#makerOf(named)!)}`;
   }
 
   #namedAlong(publicKey: Uint8Array, next: (key: Uint8Array) => Uint8Array | undefined): Uint8Array | undefined {

@@ -11,6 +11,8 @@ export interface Policy {
   readonly log?: VerifierKey;
   /** Public keys of the devices that the verifier knows. Without any, a device's key is only what the log says it is. */
   readonly devices: readonly Uint8Array[];
+  /** Public keys of makers whose word for a device the verifier believes (record/SPEC.md). */
+  readonly makers: readonly Uint8Array[];
   /** Public keys whose revocations the verifier believes, beside those that a device's genesis names. */
   readonly operators: readonly Uint8Array[];
   /** What the verifier knows to be revoked, whether a file tells it or not: from these positions on nothing counts. */
@@ -45,6 +47,8 @@ export function readPolicy(sha256: Sha256, text: string): Result<Policy> {
   if (log && !log.ok) return log;
   const devices = list(json.devices, key);
   if (!devices) return malformed("devices as a list of did:key of Ed25519 keys");
+  const makers = list(json.makers, key);
+  if (!makers) return malformed("makers as a list of did:key of Ed25519 keys");
   const operators = list(json.operators, key);
   if (!operators) return malformed("operators as a list of did:key of Ed25519 keys");
   const revoked = list(json.revoked, revokedKey);
@@ -61,11 +65,21 @@ export function readPolicy(sha256: Sha256, text: string): Result<Policy> {
   if (!ledgers) return malformed('ledgers as a list of { "kind": "evm", "chainId", "contract", "block" }');
   const required = json.require === undefined ? [...DEFAULT_REQUIRE] : list(json.require, requirement);
   if (!required) return malformed(`require as a list of ${REQUIREMENTS.join(", ")}`);
-  const trusted = { devices, operators, revoked, witnesses, witnessQuorum, ledgers };
+  const trusted = { devices, makers, operators, revoked, witnesses, witnessQuorum, ledgers };
   return ok({ ...(log && { log: log.value }), ...trusted, require: required });
 }
 
-const MEMBERS = ["log", "devices", "operators", "revoked", "witnesses", "witnessQuorum", "ledgers", "require"];
+const MEMBERS = [
+  "log",
+  "devices",
+  "makers",
+  "operators",
+  "revoked",
+  "witnesses",
+  "witnessQuorum",
+  "ledgers",
+  "require",
+];
 
 function key(value: unknown): Uint8Array | undefined {
   return typeof value === "string" ? fromDidKey(value) : undefined;
