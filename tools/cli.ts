@@ -6,6 +6,7 @@ import { enrolCommand } from "./enrol/command.js";
 import { firmwareCommand } from "./firmware/command.js";
 import { fsckCommand } from "./fsck/command.js";
 import { inspectCommand } from "./inspect/command.js";
+import { makerCommand } from "./maker/command.js";
 import { relayCommand } from "./relay/command.js";
 import { verifyCommand } from "./verify/command.js";
 
@@ -31,6 +32,7 @@ for (const command of [
   relayCommand,
   enrolCommand,
   deviceCommand,
+  makerCommand,
   firmwareCommand,
 ])
   program.addCommand(inheriting(program, command));

@@ -163,6 +163,8 @@ export const CODES = Object.freeze({
     "a larger tree of this log is known than the lock and the files hold",
     "the log was restored from an old copy: bring back the newer tiles and lock; it signs nothing until then",
   ),
+  FILE_EXISTS: entry(409, "there is a file already", "name another, or move that one away: nothing is written over"),
+  FILE_UNWRITABLE: entry(500, "the file cannot be written", "name a file in a folder that you may write"),
   FILE_UNREADABLE: entry(400, "the file cannot be read", "name a file that can be read, of the size that is expected"),
   LOG_ENTRY_UNKNOWN: entry(404, "the log holds no such entry or tree", "ask for one below the checkpoint's size"),
   LOG_FORKED: entry(
@@ -266,6 +268,16 @@ export const CODES = Object.freeze({
     500,
     "the device has made its key and waits for its maker's statement",
     "have the maker sign for this key with tallystick maker vouch, and write the statement into the key store as maker",
+  ),
+  MAKER_KEY_MALFORMED: entry(
+    500,
+    "the file holds no maker's key",
+    "name the file that tallystick maker key wrote, or restore it from its backup",
+  ),
+  MAKER_KEY_UNSAFE: entry(
+    500,
+    "others may read the maker's key",
+    "chmod 600 the file; if anyone may have read it, make another key and tell whoever trusts this one",
   ),
   MAKER_MALFORMED: entry(
     400,

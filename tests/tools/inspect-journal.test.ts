@@ -263,7 +263,10 @@ tallystick inspect: cut: FILE_UNREADABLE: the file cannot be read (expected 3276
       /^JOURNAL_NEWER: .*the header at 0x0 is of format 2; this reads 1/,
     );
     const noise = new SeededRandom(1).bytes(8 * SECTOR_BYTES);
-    assert.match(inspect(noise).failure ?? "", /^expected a record \(d2 84 …\), a journal image or an evidence file/);
+    assert.match(
+      inspect(noise).failure ?? "",
+      /^expected a record or a maker's statement \(d2 84 …\), a journal image or an evidence file/,
+    );
   });
 
   it("prints the bytes of each field beside it", () =>

@@ -2,7 +2,9 @@ import { Command } from "commander";
 import type { InspectOptions } from "./inspect.js";
 
 export const inspectCommand = new Command("inspect")
-  .description("print a record, a sequence of records, a journal image or an evidence file, field by field")
+  .description(
+    "print a record, a sequence of records, a maker's statement, a journal image or an evidence file, field by field",
+  )
   .argument("<file>", "file of bytes, or of hexadecimal; - for standard input")
   .option("--hex", "of a journal image: the bytes of each frame beside its fields")
   .option("--json", "of a journal image: one JSON document")

@@ -3,9 +3,11 @@ import { explain } from "tallystick/codes/codes";
 import { didKey, fingerprint } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
 import { type Cbor, CborReader, decodeCbor, Tagged } from "tallystick/record/cbor";
+import { readMakerStatement } from "tallystick/record/maker";
 import { readGenesis } from "tallystick/record/payload";
 import { KIND_WORDS, Kind, parseRecord, type Record, recordId } from "tallystick/record/record";
 import { readPack } from "tallystick/record/senml";
+import { makerLines } from "../maker/lines.js";
 import { measuredText, timeText } from "../reading.js";
 import type { Inspection } from "./inspect.js";
 
@@ -60,13 +62,19 @@ function payloadLines({ header, payload }: Record): string[] {
   }
   const genesis = header.kind === Kind.genesis ? readGenesis(payload) : undefined;
   const decoded = decodeCbor(payload);
-  const lines = genesis?.ok ? keyLines(genesis.value.publicKey) : [];
+  const lines = genesis?.ok ? [...keyLines(genesis.value.publicKey), ...statementLines(genesis.value.statement)] : [];
   return [...lines, decoded.ok ? diagnostic(decoded.value) : explain(decoded.failure)];
 }
 
 function keyLines(publicKey: Uint8Array): string[] {
   const short = fingerprint(portableCrypto.sha256, publicKey);
   return [`did      ${didKey(publicKey)}`, `print    ${short}, to compare by eye`];
+}
+
+/** A maker's statement in genesis; of any other the bytes stand in the payload. */
+function statementLines(bytes: Uint8Array | undefined): string[] {
+  const statement = bytes && readMakerStatement(bytes);
+  return statement?.ok ? ["statement of a maker:", ...makerLines(statement.value).map((line) => `  ${line}`)] : [];
 }
 
 /** CBOR diagnostic notation (RFC 8949 §8). */
