@@ -9,12 +9,14 @@ import { writeRelayPins } from "tallystick/sync/relay-pins";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { ESP32_C3, loadEngine } from "../../hosts/simulator/board.js";
 import type { Lane } from "../../hosts/simulator/lane.js";
+import { laneA } from "../../hosts/simulator/lane-a.js";
 import { buildBoardImage, laneB } from "../../hosts/simulator/lane-b.js";
 import { ensureEngine } from "../../tools/engine/build.js";
 import { newEngine } from "../engine/boards.js";
 import { FixtureMaker } from "../fixtures/maker.js";
-import { MANY_ATTEMPTS, StartedRelay } from "../relay/started.js";
+import { MANY_ATTEMPTS, must, StartedRelay } from "../relay/started.js";
 import { Bench, parsed } from "./bench.js";
+import rotating from "./rotating-application.js";
 
 const MINUTE = 60_000;
 /** Slots of the JavaScript stack that the runtime leaves to a maker's own hooks and drivers. */
@@ -166,6 +168,28 @@ describe("a device with a maker", function () {
     await bench.cutPower();
     writeToken(bench.keys, new Uint8Array(Buffer.from(started.token())));
     await enrolled();
+  });
+
+  it("does not carry the statement on to the key that it rotates to", async () => {
+    await bench.close();
+    provision(new Bench({ seed: seed++, sectors: 8, lane: laneA(rotating, relayCrypto) }));
+    await refusedStart("MAKER_AWAITED");
+    const statement = vouch();
+    writeMaker(bench.keys, statement);
+    await bench.powerOn();
+    const isRotated = () => bench.held.some(({ kind }) => kind === "rotate") && bench.held.at(-1)!.kind === "readings";
+    for (let round = 0; round < 100 && !isRotated(); round++) {
+      await bench.run(5000, isRotated);
+      await started.settled();
+    }
+    assert.ok(isRotated(), bench.lines.slice(-12).join("\n"));
+    const [first, second] = bench.held.filter(({ kind }) => kind === "genesis");
+    assert.notEqual(second!.kid, first!.kid);
+    const carried = [first, second].map(({ kid }: { kid: string | undefined } = { kid: undefined }) => {
+      const device = started.relay.store.deviceByKid(fromHex(kid!)!)!;
+      return must(readGenesis(parsed(started.relay.store.recordAt(device.device, 0)!.bytes).payload)).statement;
+    });
+    assert.deepEqual(carried, [statement, undefined]);
   });
 
   it("comes to the same end wherever the power is cut, before and after the statement is there", async () => {
