@@ -7,6 +7,7 @@ import { firmwareCommand } from "./firmware/command.js";
 import { fsckCommand } from "./fsck/command.js";
 import { inspectCommand } from "./inspect/command.js";
 import { makerCommand } from "./maker/command.js";
+import { ownerCommand } from "./owner/command.js";
 import { relayCommand } from "./relay/command.js";
 import { verifyCommand } from "./verify/command.js";
 
@@ -33,6 +34,7 @@ for (const command of [
   enrolCommand,
   deviceCommand,
   makerCommand,
+  ownerCommand,
   firmwareCommand,
 ])
   program.addCommand(inheriting(program, command));

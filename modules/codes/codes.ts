@@ -269,14 +269,14 @@ export const CODES = Object.freeze({
     "the device has made its key and waits for its maker's statement",
     "have the maker sign for this key with tallystick maker vouch, and write the statement into the key store as maker",
   ),
-  MAKER_KEY_MALFORMED: entry(
+  KEY_FILE_MALFORMED: entry(
     500,
-    "the file holds no maker's key",
-    "name the file that tallystick maker key wrote, or restore it from its backup",
+    "the file holds no key",
+    "name the file that tallystick maker key or owner key wrote, or restore it from its backup",
   ),
-  MAKER_KEY_UNSAFE: entry(
+  KEY_FILE_UNSAFE: entry(
     500,
-    "others may read the maker's key",
+    "others may read the key",
     "chmod 600 the file; if anyone may have read it, make another key and tell whoever trusts this one",
   ),
   MAKER_MALFORMED: entry(

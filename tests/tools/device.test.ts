@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fromHex } from "tallystick/bytes/bytes";
+import { didKey } from "tallystick/identity/key";
 import { Kind, recordId } from "tallystick/record/record";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { FixtureDevice, readingPayload } from "../fixtures/device.js";
+import { FixtureMaker } from "../fixtures/maker.js";
 import { ORIGIN, StartedRelay } from "../relay/started.js";
 import { play } from "./session.js";
 
@@ -101,5 +104,55 @@ device ${device.kid}
 `);
     device.appendReading(1);
     assert.equal((await device.send(started.url, 5)).problem?.code, "KEY_REVOKED");
+  });
+
+  it("takes an owner's statement, made with a key that never was at the relay", async () => {
+    const seed = new Uint8Array(32).fill(0x42);
+    const { publicKey } = new FixtureDevice({ crypto: relayCrypto, seed }).identity;
+    await session(`
+$ tallystick owner key --out owner.key
+did:key:z6Mk…
+[0]
+$ tallystick owner key --out owner.key
+tallystick owner: FILE_EXISTS: …
+[1]
+`);
+    const ownerSeed = fromHex(readFileSync(join(started.folder, "owner.key"), "ascii").trim())!;
+    const ownerKey = relayCrypto.ed25519.publicKey(ownerSeed);
+    const statement = new FixtureMaker(relayCrypto).vouch(publicKey, { ownerKey });
+    const owned = new FixtureDevice({ crypto: relayCrypto, seed, genesis: { statement } });
+    owned.read(await owned.enrol(started.url, ORIGIN, started.token()), started.key);
+    await session(`
+$ tallystick owner revoke --key owner.key --device ${didKey(publicKey)} --from 1 --out end.cbor --reason "board stolen"
+${didKey(ownerKey)} revokes
+  device   ${didKey(publicKey)}
+  print    …, to compare by eye
+  from     seq 1 on
+  reason   "board stolen"
+[0]
+$ tallystick owner revoke --key owner.key --device did:key:zNobody --from 1 --out other.cbor
+error: option '--device <did:key>' argument 'did:key:zNobody' is invalid. expected did:key:z… of an Ed25519 key
+(--help lists what it takes)
+[2]
+$ tallystick owner revoke --key owner.key --device ${didKey(publicKey)} --from 1 --out end.cbor
+tallystick owner: FILE_EXISTS: …
+[1]
+$ tallystick owner revoke --key owner.key --device ${didKey(publicKey)} --from 1 --out o.cbor --reason ${"x".repeat(65)}
+tallystick owner: STATEMENT_MALFORMED: …
+[1]
+$ tallystick device revoke --data . ${owned.kid} --from 1
+tallystick device: REVOCATION_FALSE: …
+[1]
+$ tallystick device revoke --data . ${didKey(publicKey)} --statement end.cbor
+device ${owned.kid}
+  key ${didKey(publicKey)}
+  print …
+  fixture, active, newest record at seq 0
+  revoked from seq 1 on
+  …  revoke
+[0]
+`);
+    owned.appendReading(1);
+    assert.equal((await owned.send(started.url, 1)).problem?.code, "KEY_REVOKED");
   });
 });

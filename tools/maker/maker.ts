@@ -9,7 +9,7 @@ import {
 } from "tallystick/record/maker";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { readInput } from "../file.js";
-import { makeKeyFile, readKeyFile, writeStatementFile } from "./key-file.js";
+import { makeKeyFile, readKeyFile, writeStatementFile } from "../key-file.js";
 import { makerJson, makerLines } from "./lines.js";
 
 /** What `tallystick maker` does; each answers with the exit status: 0 done, 1 refused or false, 2 unreadable input. */

@@ -4,11 +4,11 @@ import { fromHex, toHex } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import { SEED_BYTES } from "tallystick/identity/ed25519";
 import { Identity } from "tallystick/identity/identity";
-import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { relayCrypto } from "../hosts/relay/crypto.js";
 
 /**
- * A maker's key: one file of the seed in hexadecimal, for its owner alone to read. It signs for devices for as long as they
- * live, so nothing here ever writes over a file.
+ * The key of a maker or an owner: one file of the seed in hexadecimal, for whoever has it alone to read. It counts for as
+ * long as the devices live that it is named for, so nothing here ever writes over a file.
  */
 const KEY_FILE_MODE = 0o600;
 const STATEMENT_FILE_MODE = 0o644;
@@ -20,18 +20,18 @@ export function makeKeyFile(path: string): Result<Identity> {
   return written.ok ? readKeyFile(path) : written;
 }
 
-/** The key of a file. FILE_UNREADABLE, MAKER_KEY_UNSAFE, MAKER_KEY_MALFORMED. */
+/** The key of a file. FILE_UNREADABLE, KEY_FILE_UNSAFE, KEY_FILE_MALFORMED. */
 export function readKeyFile(path: string): Result<Identity> {
   let file: number | undefined;
   try {
     file = openSync(path, "r");
     const mode = fstatSync(file).mode & 0o777;
     if (process.platform !== "win32" && (mode & 0o077) !== 0)
-      return fail("MAKER_KEY_UNSAFE", `expected mode 600 of ${path}, found ${mode.toString(8)}`);
+      return fail("KEY_FILE_UNSAFE", `expected mode 600 of ${path}, found ${mode.toString(8)}`);
     const seed = fromHex(readFileSync(file, "ascii").trim());
     // What the file holds instead is not told: it may be a key of another kind.
     if (seed?.length !== SEED_BYTES)
-      return fail("MAKER_KEY_MALFORMED", `${path}: expected ${2 * SEED_BYTES} hexadecimal digits`);
+      return fail("KEY_FILE_MALFORMED", `${path}: expected ${2 * SEED_BYTES} hexadecimal digits`);
     return ok(Identity.ofSeed(seed, relayCrypto));
   } catch (error) {
     return fail("FILE_UNREADABLE", (error as Error).message);
