@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { request } from "node:http";
+import { encodeEnrolment } from "tallystick/sync/messages";
 import {
   ATTEMPT_ADDRESSES_MAX,
   ATTEMPTS_BURST,
@@ -144,7 +146,6 @@ describe("relay: attempts to enrol", () => {
     exhausted(await post(url, new Uint8Array(70_000)));
     exhausted(await post(url, Uint8Array.of(0xa0), "text/plain"));
     const headers = { "content-type": "application/cbor", "content-length": "500" };
-    const { request } = await import("node:http");
     const status = await new Promise<number | undefined>((resolve, reject) => {
       const sent = request(url, { method: "POST", headers }, (response) => {
         resolve(response.statusCode);
@@ -156,13 +157,24 @@ describe("relay: attempts to enrol", () => {
     assert.equal(status, 429);
   });
 
-  it("are counted also where many are under way at once", async () => {
-    const answers = await Promise.all(
-      Array.from({ length: 4 * ATTEMPTS_BURST }, () => post(`${started.url}/v1/devices`, Uint8Array.of(0xa0))),
+  it("are counted also where the bodies of many come at once, after all were admitted", async () => {
+    const body = Buffer.of(0xa0);
+    const headers = { "content-type": "application/cbor", "content-length": body.length, expect: "100-continue" };
+    const sent = Array.from({ length: 4 * ATTEMPTS_BURST }, () =>
+      request(`${started.url}/v1/devices`, { method: "POST", headers }),
     );
-    const codes = answers.map(({ problem }) => problem?.code);
-    assert.equal(codes.filter((code) => code === "MESSAGE_MALFORMED").length, ATTEMPTS_BURST);
-    assert.equal(codes.filter((code) => code === "ATTEMPTS_EXHAUSTED").length, 3 * ATTEMPTS_BURST);
+    const statuses = sent.map(
+      (one) =>
+        new Promise<number | undefined>((resolve, reject) => {
+          one.on("error", reject).on("response", (response) => resolve(response.resume().statusCode));
+        }),
+    );
+    // The relay says so as it has read the headers.
+    await Promise.all(sent.map((one) => new Promise((resolve) => one.on("continue", resolve).flushHeaders())));
+    for (const one of sent) one.end(body);
+    const left = await Promise.all(statuses);
+    assert.equal(left.filter((status) => status === 400).length, ATTEMPTS_BURST);
+    assert.equal(left.filter((status) => status === 429).length, 3 * ATTEMPTS_BURST);
   });
 
   it("are those of successions too", async () => {
@@ -175,6 +187,7 @@ describe("relay: attempts to enrol", () => {
       404,
     );
     exhausted(await post(path, Uint8Array.of(0xa0)));
+    exhausted(await post(`${started.url}/v1/devices/0011223344556677/succession`, Uint8Array.of(0xa0)));
     exhausted(await fail());
   });
 
@@ -192,7 +205,6 @@ describe("relay: attempts to enrol", () => {
     const device = new FixtureDevice({ crypto: relayCrypto });
     const body = await device.enrolment(started.url, ORIGIN, started.token(nowMs));
     body.request = { ...body.request, pinnedSize: 1_000_000 };
-    const { encodeEnrolment } = await import("tallystick/sync/messages");
     for (let n = 0; n < 2 * ATTEMPTS_BURST; n++)
       answers.push(await post(`${started.url}/v1/devices`, encodeEnrolment(body)));
     assert.deepEqual([...new Set(answers.map(({ problem }) => problem?.code))], ["RELAY_BEHIND"]);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { readMakerStatement, verifyMakerStatement } from "tallystick/record/make
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { FIRMWARE, FixtureDevice, get } from "../fixtures/device.js";
 import { FixtureMaker } from "../fixtures/maker.js";
-import { ORIGIN, StartedRelay } from "../relay/started.js";
+import { ORIGIN } from "../relay/started.js";
 import { play, TALLYSTICK } from "./session.js";
 
 const vector = JSON.parse(readFileSync(new URL("../vectors/maker.json", import.meta.url), "utf8")) as {
@@ -197,7 +197,7 @@ record …
       encoding: "utf8",
     });
     const maker = fromDidKey(key.stdout.trim())!;
-    const started = await StartedRelay.start({ makers: [maker] });
+    const relay = await relayProcess("--init", "--origin", ORIGIN, "--maker", didKey(maker));
     try {
       const seed = new Uint8Array(32).fill(0x91);
       const { publicKey } = new FixtureDevice({ crypto: relayCrypto, seed }).identity;
@@ -207,16 +207,44 @@ $ tallystick maker vouch --key works.key --device ${didKey(publicKey)} --chip 02
 …
 [0]
 `);
+      const told = JSON.parse(Buffer.from((await get(`${relay.url}/v1/relay`)).bytes).toString());
+      assert.deepEqual(told.enrolment, ["token", "maker"]);
       const statement = new Uint8Array(readFileSync(path("works.vouch")));
       const device = new FixtureDevice({ crypto: relayCrypto, seed, genesis: { statement } });
-      device.read(await device.enrol(started.url, ORIGIN, undefined), started.key);
+      device.read(await device.enrol(relay.url, ORIGIN, undefined), fromHex(told.device_key)!);
       const other = new FixtureMaker(relayCrypto);
       const refused = new FixtureDevice({ crypto: relayCrypto, genesis: (own) => ({ statement: other.vouch(own) }) });
-      assert.equal((await refused.enrol(started.url, ORIGIN, undefined)).problem?.code, "MAKER_UNKNOWN");
-      const told = JSON.parse(Buffer.from((await get(`${started.url}/v1/relay`)).bytes).toString());
-      assert.deepEqual(told.enrolment, ["token", "maker"]);
+      assert.equal((await refused.enrol(relay.url, ORIGIN, undefined)).problem?.code, "MAKER_UNKNOWN");
     } finally {
-      await started.close();
+      await relay.stop();
+    }
+    // The next start is told of nobody, and is open instead.
+    const open = await relayProcess("--open-enrolment");
+    try {
+      const told = JSON.parse(Buffer.from((await get(`${open.url}/v1/relay`)).bytes).toString());
+      assert.deepEqual(told.enrolment, ["token", "open"]);
+      const device = new FixtureDevice({ crypto: relayCrypto });
+      device.read(await device.enrol(open.url, ORIGIN, undefined), fromHex(told.device_key)!);
+    } finally {
+      await open.stop();
     }
   });
+
+  /** `tallystick relay` as it is typed, until it is told to stop. */
+  async function relayProcess(...args: readonly string[]): Promise<{ url: string; stop(): Promise<unknown> }> {
+    const words = ["relay", "--data", path("relay"), "--json", "--log", "silent", ...args];
+    const child = spawn(process.execPath, [TALLYSTICK, ...words], { stdio: ["ignore", "pipe", "inherit"] });
+    const ended = new Promise((resolve) => child.on("exit", resolve));
+    const line = await new Promise<string>((resolve, reject) => {
+      child.stdout.setEncoding("utf8").once("data", resolve);
+      void ended.then((status) => reject(new Error(`the relay ended with ${status}`)));
+    });
+    return {
+      url: JSON.parse(line).url,
+      stop: () => {
+        child.kill("SIGTERM");
+        return ended;
+      },
+    };
+  }
 });
