@@ -6,6 +6,7 @@ import { firmwareCommand } from "./firmware/command.js";
 import { fsckCommand } from "./fsck/command.js";
 import { inspectCommand } from "./inspect/command.js";
 import { relayCommand } from "./relay/command.js";
+import { relayKeyCommand } from "./relay-key/command.js";
 import { verifyCommand } from "./verify/command.js";
 
 /**
@@ -28,10 +29,13 @@ for (const command of [
   inspectCommand,
   fsckCommand,
   relayCommand,
+  relayKeyCommand,
   enrolCommand,
   firmwareCommand,
-])
+]) {
   program.addCommand(command.copyInheritedSettings(program));
+  for (const nested of command.commands) nested.copyInheritedSettings(command);
+}
 
 // Whoever reads may stop early, as `head` does: then end as a program does that gets SIGPIPE.
 const SIGPIPE_STATUS = 141;

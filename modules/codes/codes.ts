@@ -1,19 +1,10 @@
+import { type CodeEntry, entry } from "./entry.js";
+import { RELAY_KEY_CODES } from "./relay-key.js";
+
 /**
  * Expected failures: typed results with stable codes. This table feeds device log, command line, HTTP and dashboard.
  * Programmer errors throw; what bytes, flash, network or people can cause is a Failure.
  */
-
-/** What a code means, what to do about it, and the HTTP status that the relay answers it with. */
-export interface CodeEntry {
-  readonly means: string;
-  readonly todo: string;
-  readonly status: number;
-}
-
-function entry(status: number, means: string, todo: string): CodeEntry {
-  // Frozen objects of a preloaded module cost a board's memory nothing.
-  return Object.freeze({ status, means, todo });
-}
 
 export const CODES = Object.freeze({
   CBOR_INVALID: entry(
@@ -257,6 +248,7 @@ export const CODES = Object.freeze({
     "the acknowledgement does not hold",
     "nothing is released; check that the relay is the one that the device was enrolled with",
   ),
+  ...RELAY_KEY_CODES,
   DEVICE_NOT_PROVISIONED: entry(
     500,
     "the device holds neither a key nor leave to make one",

@@ -15,6 +15,7 @@ const files: VectorFiles = {
   log: load("log"),
   acknowledgement: load("acknowledgement"),
   succession: load("succession"),
+  relayKey: load("relay-key"),
   evidence: load("evidence"),
 };
 

@@ -1,5 +1,6 @@
 import { fromHex, toHex } from "tallystick/bytes/bytes";
-import { encodeRelayPins } from "tallystick/sync/relay-pins";
+import { isAcceptablePublicKey } from "tallystick/identity/ed25519";
+import { encodeRelayPins, type RelayPinsText } from "tallystick/sync/relay-pins";
 
 /**
  * Provisioning of a board: a table for ESP-IDF's own NVS generator, whose image is flashed once over the empty key
@@ -9,29 +10,26 @@ import { encodeRelayPins } from "tallystick/sync/relay-pins";
 /** Namespace of the board's key store (hosts/esp32/platform.ts). */
 const NAMESPACE = "tallystick";
 
-export interface Provisioning {
-  /** What the relay tells of itself: its name, its device-facing key, its log's verifier key. */
-  readonly origin: string;
-  readonly deviceKey: Uint8Array;
-  readonly logKey: string;
+/** What the relay tells of itself, to be pinned, and the leave to enrol there. */
+export interface Provisioning extends RelayPinsText {
   /** The enrolment token, as `tallystick enrol` prints it. */
   readonly token: string;
 }
 
 /** CSV with the columns key, type, encoding, value. */
-export function provisioningTable({ origin, deviceKey, logKey, token }: Provisioning): string {
+export function provisioningTable({ token, ...pins }: Provisioning): string {
   const row = (key: string, value: Uint8Array): string => `${key},data,hex2bin,${toHex(value)}`;
   return [
     "key,type,encoding,value",
     `${NAMESPACE},namespace,,`,
-    row("relay", encodeRelayPins({ origin, deviceKey, logKey })),
+    row("relay", encodeRelayPins(pins)),
     row("token", new TextEncoder().encode(token)),
     "",
   ].join("\n");
 }
 
 /** What the relay at `url` says of itself. Throws one line that says what to do. */
-export async function fetchPins(url: string): Promise<Omit<Provisioning, "token">> {
+export async function fetchPins(url: string): Promise<RelayPinsText> {
   let answer: unknown;
   try {
     const response = await fetch(new URL("/v1/relay", url), { signal: AbortSignal.timeout(10_000) });
@@ -41,9 +39,18 @@ export async function fetchPins(url: string): Promise<Omit<Provisioning, "token"
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`the relay at ${url} cannot be asked (${reason}); start it, or correct the address`);
   }
-  const { origin, device_key, log_key } = answer as { origin?: unknown; device_key?: unknown; log_key?: unknown };
-  const deviceKey = typeof device_key === "string" ? fromHex(device_key) : undefined;
-  if (typeof origin !== "string" || typeof log_key !== "string" || deviceKey?.length !== 32)
+  const { origin, log_key, generation = 0, ...keys } = answer as Readonly<Record<string, unknown>>;
+  const [deviceKey, recoveryKey] = [publicKeyOf(keys["device_key"]), publicKeyOf(keys["recovery_key"])];
+  if (typeof origin !== "string" || typeof log_key !== "string" || !deviceKey)
     throw new Error(`what answers at ${url} is no relay: expected origin, device_key and log_key`);
-  return { origin, deviceKey, logKey: log_key };
+  // Left out, it could be made up for by no statement: what is there and not understood must not pass for none.
+  if (typeof generation !== "number" || (keys["recovery_key"] !== undefined && !recoveryKey))
+    throw new Error(`the relay at ${url} tells a generation or recovery_key that is none: update this program`);
+  return { origin, deviceKey, logKey: log_key, ...(recoveryKey && { recoveryKey }), ...(generation && { generation }) };
+}
+
+/** The key of 64 hexadecimal digits; undefined for anything else, and for a key that the one rule never accepts. */
+function publicKeyOf(value: unknown): Uint8Array | undefined {
+  const key = typeof value === "string" ? fromHex(value) : undefined;
+  return key && isAcceptablePublicKey(key) ? key : undefined;
 }

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { explain, type Result } from "tallystick/codes/codes";
+import { fromDidKey } from "tallystick/identity/key";
 import type { LedgerOptions } from "../../hosts/relay/anchoring.js";
 
 interface Options {
@@ -8,6 +9,7 @@ interface Options {
   readonly port: number;
   readonly origin?: string;
   readonly init?: true;
+  readonly recoveryKey?: Uint8Array;
   readonly ledger: "none" | "dev" | "evm";
   readonly rpc?: string;
   readonly contract?: `0x${string}`;
@@ -22,6 +24,11 @@ export const relayCommand = new Command("relay")
   .option("--port <number>", "0 takes any free port", port, 0)
   .option("--origin <name>", "name of the relay and of its log, such as relay.example/attic")
   .option("--init", "make a new relay if the folder is blank; implied by --ledger dev")
+  .option(
+    "--recovery-key <did:key>",
+    "for a new relay: the offline key that can name others, from relay-key recovery",
+    did,
+  )
   .addOption(
     new Option(
       "--ledger <kind>",
@@ -54,6 +61,7 @@ export const relayCommand = new Command("relay")
       logLevel: options.log,
       json: options.json === true,
       ...(options.origin !== undefined && { origin: options.origin }),
+      ...(options.recoveryKey && { recoveryKey: options.recoveryKey }),
       ...(ledger.value && { ledger: ledger.value }),
     });
   });
@@ -73,6 +81,12 @@ function port(text: string): number {
   const number = Number(text);
   if (!/^[0-9]{1,5}$/.test(text) || number > 65_535) throw new InvalidArgumentError("expected a port from 0 to 65535");
   return number;
+}
+
+function did(text: string): Uint8Array {
+  const key = fromDidKey(text);
+  if (!key) throw new InvalidArgumentError("expected did:key:z… of an Ed25519 key");
+  return key;
 }
 
 function address(text: string): `0x${string}` {

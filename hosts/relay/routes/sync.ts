@@ -11,9 +11,9 @@ import { ingest, openBatch } from "../ingest.js";
 import { type Refusal, Refused } from "../problem.js";
 import type { StoredDevice } from "../store/store.js";
 import { succeedDevice } from "../succession.js";
-import { CborBody, checkedBytes, KidParams, kidOfParams } from "./shapes.js";
+import { CBOR_SEQUENCE_TYPE, CBOR_TYPE, CborBody, checkedBytes, KidParams, kidOfParams } from "./shapes.js";
 
-/** The six calls of modules/sync/SPEC.md. Bodies are CBOR, read by the strict reader; schemas cover the rest. */
+/** The six calls of modules/sync/SPEC.md that are about one device. Bodies are CBOR, read by the strict reader; schemas cover the rest. */
 
 export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions {
   readonly challenges: Challenges;
@@ -22,9 +22,6 @@ export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions
   /** Why nothing may be taken in now; undefined in health. */
   readonly refusal: () => Refusal | undefined;
 }
-
-export const CBOR_TYPE = "application/cbor";
-export const CBOR_SEQUENCE_TYPE = "application/cbor-seq";
 
 declare module "fastify" {
   interface FastifyRequest {
