@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { fromHex, toHex, utf8 } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto, Entropy } from "tallystick/identity/crypto";
@@ -57,7 +58,8 @@ export interface KeyChange {
  * codes and the log's own.
  */
 export async function changeRelayKeys(dataDir: string, change: KeyChange): Promise<Result<RelayIdentity>> {
-  const prepared = prepareFolder(dataDir);
+  // What is not there is not made here.
+  const prepared = existsSync(dataDir) ? prepareFolder(dataDir) : ok(undefined);
   if (!prepared.ok) return prepared;
   const found = readIdentity(dataDir);
   if (!found.ok) return found;

@@ -51,6 +51,7 @@ describe("a fleet whose relay's keys change", function () {
   async function settled(benches: readonly Bench[]): Promise<void> {
     for (const bench of benches) {
       bench.connect(started.url);
+      await bench.until("the newest pins", () => pinsOf(bench).generation === started.pins.generation);
       await bench.checkNothingLost(started);
       const { tree, ...pins } = pinsOf(bench);
       assert.equal(tree, undefined, "nothing leads back behind the newest checkpoint");

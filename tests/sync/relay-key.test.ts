@@ -5,7 +5,8 @@ import { decode as foreignDecode, encode as foreignEncode } from "cborg";
 import fc from "fast-check";
 import { fromHex, toHex } from "tallystick/bytes/bytes";
 import type { Code, Result } from "tallystick/codes/codes";
-import { parseVerifierKey } from "tallystick/log/note";
+import type { Identity } from "tallystick/identity/identity";
+import { formatVerifierKey, parseVerifierKey } from "tallystick/log/note";
 import { STATEMENT_MAX_BYTES } from "tallystick/record/statement";
 import {
   FollowedPins,
@@ -230,6 +231,37 @@ describe("the pins that a device talks by", () => {
     for (const [answer, expected] of lies) assert.equal(code(await followed.follow(answer)), expected);
     assert.equal(writes, 0);
     assert.equal(toHex(keys.read("relay")!), before);
+  });
+
+  it("never leave the relay's own way, whatever becomes of an answer", async () => {
+    const honest = [
+      stateKey(first, second, at(1)),
+      stateKey(second, third, at(2)),
+      stateKey(recovery, first, recovering(1024, NEXT_LOG)),
+    ];
+    const answer = Buffer.concat(honest);
+    const way: Readonly<Record<number, Identity>> = { 0: first, 1: second, 2: third, 1024: first };
+    const mutation = fc.record({
+      cut: fc.option(fc.nat({ max: answer.length })),
+      from: fc.nat({ max: 2 }),
+      put: fc.uint8Array({ maxLength: 20 }),
+      flips: fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { maxLength: 3 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(mutation, async ({ cut, from, put, flips }) => {
+        const rotated = Buffer.concat([...honest.slice(from), ...honest.slice(0, from)]);
+        const bytes = Uint8Array.of(...rotated.subarray(0, cut ?? rotated.length), ...put);
+        for (const [place, mask] of flips) if (bytes.length > 0) bytes[place % bytes.length]! ^= mask;
+        writeRelayPins(keys, { ...pinsOf(), logKey: LOG });
+        const talking = new FollowedPins({ relay: must(readRelayPins(keys, crypto.sha256)), crypto, keys });
+        await talking.follow(bytes);
+        const { generation, deviceKey, logKey, recoveryKey } = stored();
+        assert.equal(toHex(deviceKey), toHex(way[generation]!.publicKey));
+        assert.equal(toHex(recoveryKey!), toHex(recovery.publicKey));
+        assert.equal(formatVerifierKey(logKey), generation === 1024 ? NEXT_LOG : LOG);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it("are in one answer at their longest, and it is one that a device takes", () => {
