@@ -175,7 +175,7 @@ export const CODES = Object.freeze({
   LOG_KEY_MISSING: entry(
     500,
     "the log's key file is gone",
-    "restore it from its backup; the log can be read and verified, but not continued, without it",
+    "restore it from its backup, or put another in its place: tallystick relay-key rotate --log",
   ),
   LOG_KEY_UNSAFE: entry(500, "others may read the log's key file", "chmod 600 the file, and think of the key as known"),
   LOG_LOCK_CORRUPT: entry(
@@ -419,12 +419,12 @@ export const CODES = Object.freeze({
   RELAY_KEY_MISSING: entry(
     500,
     "a key of the relay is missing beside existing data",
-    "restore the file from a backup; no new key is ever made for existing data, devices would not know it",
+    "restore the file from a backup, or have another named that devices follow: tallystick relay-key recover, or rotate --log for the log's key; none is ever made by itself",
   ),
   RELAY_KEY_UNSAFE: entry(
     500,
     "others can read the relay's key",
-    "take the permissions away with chmod 600, and rotate the key if anyone may have read it",
+    "take the permissions away with chmod 600; if anyone may have read it: tallystick relay-key recover --log",
   ),
   RELAY_FOREIGN: entry(
     500,

@@ -25,6 +25,7 @@ export function readPin(keys: KeyStore): Result<TreeHead | undefined> {
   return ok({ size, root });
 }
 
+/** Pins a checkpoint: one that was accepted, or that the recovery key named. Durable when it returns. */
 export function writePin(keys: KeyStore, { size, root }: TreeHead): void {
   keys.write(PIN_NAME, encodeCbor([size, root]));
 }

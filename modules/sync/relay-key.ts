@@ -18,7 +18,7 @@ import { type RelayPins, readRelayPins, treeOf, writeRelayPins } from "./relay-p
  */
 
 export const RELAY_KEY_TYP = "application/vnd.tallystick.relay-key+cbor";
-/** The longest statement: it leaves some 300 characters to an origin. */
+/** The longest statement: it leaves 320 characters to an origin. */
 export const RELAY_KEY_MAX_BYTES = 1024;
 /** Statements in one answer: with the longest of them it is as long as the longest acknowledgement. */
 export const RELAY_KEYS_MAX = 16;

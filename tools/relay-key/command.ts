@@ -2,8 +2,6 @@ import { Command, InvalidArgumentError } from "commander";
 import { explain, type Result } from "tallystick/codes/codes";
 import { fromDidKey } from "tallystick/identity/key";
 
-/** What only relay.ts and the log need is loaded when a subcommand runs. */
-
 interface ChangeOptions {
   readonly data: string;
   readonly log?: true;

@@ -19,6 +19,7 @@ import { openFileLock } from "./lock.js";
 import { drawSucceedingKey, memoryPath, type SucceedingLogKey } from "./signer.js";
 import { TileStore } from "./tiles.js";
 
+/** Where the log is, and by what its signatures are verified. */
 export interface KeyChangeOptions {
   readonly disk: Disk;
   readonly crypto: Crypto;
