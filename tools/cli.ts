@@ -9,6 +9,7 @@ import { inspectCommand } from "./inspect/command.js";
 import { makerCommand } from "./maker/command.js";
 import { ownerCommand } from "./owner/command.js";
 import { relayCommand } from "./relay/command.js";
+import { relayKeyCommand } from "./relay-key/command.js";
 import { verifyCommand } from "./verify/command.js";
 
 /**
@@ -31,6 +32,7 @@ for (const command of [
   inspectCommand,
   fsckCommand,
   relayCommand,
+  relayKeyCommand,
   enrolCommand,
   deviceCommand,
   makerCommand,

@@ -22,6 +22,10 @@ export interface FolderPaths {
   readonly identity: string;
   readonly lock: string;
   readonly deviceFacingKey: string;
+  /** Statements that changed the relay's keys: public. */
+  readonly relayKeys: string;
+  /** There while a change of the relay's keys is being carried out. */
+  readonly nextKeys: string;
   readonly store: string;
   readonly log: string;
   readonly logKey: string;
@@ -36,6 +40,8 @@ export function pathsOf(folder: string): FolderPaths {
     identity: join(folder, "relay.json"),
     lock: join(folder, "relay.lock"),
     deviceFacingKey: join(folder, "device-facing.key"),
+    relayKeys: join(folder, "relay-keys.cborseq"),
+    nextKeys: join(folder, "relay-keys.next"),
     store: join(folder, "store.sqlite"),
     log: join(folder, "log"),
     logKey: join(folder, "log", "key"),
@@ -57,6 +63,15 @@ export interface RelayIdentity {
   readonly logKey: string;
   /** Seconds within which an acknowledged record is in a checkpoint, as the log's opening states. */
   readonly logWithinS: number;
+  /** How often the keys have changed, as statements count it; absent: 0. */
+  readonly generation?: number;
+  /** Public key of the offline recovery key, lower-case hexadecimal. */
+  readonly recoveryKey?: string;
+}
+
+/** relay.json's content. */
+export function identityText(identity: RelayIdentity): string {
+  return `${JSON.stringify(identity, null, 2)}\n`;
 }
 
 /** DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, RELAY_FOREIGN. */
@@ -84,7 +99,9 @@ export function readIdentity(folder: string): Result<RelayIdentity> {
 
 function isIdentity(value: unknown): value is RelayIdentity {
   if (typeof value !== "object" || value === null) return false;
-  const { format, origin, publicKey, logKey, logWithinS } = value as Record<string, unknown>;
+  const { format, origin, publicKey, logKey, logWithinS, generation, recoveryKey } = value as Record<string, unknown>;
+  if (generation !== undefined && !Number.isSafeInteger(generation)) return false;
+  if (recoveryKey !== undefined && typeof recoveryKey !== "string") return false;
   const texts = [origin, publicKey, logKey].every((field) => typeof field === "string" && field !== "");
   return format === 1 && texts && Number.isSafeInteger(logWithinS);
 }
@@ -97,7 +114,7 @@ export function beginFolder(folder: string): void {
 /** The end of making a relay: from here on the folder is one, and nothing in it is ever made anew. */
 export function finishFolder(folder: string, identity: RelayIdentity): void {
   const paths = pathsOf(folder);
-  writeDurably(paths.identity, `${JSON.stringify(identity, null, 2)}\n`, 0o644);
+  writeDurably(paths.identity, identityText(identity), 0o644);
   endBeginning(folder);
 }
 

@@ -28,6 +28,7 @@ import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./key
 import { Log } from "./log/log.js";
 import type { Refusal } from "./problem.js";
 import { BATCH_INTERVAL_MS, Publication, rootAt } from "./publication.js";
+import { type KeptStatement, openRelayKeys, statementsAfter } from "./relay-keys.js";
 import { deviceRoutes } from "./routes/devices.js";
 import { logRoutes } from "./routes/log.js";
 import { recordRoutes } from "./routes/records.js";
@@ -50,6 +51,8 @@ export interface InitialiseOptions {
   readonly logWithinS?: number;
   /** For people, in the log's opening: who runs the relay, and by what rules. */
   readonly policy?: string;
+  /** The public half of the offline recovery key, 32 bytes. */
+  readonly recoveryKey?: Uint8Array;
 }
 
 export interface RelayOptions {
@@ -181,7 +184,12 @@ async function make(dataDir: string, options: InitialiseOptions): Promise<Result
     crypto,
     entropy: systemEntropy,
     source: new StoreEntries(store, crypto, Date.now),
-    opening: { relayKey: identity.value.publicKey, logWithinS, policy: options.policy ?? "" },
+    opening: {
+      relayKey: identity.value.publicKey,
+      ...(options.recoveryKey && { recoveryKey: options.recoveryKey }),
+      logWithinS,
+      policy: options.policy ?? "",
+    },
   });
   if (log.ok) await log.value.close();
   store.close();
@@ -192,6 +200,7 @@ async function make(dataDir: string, options: InitialiseOptions): Promise<Result
     publicKey: toHex(identity.value.publicKey),
     logKey: formatVerifierKey(log.value.key),
     logWithinS,
+    ...(options.recoveryKey && { recoveryKey: toHex(options.recoveryKey) }),
   };
   finishFolder(dataDir, relayIdentity);
   return ok(relayIdentity);
@@ -204,19 +213,22 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   // What may not be looked into would else pass for blank; what is not there is not made here.
   const prepared = existsSync(dataDir) ? prepareFolder(dataDir) : ok(undefined);
   if (!prepared.ok) return prepared;
-  const relayIdentity = readIdentity(dataDir);
-  if (!relayIdentity.ok) return relayIdentity;
-  const { origin, logWithinS } = relayIdentity.value;
+  const found = readIdentity(dataDir);
+  if (!found.ok) return found;
+  const { origin, logWithinS } = found.value;
   if (options.origin !== undefined && options.origin !== origin)
     return fail("RELAY_FOREIGN", `expected the relay ${options.origin} in ${dataDir}, found ${origin}`);
   const lock = lockFolder(dataDir);
   if (!lock.ok) return lock;
   undo.push(() => lock.value.release());
   endBeginning(dataDir);
+  const keys = await openRelayKeys(dataDir, crypto);
+  if (!keys.ok) return keys;
+  const { identity: relayIdentity, statements } = keys.value;
 
   const identity = openDeviceFacingKey(paths.deviceFacingKey, crypto);
   if (!identity.ok) return identity;
-  if (toHex(identity.value.publicKey) !== relayIdentity.value.publicKey)
+  if (toHex(identity.value.publicKey) !== relayIdentity.publicKey)
     return fail("RELAY_FOREIGN", `${paths.deviceFacingKey} is not the key that ${paths.identity} names`);
   // Beside existing data the log must not begin anew.
   if (!existsSync(paths.logKey)) return fail("RELAY_KEY_MISSING", `expected the log's key ${paths.logKey}`);
@@ -234,7 +246,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   };
 
   let anchoring: Anchoring | undefined;
-  const log = await openLog(relayIdentity.value, identity.value, store.value, options, (head) => {
+  const log = await openLog(relayIdentity, identity.value, store.value, options, (head) => {
     ladder.logged(head, nowMs());
     anchoring?.submit(head);
     logger.info({ size: head.size }, "checkpoint");
@@ -273,8 +285,9 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   });
   const app = createServer({ logger, onFault, isStopping: () => health.stopping });
   undo.push(() => app.close());
-  const parts = { relayIdentity: relayIdentity.value, lock: lock.value, store: store.value, log: log.value, anchoring };
-  addRoutes(app, { ...parts, identity: identity.value, ladder, publication, health, nowMs, options, logWithinS });
+  const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring };
+  const services = { ladder, publication, health, nowMs, options, logWithinS, statements };
+  addRoutes(app, { ...parts, ...services, identity: identity.value });
   return ok({ ...parts, publication, app, health, logger });
 }
 
@@ -314,6 +327,7 @@ function damageOf(error: unknown): Failure | undefined {
 
 interface RouteParts extends Pick<Parts, "relayIdentity" | "store" | "log" | "anchoring" | "publication" | "health"> {
   readonly identity: Identity;
+  readonly statements: readonly KeptStatement[];
   readonly ladder: Ladder;
   readonly nowMs: () => number;
   readonly logWithinS: number;
@@ -325,7 +339,15 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
     parts;
   const taken = recordMethods(app);
   const { origin } = relayIdentity;
-  const pins = { origin, device_key: relayIdentity.publicKey, log_key: relayIdentity.logKey, log_within_s: logWithinS };
+  const { publicKey, logKey, recoveryKey, generation = 0 } = relayIdentity;
+  const pins = {
+    origin,
+    device_key: publicKey,
+    log_key: logKey,
+    ...(recoveryKey !== undefined && { recovery_key: recoveryKey }),
+    generation,
+    log_within_s: logWithinS,
+  };
   const admission = { makers: options.makers ?? [], open: options.openEnrolment === true };
   const enrolment: RelayView["enrolment"] = ["token"];
   if (admission.makers.length > 0) enrolment.push("maker");
@@ -357,6 +379,7 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic });
   relayRoutes(app, {
     describe: () => ({ ...pins, enrolment, ...(anchoring && { ledger: anchoring.describe() }) }),
+    statementsAfter: (pinned) => statementsAfter(parts.statements, pinned),
     checkReady: (): { failure: Failure } | ReadyView => {
       const failure = health.fault ?? publication.failure ?? anchoring?.trouble ?? beat(store, nowMs());
       if (failure) return { failure };

@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly origin?: string;
   /** Makes a new relay where the folder is blank; without it a blank folder is refused, as a mistyped path would be. */
   readonly initialise: boolean;
+  /** A new relay's recovery key, its public half; an existing relay keeps its own. */
+  readonly recoveryKey?: Uint8Array;
   readonly ledger?: LedgerOptions;
   /** Public keys of the makers whose devices need no token. */
   readonly makers: readonly Uint8Array[];
@@ -32,7 +34,11 @@ export async function runRelay(options: RunOptions): Promise<number> {
   const opening = { ...places, makers, openEnrolment };
   let relay = await Relay.open(opening);
   if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise) {
-    const made = await Relay.initialise(dataDir, { origin: origin ?? localOrigin() });
+    const { recoveryKey } = options;
+    const made = await Relay.initialise(dataDir, {
+      origin: origin ?? localOrigin(),
+      ...(recoveryKey && { recoveryKey }),
+    });
     if (!made.ok) return refuse(made.failure);
     relay = await Relay.open(opening);
   }

@@ -1,19 +1,10 @@
+import { type CodeEntry, entry } from "./entry.js";
+import { RELAY_KEY_CODES } from "./relay-key.js";
+
 /**
  * Expected failures: typed results with stable codes. This table feeds device log, command line, HTTP and dashboard.
  * Programmer errors throw; what bytes, flash, network or people can cause is a Failure.
  */
-
-/** What a code means, what to do about it, and the HTTP status that the relay answers it with. */
-export interface CodeEntry {
-  readonly means: string;
-  readonly todo: string;
-  readonly status: number;
-}
-
-function entry(status: number, means: string, todo: string): CodeEntry {
-  // Frozen objects of a preloaded module cost a board's memory nothing.
-  return Object.freeze({ status, means, todo });
-}
 
 export const CODES = Object.freeze({
   CBOR_INVALID: entry(
@@ -186,7 +177,7 @@ export const CODES = Object.freeze({
   LOG_KEY_MISSING: entry(
     500,
     "the log's key file is gone",
-    "restore it from its backup; the log can be read and verified, but not continued, without it",
+    "restore it from its backup, or put another in its place: tallystick relay-key rotate --log",
   ),
   LOG_KEY_UNSAFE: entry(500, "others may read the log's key file", "chmod 600 the file, and think of the key as known"),
   LOG_LOCK_CORRUPT: entry(
@@ -304,6 +295,7 @@ export const CODES = Object.freeze({
     "the acknowledgement does not hold",
     "nothing is released; check that the relay is the one that the device was enrolled with",
   ),
+  ...RELAY_KEY_CODES,
   DEVICE_NOT_PROVISIONED: entry(
     500,
     "the device holds neither a key nor leave to make one",
@@ -485,12 +477,12 @@ export const CODES = Object.freeze({
   RELAY_KEY_MISSING: entry(
     500,
     "a key of the relay is missing beside existing data",
-    "restore the file from a backup; no new key is ever made for existing data, devices would not know it",
+    "restore the file from a backup, or have another named that devices follow: tallystick relay-key recover, or rotate --log for the log's key; none is ever made by itself",
   ),
   RELAY_KEY_UNSAFE: entry(
     500,
     "others can read the relay's key",
-    "take the permissions away with chmod 600, and rotate the key if anyone may have read it",
+    "take the permissions away with chmod 600; if anyone may have read it: tallystick relay-key recover --log",
   ),
   RELAY_FOREIGN: entry(
     500,

@@ -3,6 +3,7 @@ import { type Head, nextBody } from "../chain/chain.js";
 import type { ClockState } from "../clock/clock.js";
 import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js";
 import type { Identity } from "../identity/identity.js";
+import { kidOf } from "../identity/key.js";
 import { beginSuccession, endSuccession, type Succession } from "../identity/succession.js";
 import { Journal } from "../journal/journal.js";
 import { encodeRotate } from "../record/payload.js";
@@ -276,6 +277,7 @@ export class Device {
       onHold: () => this.#onHold(),
       onSuccession: (head) => this.#succeed(head),
       onAcknowledged: (acknowledgement, bytes) => this.#onAcknowledged(acknowledgement, bytes),
+      onRelayKeys: (relay) => this.#onRelayKeys(relay),
       onProblem: (failure) => this.#problem(failure),
     });
     return this.#sync.start();
@@ -373,6 +375,12 @@ export class Device {
 
   #onPack(pack: Pack): void {
     this.#commit(Kind.readings, pack.payload, pack.uptimeMs, pack.clock);
+  }
+
+  #onRelayKeys(relay: RelayPins): void {
+    this.#relay = relay;
+    const kid = kidOf(this.#platform.crypto.sha256, relay.deviceKey);
+    this.#log(`event=relay-key generation=${relay.generation} kid=${toHex(kid)}`);
   }
 
   #onAcknowledged(acknowledgement: Acknowledgement, bytes: Uint8Array): void {

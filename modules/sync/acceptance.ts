@@ -25,6 +25,11 @@ export function readPin(keys: KeyStore): Result<TreeHead | undefined> {
   return ok({ size, root });
 }
 
+/** Pins a checkpoint: one that was accepted, or that the recovery key named. Durable when it returns. */
+export function writePin(keys: KeyStore, { size, root }: TreeHead): void {
+  keys.write(PIN_NAME, encodeCbor([size, root]));
+}
+
 export interface AcceptanceOptions {
   readonly crypto: Crypto;
   readonly kid: Uint8Array;
@@ -73,7 +78,7 @@ export function accept(options: AcceptanceOptions, request: Request, answer: Uin
   const next = follow(crypto.sha256, pinned.value, checkpoint.value, acknowledgement.consistency);
   if (!next.ok) return next;
   // Written only when it moved: each write wears the key store's flash.
-  if (next.value.size !== pinned.value?.size) keys.write(PIN_NAME, encodeCbor([next.value.size, next.value.root]));
+  if (next.value.size !== pinned.value?.size) writePin(keys, next.value);
   return ok(acknowledgement);
 }
 

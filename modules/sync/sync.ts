@@ -19,6 +19,7 @@ import {
   splitRecords,
 } from "./messages.js";
 import { problemOf } from "./problem.js";
+import { FollowedPins } from "./relay-key.js";
 import type { RelayPins } from "./relay-pins.js";
 import { sentMarkOf, writeSentMark } from "./sent-mark.js";
 import { encodeSuccessionRequest, isOwnRecord, lastWord } from "./succession.js";
@@ -66,6 +67,8 @@ export interface SyncOptions {
    */
   readonly onSuccession: (head: Position) => Result<void>;
   readonly onAcknowledged: (acknowledgement: Acknowledgement, bytes: Uint8Array) => void;
+  /** The relay's keys have changed, by a statement of a pinned one; the new pins are durable. */
+  readonly onRelayKeys?: (pins: RelayPins) => void;
   readonly onProblem: (failure: Failure) => void;
 }
 
@@ -77,6 +80,7 @@ export class Sync {
   acknowledged: Pick<Acknowledgement, Level> = {};
   readonly #options: SyncOptions;
   readonly #path: string;
+  readonly #relay: FollowedPins;
   #timer: Timer | undefined;
   #busy = false;
   #closed = false;
@@ -91,6 +95,7 @@ export class Sync {
 
   constructor(options: SyncOptions) {
     this.#options = options;
+    this.#relay = new FollowedPins(options);
     this.#path = `/v1/devices/${toHex(options.identity.kid)}`;
   }
 
@@ -141,22 +146,35 @@ export class Sync {
   async #turn(): Promise<void> {
     if (this.#busy || this.#closed) return;
     this.#busy = true;
-    const step = await this.#step();
+    let step = await this.#step();
+    if (!step.ok && this.#relay.asksAfter(step.failure.code)) step = await this.#followKeys(step);
+    if (!step.ok) this.#relay.failed(step.failure.code);
     this.#busy = false;
     if (this.#closed) return;
-    if (step.ok) {
+    if (step.ok && step.value !== "wait") {
       // A greeting alone is no progress: what failed may come after it, again and again.
       if (step.value !== "greeted") this.#retryMs = RETRY_FIRST_MS;
       this.#schedule(step.value !== "idle" ? 0 : (this.#options.pollMs ?? POLL_DEFAULT_MS));
       return;
     }
-    // Whatever went wrong, where the relay stands is asked anew: it may have been set back, or moved on.
+    // Whatever went wrong, or is to be waited for, where the relay stands is asked anew: it may have been set back.
     this.#greeted = false;
-    this.#options.onProblem(step.failure);
+    if (!step.ok) this.#options.onProblem(step.failure);
     // Jitter keeps a fleet that lost its relay from coming back in one moment.
     const jitter = 0.75 + this.#options.entropy.bytes(1)[0]! / 512;
     this.#schedule(Math.max(this.#retryMs * jitter, (step.retryAfterS ?? 0) * 1000));
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
+  }
+
+  /** Asks whether the relay has a word of the pinned keys that leads to other ones. */
+  async #followKeys(claim: Step): Promise<Step> {
+    const answer = await this.#call("GET", `/v1/relay/keys?generation=${this.#relay.pins.generation}`);
+    const followed = answer.ok ? await this.#relay.follow(answer.value.body) : ok(undefined);
+    if (!followed.ok) return followed;
+    if (!followed.value) return claim;
+    this.#greeted = false;
+    this.#options.onRelayKeys?.(this.#relay.pins);
+    return { ok: true, value: followed.value === "again" ? "wait" : "greeted" };
   }
 
   #step(): Promise<Step> {
@@ -397,7 +415,8 @@ export class Sync {
   }
 
   #accept(request: Request, answer: Uint8Array): Result<Acknowledgement> {
-    const { chain, crypto, identity, keys, relay, clock } = this.#options;
+    const { chain, crypto, identity, keys, clock } = this.#options;
+    const relay = this.#relay.pins;
     // Looked up before, and not from within the check: reading a record back takes much of a board's stack. The head is
     // not read: to read the newest record may write.
     const read = readAcknowledgement(answer);
@@ -421,6 +440,7 @@ export class Sync {
     }
     const lastSeq = isOther ? Number.MAX_SAFE_INTEGER : Math.max(this.#headSeq(), this.#sent);
     const accepted = accept({ crypto, kid: identity.kid, relay, keys, ownId, lastSeq }, request, answer);
+    this.#relay.judged(read.value.statement.kid, accepted);
     if (!accepted.ok) return accepted;
     const { received, logged, final, timeMs } = accepted.value;
     this.acknowledged = {
@@ -467,7 +487,7 @@ export class Sync {
   }
 }
 
-type Step<T = "more" | "greeted" | "idle"> = Result<T> & { readonly retryAfterS?: number };
+type Step<T = "more" | "greeted" | "wait" | "idle"> = Result<T> & { readonly retryAfterS?: number };
 const MORE: Step = { ok: true, value: "more" };
 const GREETED: Step = { ok: true, value: "greeted" };
 const IDLE: Step = { ok: true, value: "idle" };

@@ -167,8 +167,7 @@ export class Bench {
   };
 
   provision(started: StartedRelay): void {
-    const { origin, logKey } = started.relay.identity;
-    writeRelayPins(this.keys, { origin, deviceKey: started.key, logKey });
+    writeRelayPins(this.keys, started.pins);
     writeToken(this.keys, new Uint8Array(Buffer.from(started.token())));
   }
 

@@ -32,11 +32,14 @@ describe("provisioning a board", () => {
   it("gives the device pins and token as it reads them", () => {
     const logPublicKey = ed25519.publicKey(new Uint8Array(32).fill(2));
     const logKey = formatVerifierKey(verifierKey(sha256, origin, SignatureType.ed25519, logPublicKey));
-    const keys = storeOf(provisioningTable({ origin, deviceKey, logKey, token: "AB12-token" }));
+    const recoveryKey = ed25519.publicKey(new Uint8Array(32).fill(3));
+    const told = { origin, deviceKey, logKey, recoveryKey, generation: 1024 };
+    const keys = storeOf(provisioningTable({ ...told, token: "AB12-token" }));
     const pins = readRelayPins(keys, sha256);
     assert.ok(pins.ok, JSON.stringify(pins));
     assert.equal(pins.value.origin, origin);
     assert.deepEqual(pins.value.deviceKey, deviceKey);
+    assert.deepEqual([pins.value.recoveryKey, pins.value.generation], [recoveryKey, 1024]);
     assert.deepEqual(readToken(keys), new TextEncoder().encode("AB12-token"));
   });
 
@@ -60,6 +63,13 @@ describe("provisioning a board", () => {
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     try {
       assert.deepEqual(await fetchPins(url), { origin, deviceKey, logKey: "key" });
+      const recoveryKey = ed25519.publicKey(new Uint8Array(32).fill(3));
+      answer = { ...answer, recovery_key: toHex(recoveryKey), generation: 1025 };
+      assert.deepEqual(await fetchPins(url), { origin, deviceKey, logKey: "key", recoveryKey, generation: 1025 });
+      for (const more of [{ recovery_key: "00" }, { recovery_key: null }, { generation: "1" }]) {
+        answer = { origin, device_key: toHex(deviceKey), log_key: "key", ...more };
+        await assert.rejects(fetchPins(url), /tells a generation or recovery_key that is none: update this program/);
+      }
       answer = { origin, device_key: "00", log_key: "key" };
       await assert.rejects(fetchPins(url), /is no relay: expected origin, device_key and log_key/);
     } finally {

@@ -3,10 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromHex } from "tallystick/bytes/bytes";
 import { explain, type Failure, type Result } from "tallystick/codes/codes";
+import type { RelayPinsText } from "tallystick/sync/relay-pins";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
 import { Operator } from "../../hosts/relay/operate.js";
-import { Relay, type RelayOptions } from "../../hosts/relay/relay.js";
+import { type InitialiseOptions, Relay, type RelayOptions } from "../../hosts/relay/relay.js";
 import { FixtureDevice, type FixtureDeviceOptions } from "../fixtures/device.js";
 
 export const ORIGIN = "relay.example/test";
@@ -46,9 +47,12 @@ export class StartedRelay {
     this.#remove = remove;
   }
 
-  static async start(options: Partial<RelayOptions> = {}): Promise<StartedRelay> {
+  static async start(
+    options: Partial<RelayOptions> = {},
+    initialise: Partial<InitialiseOptions> = {},
+  ): Promise<StartedRelay> {
     const { path, remove } = temporaryFolder();
-    must(await Relay.initialise(path, { origin: ORIGIN }));
+    must(await Relay.initialise(path, { origin: ORIGIN, ...initialise }));
     return new StartedRelay(await open(path, options), path, options, remove);
   }
 
@@ -59,6 +63,13 @@ export class StartedRelay {
   /** The device-facing key. */
   get key(): Uint8Array {
     return fromHex(this.relay.identity.publicKey)!;
+  }
+
+  /** What a device of this relay is provisioned with. */
+  get pins(): RelayPinsText {
+    const { origin, logKey, recoveryKey, generation = 0 } = this.relay.identity;
+    const pins = { origin, deviceKey: this.key, logKey, generation };
+    return recoveryKey === undefined ? pins : { ...pins, recoveryKey: fromHex(recoveryKey)! };
   }
 
   /** For a relay with a clock of its own: made at `nowMs`. */

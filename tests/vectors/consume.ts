@@ -9,7 +9,7 @@ import { verifySignature } from "tallystick/identity/ed25519";
 import { Identity } from "tallystick/identity/identity";
 import { kidOf } from "tallystick/identity/key";
 import { openCheckpoint } from "tallystick/log/checkpoint";
-import { parseVerifierKey } from "tallystick/log/note";
+import { formatVerifierKey, parseVerifierKey } from "tallystick/log/note";
 import { verifyInclusionReceipt } from "tallystick/receipt/receipt";
 import { encodeCbor } from "tallystick/record/cbor";
 import { encodeGap, readGap } from "tallystick/record/gap";
@@ -20,6 +20,8 @@ import { encodeBody, parseRecord, recordId, toBeSigned } from "tallystick/record
 import { accept } from "tallystick/sync/acceptance";
 import { statementIn } from "tallystick/sync/enrolment";
 import { encodeEnrolment, leaveOf, readEnrolment, readPossession } from "tallystick/sync/messages";
+import { followRelayKey, makeRelayKey } from "tallystick/sync/relay-key";
+import { encodeRelayPins, readRelayPins } from "tallystick/sync/relay-pins";
 import {
   encodeSuccessionRequest,
   readSuccession,
@@ -97,6 +99,14 @@ export interface VectorFiles {
       string
     >
   >;
+  readonly relayKey: Readonly<Record<"origin" | "rotation" | "recovery", string>> & {
+    readonly deviceSeeds: readonly string[];
+    readonly recoverySeeds: readonly string[];
+    readonly logKeys: readonly string[];
+    readonly generations: readonly number[];
+    readonly tree: { readonly size: number; readonly root: string };
+    readonly pins: readonly string[];
+  };
   readonly gap: { readonly first: string; readonly second: string };
   readonly evidence: { readonly policy: object; readonly verdict: string; readonly evidence: string };
 }
@@ -110,6 +120,7 @@ export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
     ...consumeSuccession(crypto, files.succession),
     ...consumeKeys(crypto, files.keys, files.record),
     ...consumeMaker(crypto, files.maker),
+    ...consumeRelayKeys(crypto, files.relayKey),
     ...consumeEvidence(crypto, files.evidence),
   ];
 }
@@ -211,7 +222,12 @@ function consumeAcknowledgement(
   const options = {
     crypto,
     kid: fromHex(vector.kid)!,
-    relay: { origin: logKey.value.name, deviceKey: fromHex(vector.relayPublicKey)!, logKey: logKey.value },
+    relay: {
+      origin: logKey.value.name,
+      deviceKey: fromHex(vector.relayPublicKey)!,
+      logKey: logKey.value,
+      generation: 0,
+    },
     keys: {
       read: (name: string) => stored.get(name),
       write: (name: string, value: Uint8Array) => void stored.set(name, value),
@@ -374,6 +390,55 @@ function consumeMaker(crypto: Crypto, vector: VectorFiles["maker"]): string[] {
     lines.push(
       `maker byte ${i} ${again.ok ? outcome(verifyMakerStatement(crypto, again.value, [maker.publicKey])) : again.failure.code}`,
     );
+  }
+  return lines;
+}
+
+function consumeRelayKeys(crypto: Crypto, vector: VectorFiles["relayKey"]): string[] {
+  const keysOf = (seeds: readonly string[]) => seeds.map((seed) => Identity.ofSeed(fromHex(seed)!, crypto));
+  const [devices, recoveries] = [keysOf(vector.deviceSeeds), keysOf(vector.recoverySeeds)];
+  const signWith = (identity: Identity) => (bytes: Uint8Array) => {
+    const signed = identity.sign(bytes);
+    return signed.ok ? signed.value : new Uint8Array(64);
+  };
+  const lines: string[] = [];
+  const stored = (pins: string) => ({ read: () => fromHex(pins), write: () => undefined, delete: () => undefined });
+  let pins = readRelayPins(stored(vector.pins[0]!), crypto.sha256);
+  for (const [i, [name, signer]] of [
+    ["rotation", devices[0]!] as const,
+    ["recovery", recoveries[0]!] as const,
+  ].entries()) {
+    if (!pins.ok) return [...lines, `relay-key pins ${pins.failure.code}`];
+    const generation = vector.generations[i]!;
+    const content = {
+      origin: vector.origin,
+      generation,
+      deviceKey: devices[i + 1]!.publicKey,
+      logKey: vector.logKeys[i]!,
+    };
+    const statement =
+      i === 0
+        ? content
+        : {
+            ...content,
+            recoveryKey: recoveries[1]!.publicKey,
+            tree: { size: vector.tree.size, root: fromHex(vector.tree.root)! },
+          };
+    const bytes = makeRelayKey(signer.kid, statement, signWith(signer), signWith(devices[i + 1]!));
+    lines.push(`relay-key ${name} made ${toHex(bytes) === vector[name]}`);
+    // No changed byte of one is read and still followed.
+    for (let at = 0; at < bytes.length; at += 11) {
+      const changed = bytes.slice();
+      changed[at]! ^= 1;
+      const refused = followRelayKey(crypto, pins.value, changed);
+      lines.push(refused.ok ? `relay-key byte ${at} followed` : `relay-key byte ${at} ${refused.failure.code}`);
+    }
+    const followed = followRelayKey(crypto, pins.value, bytes);
+    const again = followed.ok ? followRelayKey(crypto, followed.value, bytes) : followed;
+    lines.push(`relay-key ${name} again ${again.ok ? "followed" : again.failure.code}`);
+    pins = followed;
+    const text = pins.ok && encodeRelayPins({ ...pins.value, logKey: formatVerifierKey(pins.value.logKey) });
+    lines.push(`relay-key ${name} pinned ${text && toHex(text) === vector.pins[i + 1]}`);
   }
   return lines;
 }

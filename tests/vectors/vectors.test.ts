@@ -17,6 +17,7 @@ const files: VectorFiles = {
   succession: load("succession"),
   keys: load("keys"),
   maker: load("maker"),
+  relayKey: load("relay-key"),
   evidence: load("evidence"),
 };
 

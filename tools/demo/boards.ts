@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { KeyStore } from "tallystick/identity/crypto";
 import { readToken, writeToken } from "tallystick/sync/enrolment";
-import { writeRelayPins } from "tallystick/sync/relay-pins";
+import { type RelayPinsText, writeRelayPins } from "tallystick/sync/relay-pins";
 import { readSentMark } from "tallystick/sync/sent-mark";
 import { KEY_DOMAIN } from "../../hosts/board/platform.js";
 import type { Image, LoadedEngine } from "../../hosts/simulator/board.js";
@@ -43,10 +43,7 @@ const JOURNAL_BYTES = 512 * 1024;
 
 /** What provisioning writes into a board's key store. */
 export interface Provision {
-  readonly origin: string;
-  readonly deviceKey: Uint8Array;
-  /** vkey line. */
-  readonly logKey: string;
+  readonly pins: RelayPinsText;
   /** A fresh enrolment token, asked for only by a board that has none and was never enrolled. */
   readonly token: () => Promise<Uint8Array>;
 }
@@ -102,12 +99,12 @@ export async function startBoard(options: BoardOptions): Promise<Simulation> {
   return simulation;
 }
 
-async function provision(keys: KeyStore, { origin, deviceKey, logKey, token }: Provision): Promise<void> {
+async function provision(keys: KeyStore, { pins, token }: Provision): Promise<void> {
   const sent = readSentMark(keys);
   const known =
     keys.read("seed") !== undefined || readToken(keys) !== undefined || (sent.ok && sent.value !== undefined);
   if (known) return;
-  writeRelayPins(keys, { origin, deviceKey, logKey });
+  writeRelayPins(keys, pins);
   writeToken(keys, await token());
 }
 

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { fromHex, toHex } from "tallystick/bytes/bytes";
 import { fromDidKey, kidOf } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
+import type { RelayPinsText } from "tallystick/sync/relay-pins";
 import { type Image, type LoadedEngine, loadEngine } from "../../hosts/simulator/board.js";
 import type { Simulation } from "../../hosts/simulator/simulation.js";
 import { ensureEngine } from "../engine/build.js";
@@ -182,9 +183,7 @@ class Demo {
         dataDir: this.#dataDir,
         relayUrl: this.#relay!.url,
         provision: {
-          origin: description.origin,
-          deviceKey: fromHex(description.device_key)!,
-          logKey: description.log_key,
+          pins: pinsOf(description),
           token: async () => enrol(relayData),
         },
         onPrint: (line) => onBoardLine(view, line),
@@ -307,6 +306,13 @@ class Demo {
       throw new Error(`--json: ${(error as Error).message}; name a file that can be written`);
     }
   }
+}
+
+/** What the boards pin of the relay. */
+function pinsOf({ origin, device_key, log_key, recovery_key, generation }: RelayDescription): RelayPinsText {
+  const recoveryKey = recovery_key === undefined ? undefined : fromHex(recovery_key);
+  const pins = { origin, deviceKey: fromHex(device_key)!, logKey: log_key, generation };
+  return recoveryKey ? { ...pins, recoveryKey } : pins;
 }
 
 /** The last value of each quantity, temperature first: units tell them apart where a terminal is narrow. */

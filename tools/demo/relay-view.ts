@@ -5,6 +5,9 @@ export interface RelayDescription {
   readonly device_key: string;
   /** vkey line of the log. */
   readonly log_key: string;
+  /** Offline recovery key in hexadecimal. */
+  readonly recovery_key?: string;
+  readonly generation: number;
   readonly ledger?: {
     readonly name: string;
     readonly chain_id: number;

@@ -10,6 +10,7 @@ interface Options {
   readonly port: number;
   readonly origin?: string;
   readonly init?: true;
+  readonly recoveryKey?: Uint8Array;
   readonly ledger: "none" | "dev" | "evm";
   readonly rpc?: string;
   readonly contract?: `0x${string}`;
@@ -26,6 +27,11 @@ export const relayCommand = new Command("relay")
   .option("--port <number>", "0 takes any free port", port, 0)
   .option("--origin <name>", "name of the relay and of its log, such as relay.example/attic")
   .option("--init", "make a new relay if the folder is blank; implied by --ledger dev")
+  .option(
+    "--recovery-key <did:key>",
+    "for a new relay: the offline key that can name others, from relay-key recovery",
+    did,
+  )
   .addOption(
     new Option(
       "--ledger <kind>",
@@ -62,6 +68,7 @@ export const relayCommand = new Command("relay")
       makers: options.maker,
       openEnrolment: options.openEnrolment === true,
       ...(options.origin !== undefined && { origin: options.origin }),
+      ...(options.recoveryKey && { recoveryKey: options.recoveryKey }),
       ...(ledger.value && { ledger: ledger.value }),
     });
   });
@@ -84,10 +91,16 @@ function port(text: string): number {
 }
 
 function maker(text: string, before: readonly Uint8Array[]): readonly Uint8Array[] {
-  const key = fromDidKey(text);
-  if (!key) throw new InvalidArgumentError("expected did:key:z… of an Ed25519 key, as tallystick maker key prints it");
+  const key = did(text);
   if (before.length >= MAKERS_MAX) throw new InvalidArgumentError(`expected at most ${MAKERS_MAX} makers`);
   return [...before, key];
+}
+
+function did(text: string): Uint8Array {
+  const key = fromDidKey(text);
+  if (!key)
+    throw new InvalidArgumentError("expected did:key:z… of an Ed25519 key, as the command prints it that made it");
+  return key;
 }
 
 function address(text: string): `0x${string}` {

@@ -62,12 +62,64 @@ export async function createLogKey(
   for (const each of [path, memoryPath(path)]) {
     if ((await disk.read(each)) !== undefined) return fail("LOG_KEY_EXISTS", `${each} is there`);
   }
+  const { key, file } = drawLogKey({ crypto, entropy }, origin);
+  await makeFolderDurable(disk, dirname(path));
+  await writeDurable(disk, path, file, PRIVATE_MODE);
+  return ok(key);
+}
+
+interface DrawnLogKey {
+  readonly key: VerifierKey;
+  readonly seed: Uint8Array;
+  /** The key file's bytes. */
+  readonly file: Uint8Array;
+}
+
+function drawLogKey({ crypto, entropy }: { crypto: Crypto; entropy: Entropy }, origin: string): DrawnLogKey {
   const seed = entropy.bytes(SEED_BYTES);
   const key = verifierKey(crypto.sha256, origin, SignatureType.ed25519, crypto.ed25519.publicKey(seed));
   const encoded = toBase64(concatBytes(Uint8Array.of(SignatureType.ed25519), seed));
-  await makeFolderDurable(disk, dirname(path));
-  await writeDurable(disk, path, utf8(`${KEY_PREFIX}${origin}+${toHex(key.id)}+${encoded}\n`), PRIVATE_MODE);
-  return ok(key);
+  return { key, seed, file: utf8(`${KEY_PREFIX}${origin}+${toHex(key.id)}+${encoded}\n`) };
+}
+
+/** A key that is to go on where another has stopped; nothing of it is on the disk yet. */
+export interface SucceedingLogKey extends Omit<DrawnLogKey, "seed"> {
+  /** The tree where the other stopped, signed by this one: its memory, and the log's newest checkpoint. */
+  readonly checkpoint: Uint8Array;
+}
+
+/**
+ * Draws the key that succeeds a log's key at `tree`, the last that was signed. It begins with that tree as its memory, so
+ * that it too signs nothing but what continues it. SIGNER_FAULT.
+ */
+export function drawSucceedingKey(
+  { crypto, entropy }: { crypto: Crypto; entropy: Entropy },
+  origin: string,
+  tree: TreeHead,
+): Result<SucceedingLogKey> {
+  const { key, seed, file } = drawLogKey({ crypto, entropy }, origin);
+  const checkpoint = signCheckpoint(crypto, key, seed, tree);
+  return checkpoint ? ok({ key, file, checkpoint }) : fail("SIGNER_FAULT", FAULT);
+}
+
+const FAULT = "a signature of the log's key just made does not verify";
+
+function signCheckpoint(crypto: Crypto, key: VerifierKey, seed: Uint8Array, tree: TreeHead): Uint8Array | undefined {
+  const { name, id } = key;
+  const text = formatCheckpoint({ origin: name, size: tree.size, root: tree.root });
+  const signature = signVerified(crypto, key, seed, utf8(text));
+  return signature && formatNote({ text, signatures: [{ name, id, signature }] });
+}
+
+/** Undefined where what was made does not verify: a flipped bit in memory can turn a signature into the key. */
+function signVerified(
+  { ed25519 }: Crypto,
+  { publicKey }: VerifierKey,
+  seed: Uint8Array,
+  message: Uint8Array,
+): Uint8Array | undefined {
+  const signature = ed25519.sign(message, seed, publicKey);
+  return verifySignature(ed25519, signature, message, publicKey) ? signature : undefined;
 }
 
 /**
@@ -154,14 +206,9 @@ class FileSigner implements LogSigner {
       const consistent = verifyConsistency(this.#crypto.sha256, last.size, last.root, size, root, path);
       if (!consistent.ok) return consistent;
     }
-    const text = formatCheckpoint({ origin: this.key.name, size, root });
-    const signature = this.#signature(utf8(text));
+    const checkpoint = signCheckpoint(this.#crypto, this.key, this.#seed, { size, root });
     const receiptSignature = this.#signature(receiptToBeSigned(this.kid, root));
-    if (signature === undefined || receiptSignature === undefined) {
-      return fail("SIGNER_FAULT", "a signature of the log's key just made does not verify");
-    }
-    const { name, id } = this.key;
-    const checkpoint = formatNote({ text, signatures: [{ name, id, signature }] });
+    if (checkpoint === undefined || receiptSignature === undefined) return fail("SIGNER_FAULT", FAULT);
     // Remembered before anything is awaited, so that a second call in the meantime is held against this tree; durable
     // before it leaves, also when it is the same tree again, since an earlier attempt may have failed half-way.
     this.#last = { size, root };
@@ -182,13 +229,10 @@ class FileSigner implements LogSigner {
       faulty = signature === undefined;
       return signature ?? new Uint8Array(64);
     });
-    return faulty ? fail("SIGNER_FAULT", "a signature of the log's key just made does not verify") : ok(bytes);
+    return faulty ? fail("SIGNER_FAULT", FAULT) : ok(bytes);
   }
 
-  /** Undefined where what was made does not verify: a flipped bit in memory can turn a signature into the key. */
   #signature(message: Uint8Array): Uint8Array | undefined {
-    const { ed25519 } = this.#crypto;
-    const signature = ed25519.sign(message, this.#seed, this.key.publicKey);
-    return verifySignature(ed25519, signature, message, this.key.publicKey) ? signature : undefined;
+    return signVerified(this.#crypto, this.key, this.#seed, message);
   }
 }

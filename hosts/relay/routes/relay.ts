@@ -2,6 +2,7 @@ import type { FastifyInstance } from "fastify";
 import type { Failure } from "tallystick/codes/codes";
 import Type from "typebox";
 import { PROBLEM_TYPE, problemOf } from "../problem.js";
+import { CBOR_SEQUENCE_TYPE } from "./shapes.js";
 
 /** What the relay says of itself: who it is, and whether it is well. */
 
@@ -16,6 +17,8 @@ export const RelayShape = Type.Object({
   origin: Type.String({ description: "name of the relay and of its log" }),
   device_key: Type.String({ description: "device-facing Ed25519 key, hexadecimal: devices pin it" }),
   log_key: Type.String({ description: "the log's verifier key (C2SP signed-note)" }),
+  recovery_key: Type.Optional(Type.String({ description: "offline recovery key, hexadecimal: devices pin it" })),
+  generation: Type.Integer({ description: "how often the keys have changed: devices pin it" }),
   log_within_s: Type.Integer({ description: "seconds within which an acknowledged record is in a checkpoint" }),
   enrolment: Type.Array(Type.Union([Type.Literal("token"), Type.Literal("maker"), Type.Literal("open")]), {
     description: "what lets a device in: a token, a statement of a trusted maker, nothing",
@@ -32,6 +35,11 @@ const ReadyShape = Type.Object({
 });
 export type ReadyView = Type.Static<typeof ReadyShape>;
 
+const KeysQuery = Type.Object(
+  { generation: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0 }) },
+  { additionalProperties: false },
+);
+
 /** RFC 9457. */
 const ProblemShape = Type.Object(
   { code: Type.String(), title: Type.String(), status: Type.Integer(), detail: Type.String() },
@@ -40,13 +48,25 @@ const ProblemShape = Type.Object(
 
 export interface RelayRoutesOptions {
   readonly describe: () => RelayView;
+  /** The statements that changed the relay's keys after `generation`, as a CBOR sequence. */
+  readonly statementsAfter: (generation: number) => Uint8Array;
   /** Looks whether the store can be written, the log advances and the ledger moves. */
   readonly checkReady: () => { readonly failure: Failure } | ReadyView;
 }
 
-export function relayRoutes(app: FastifyInstance, { describe, checkReady }: RelayRoutesOptions): void {
+export function relayRoutes(app: FastifyInstance, { describe, statementsAfter, checkReady }: RelayRoutesOptions): void {
   app.get("/v1/relay", { schema: { summary: "Who this relay is", response: { 200: RelayShape } } }, async () =>
     describe(),
+  );
+
+  app.get<{ Querystring: Type.Static<typeof KeysQuery> }>(
+    "/v1/relay/keys",
+    { schema: { summary: "Statements that changed the relay's keys", querystring: KeysQuery } },
+    async (request, reply) =>
+      reply
+        .header("cache-control", "no-store")
+        .type(CBOR_SEQUENCE_TYPE)
+        .send(Buffer.from(statementsAfter(request.query.generation))),
   );
 
   app.get("/livez", { schema: { summary: "The process answers" } }, async (_request, reply) =>

@@ -8,6 +8,9 @@ import { type StoredRecord, StoredRecordDamaged } from "../store/store.js";
 
 /** Shapes that several routes share, and how their text becomes bytes. */
 
+export const CBOR_TYPE = "application/cbor";
+export const CBOR_SEQUENCE_TYPE = "application/cbor-seq";
+
 /** CBOR: JSON Schema says nothing of it, modules/sync/SPEC.md all. */
 export const CborBody = Type.Any({ description: "CBOR as in modules/sync/SPEC.md" });
 

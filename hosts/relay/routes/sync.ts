@@ -13,9 +13,9 @@ import { type Refusal, Refused } from "../problem.js";
 import { heldBack } from "../standing.js";
 import type { StoredDevice } from "../store/store.js";
 import { succeedDevice } from "../succession.js";
-import { CborBody, checkedBytes, KidParams, kidOfParams } from "./shapes.js";
+import { CBOR_SEQUENCE_TYPE, CBOR_TYPE, CborBody, checkedBytes, KidParams, kidOfParams } from "./shapes.js";
 
-/** The six calls of modules/sync/SPEC.md. Bodies are CBOR, read by the strict reader; schemas cover the rest. */
+/** The six calls of modules/sync/SPEC.md that are about one device. Bodies are CBOR, read by the strict reader; schemas cover the rest. */
 
 export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions {
   readonly challenges: Challenges;
@@ -29,9 +29,6 @@ export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions
 
 /** When a device whose key is held back may ask again: a person has to decide first. */
 const HELD_RETRY_AFTER_S = 300;
-
-export const CBOR_TYPE = "application/cbor";
-export const CBOR_SEQUENCE_TYPE = "application/cbor-seq";
 
 declare module "fastify" {
   interface FastifyRequest {
