@@ -20,6 +20,8 @@ export interface EvidenceOptions {
   readonly store: Store;
   readonly crypto: Crypto;
   readonly log: Log;
+  /** The statements by which the relay's keys have changed, oldest first. */
+  readonly relayKeys: readonly Uint8Array[];
   /** The first final anchor whose tree has at least `size` entries. */
   readonly finalFor: (size: number) => AnchorStatus | undefined;
 }
@@ -41,6 +43,7 @@ export async function collectEvidence(options: EvidenceOptions, id: Uint8Array):
   const head = log.head;
   if (indices.length < records.length || indices.some((index) => index >= head.size))
     return fail("RECORD_NOT_LOGGED", `the newest checkpoint has ${head.size} entries`);
+  const revocations = devices.flatMap((device) => store.standing.revocation(device)?.statement ?? []);
   const receipts = indices.map((index) => log.receipt(index));
   const anchor = await collectAnchor(options, indices, head.size);
   if (!anchor.ok) return anchor;
@@ -56,7 +59,9 @@ export async function collectEvidence(options: EvidenceOptions, id: Uint8Array):
     checkpoint: Buffer.from(head.checkpoint).toString("utf8"),
     anchors: anchor.value,
     claims: { logKey: formatVerifierKey(log.key), witnessKeys: [] },
-    revocations: devices.flatMap((device) => store.standing.revocation(device)?.statement ?? []),
+    revocations,
+    // Only who has to judge a revocation needs to know how the relay's keys have changed.
+    ...(revocations.length > 0 && { relayKeys: options.relayKeys }),
   });
 }
 

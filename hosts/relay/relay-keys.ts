@@ -5,13 +5,12 @@ import type { Crypto, Entropy } from "tallystick/identity/crypto";
 import { SEED_BYTES } from "tallystick/identity/ed25519";
 import { Identity } from "tallystick/identity/identity";
 import { formatVerifierKey, parseVerifierKey } from "tallystick/log/note";
+import { makeRelayKey, readRelayKey } from "tallystick/log/relay-key";
 import { type Cbor, decodeCbor, encodeCbor } from "tallystick/record/cbor";
 import {
   followRelayKey,
-  makeRelayKey,
   nextGeneration,
   RELAY_KEYS_MAX,
-  readRelayKey,
   recoveredGeneration,
   splitRelayKeys,
 } from "tallystick/sync/relay-key";

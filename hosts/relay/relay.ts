@@ -375,7 +375,8 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
     },
   });
   deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs });
-  recordRoutes(app, { store, ladder, crypto, log, finalFor: (size) => anchoring?.finalFor(size) });
+  const relayKeys = parts.statements.map(({ bytes }) => bytes);
+  recordRoutes(app, { store, ladder, crypto, log, relayKeys, finalFor: (size) => anchoring?.finalFor(size) });
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic });
   relayRoutes(app, {
     describe: () => ({ ...pins, enrolment, ...(anchoring && { ledger: anchoring.describe() }) }),

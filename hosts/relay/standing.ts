@@ -46,9 +46,9 @@ export function revokeKey(
   statement: Uint8Array,
 ): Result<{ readonly fromSeq: number; readonly statement: Uint8Array }> {
   const { store, crypto, nowMs } = options;
-  const { owner, operator } = revokersOf(genesisOf(options, device));
-  // The device may have pinned another key of this relay than it has today.
-  const revokers = (owner ? [owner] : [operator, options.operatorKey]).filter((key) => key !== undefined);
+  const { owner } = revokersOf(genesisOf(options, device));
+  // Not the key that genesis pins, where the relay has another today: whoever has stolen that one speaks no more here.
+  const revokers = [owner ?? options.operatorKey];
   const checked = checkRevocation(crypto, statement, device.kid, revokers);
   if (!checked.ok) return checked;
   const before = store.standing.revocation(device.device);

@@ -3,13 +3,13 @@ import { type Head, nextBody } from "../chain/chain.js";
 import type { ClockState } from "../clock/clock.js";
 import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js";
 import type { Identity } from "../identity/identity.js";
-import { kidOf } from "../identity/key.js";
 import { beginSuccession, endSuccession, type Succession } from "../identity/succession.js";
 import { Journal } from "../journal/journal.js";
 import { encodeRotate } from "../record/payload.js";
 import { KIND_WORDS, Kind } from "../record/record.js";
-import { type Pack, Sampler } from "../sampler/sampler.js";
+import { Sampler } from "../sampler/sampler.js";
 import type { Acknowledgement, Position } from "../sync/messages.js";
+import { relayKeyLine } from "../sync/relay-key.js";
 import { type RelayPins, readRelayPins } from "../sync/relay-pins.js";
 import { Sync } from "../sync/sync.js";
 import { BOOT_PAYLOAD_BYTES, describeStart } from "./boot.js";
@@ -90,7 +90,7 @@ export class Device {
       sensors: options.sensors,
       clock: platform.clock,
       timers: platform.timers,
-      onPack: (pack) => this.#onPack(pack),
+      onPack: ({ payload, uptimeMs, clock }) => this.#commit(Kind.readings, payload, uptimeMs, clock),
       ...(options.onReading && { onReading: options.onReading }),
       ...(options.maxReadings !== undefined && { maxReadings: options.maxReadings }),
       ...(options.maxAgeMs !== undefined && { maxAgeMs: options.maxAgeMs }),
@@ -277,7 +277,10 @@ export class Device {
       onHold: () => this.#onHold(),
       onSuccession: (head) => this.#succeed(head),
       onAcknowledged: (acknowledgement, bytes) => this.#onAcknowledged(acknowledgement, bytes),
-      onRelayKeys: (relay) => this.#onRelayKeys(relay),
+      onRelayKeys: (relay) => {
+        this.#relay = relay;
+        this.#log(relayKeyLine(crypto.sha256, relay));
+      },
       onProblem: (failure) => this.#problem(failure),
     });
     return this.#sync.start();
@@ -371,16 +374,6 @@ export class Device {
   /** Sampling goes on; what becomes of the chain is known before what waits is too much. */
   #onHold(): void {
     this.#mayAppend = false;
-  }
-
-  #onPack(pack: Pack): void {
-    this.#commit(Kind.readings, pack.payload, pack.uptimeMs, pack.clock);
-  }
-
-  #onRelayKeys(relay: RelayPins): void {
-    this.#relay = relay;
-    const kid = kidOf(this.#platform.crypto.sha256, relay.deviceKey);
-    this.#log(`event=relay-key generation=${relay.generation} kid=${toHex(kid)}`);
   }
 
   #onAcknowledged(acknowledgement: Acknowledgement, bytes: Uint8Array): void {

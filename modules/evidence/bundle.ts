@@ -1,5 +1,6 @@
 import { readRevocation } from "../chain/revocation.js";
 import { fail, ok, type Result } from "../codes/codes.js";
+import { readRelayKey } from "../log/relay-key.js";
 import { PATH_MAX_HASHES } from "../merkle/proof.js";
 import { RECEIPT_MAX_BYTES } from "../receipt/receipt.js";
 import { type Cbor, type CborLimits, type CborMap, decodeCbor, encodeCbor } from "../record/cbor.js";
@@ -18,6 +19,8 @@ export interface Bundle {
   readonly claims: BundleClaims;
   /** Statements that revoke keys of the records (chain/SPEC.md), as the relay holds them; who may say so, the reader looks. */
   readonly revocations?: readonly Uint8Array[];
+  /** Statements by which the relay's keys have changed (sync/SPEC.md), oldest first: whose key revokes after a change. */
+  readonly relayKeys?: readonly Uint8Array[];
 }
 
 export interface BundleEntry {
@@ -49,6 +52,7 @@ export const BUNDLE_MAX_BYTES = 4 * 1024 * 1024;
 export const BUNDLE_MAX_ENTRIES = 1024;
 export const BUNDLE_MAX_ANCHORS = 16;
 export const BUNDLE_MAX_REVOCATIONS = 64;
+export const BUNDLE_MAX_RELAY_KEYS = 4096;
 const WITNESSES_MAX = 16;
 
 const TEXT_MAX_CHARACTERS = 65_536;
@@ -88,6 +92,7 @@ export function encodeBundle(bundle: Bundle): Uint8Array {
     ],
   ]);
   if (bundle.revocations?.length) map.set(7, bundle.revocations);
+  if (bundle.relayKeys?.length) map.set(8, bundle.relayKeys);
   return encodeCbor(map);
 }
 
@@ -99,7 +104,7 @@ export function readBundle(bytes: Uint8Array): Result<Bundle> {
   const map = decoded.value;
   if (!(map instanceof Map)) return malformed("a map");
   if (map.get(1) !== VERSION) return malformed(`version ${VERSION}, not ${String(map.get(1))}`);
-  if (map.size !== (map.has(7) ? 7 : 6)) return malformed("the labels 1 to 7");
+  if (map.size !== 6 + (map.has(7) ? 1 : 0) + (map.has(8) ? 1 : 0)) return malformed("the labels 1 to 8");
   const [origin, checkpoint, claims] = [map.get(2), map.get(4), map.get(6)];
   if (!isText(origin) || !isText(checkpoint)) return malformed("origin and checkpoint as text");
   const entries = listOf(map.get(3), BUNDLE_MAX_ENTRIES, entryOf);
@@ -111,10 +116,13 @@ export function readBundle(bytes: Uint8Array): Result<Bundle> {
   const logKey = claims.get(1);
   const witnessKeys = listOf(claims.get(2), WITNESSES_MAX, (item) => (isText(item) ? item : undefined));
   if (!isText(logKey) || !witnessKeys) return malformed("log and witness keys as text");
-  const revocations = map.has(7) ? listOf(map.get(7), BUNDLE_MAX_REVOCATIONS, revocationOf) : [];
+  const revocations = map.has(7) ? listOf(map.get(7), BUNDLE_MAX_REVOCATIONS, statementIf(readRevocation)) : [];
   if (!revocations || (map.has(7) && revocations.length === 0))
     return malformed(`1 to ${BUNDLE_MAX_REVOCATIONS} revocations`);
-  return ok({ origin, entries, checkpoint, anchors, claims: { logKey, witnessKeys }, revocations });
+  const relayKeys = map.has(8) ? listOf(map.get(8), BUNDLE_MAX_RELAY_KEYS, statementIf(readRelayKey)) : [];
+  if (!relayKeys || (map.has(8) && relayKeys.length === 0))
+    return malformed(`1 to ${BUNDLE_MAX_RELAY_KEYS} statements of the relay's keys`);
+  return ok({ origin, entries, checkpoint, anchors, claims: { logKey, witnessKeys }, revocations, relayKeys });
 }
 
 function entryOf(item: Cbor): BundleEntry | undefined {
@@ -136,8 +144,8 @@ function anchorOf(item: Cbor): BundleAnchor | undefined {
   return { consistency, anchor, inclusion };
 }
 
-function revocationOf(item: Cbor): Uint8Array | undefined {
-  return item instanceof Uint8Array && readRevocation(item).ok ? item : undefined;
+function statementIf(read: (bytes: Uint8Array) => Result<unknown>): (item: Cbor) => Uint8Array | undefined {
+  return (item) => (item instanceof Uint8Array && read(item).ok ? item : undefined);
 }
 
 function pathOf(value: Cbor | undefined): Uint8Array[] | undefined {

@@ -80,7 +80,7 @@ class Verification {
   #records(): (ProvedRecord | undefined)[] {
     const parsed = this.bundle.entries.map((entry) => parseRecord(entry.record));
     const records = parsed.flatMap((record) => (record.ok ? [record.value] : []));
-    const keys = new KeyBook(this.crypto, this.policy, records, this.bundle.revocations ?? []);
+    const keys = new KeyBook(this.crypto, this.policy, records, this.bundle);
     return parsed.map((record, i) => {
       if (!record.ok) {
         this.#step("false", "signature", `entry ${i}`, "not a record", record.failure);

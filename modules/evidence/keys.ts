@@ -4,8 +4,10 @@ import { type Failure, fail } from "../codes/codes.js";
 import type { Crypto } from "../identity/crypto.js";
 import { verifySignature } from "../identity/ed25519.js";
 import { didKey, kidOf } from "../identity/key.js";
+import { type ReadRelayKey, readRelayKey, verifyRelayKey } from "../log/relay-key.js";
 import { type Genesis, readGenesis, readRotate } from "../record/payload.js";
 import { Kind, type Record, recordId, toBeSigned } from "../record/record.js";
+import type { Bundle } from "./bundle.js";
 import type { Policy } from "./policy.js";
 import { type Vouching, vouchingOf } from "./vouching.js";
 
@@ -32,15 +34,25 @@ export class KeyBook {
   readonly #untrue = new Map<Record, Failure>();
   readonly #records: readonly Record[];
   readonly #revocations: readonly Uint8Array[];
+  readonly #relayKeys: readonly ReadRelayKey[];
   /** What was found for each key so far, by its kid: a file may hold a thousand records of one. */
   readonly #endings = new Map<string, Ending>();
 
-  /** `records` as far as the file has any, `revocations` as in chain/SPEC.md; neither is believed before it is checked. */
-  constructor(crypto: Crypto, policy: Policy, records: readonly Record[], revocations: readonly Uint8Array[]) {
+  /** `records` as far as they could be read; nothing of the file is believed before it is checked. */
+  constructor(
+    crypto: Crypto,
+    policy: Policy,
+    records: readonly Record[],
+    { revocations = [], relayKeys = [] }: Pick<Bundle, "revocations" | "relayKeys">,
+  ) {
     this.#crypto = crypto;
     this.#policy = policy;
     this.#records = records;
     this.#revocations = revocations;
+    this.#relayKeys = relayKeys.flatMap((bytes) => {
+      const read = readRelayKey(bytes);
+      return read.ok ? [read.value] : [];
+    });
     for (const record of records) {
       const genesis = record.header.kind === Kind.genesis ? readGenesis(record.payload) : undefined;
       if (genesis?.ok) this.#keys.push(genesis.value.publicKey);
@@ -151,7 +163,8 @@ export class KeyBook {
   #revokedFrom(kid: Uint8Array): number[] {
     const genesis = this.#genesisOf(kid);
     const { owner, operator } = genesis ? revokersOf(genesis) : {};
-    const revokers = [owner, operator, ...this.#policy.operators].filter((key) => key !== undefined);
+    const operators = operator ? this.#operatorsFrom(operator, genesis?.recoveryKey) : [];
+    const revokers = [...(owner ? [owner] : operators), ...this.#policy.operators];
     const positions = this.#policy.revoked
       .filter(({ device }) => equalBytes(kidOf(this.#crypto.sha256, device), kid))
       .map(({ fromSeq }) => fromSeq);
@@ -160,6 +173,21 @@ export class KeyBook {
       if (checked.ok) positions.push(checked.value.fromSeq);
     }
     return positions;
+  }
+
+  /** The relay's device-facing keys: the one that genesis pins, and those that statements lead to from there. */
+  #operatorsFrom(operator: Uint8Array, recovery: Uint8Array | undefined): Uint8Array[] {
+    const operators = [operator];
+    const signers = recovery ? [operator, recovery] : [operator];
+    for (const read of this.#relayKeys) {
+      const { statement, relayKey } = read;
+      const signer = signers.find((key) => equalBytes(kidOf(this.#crypto.sha256, key), statement.kid));
+      if (!signer || !verifyRelayKey(this.#crypto, read, signer).ok) continue;
+      operators.push(relayKey.deviceKey);
+      signers.push(relayKey.deviceKey);
+      if (relayKey.recoveryKey && signer === recovery) signers.push(relayKey.recoveryKey);
+    }
+    return operators;
   }
 
   /** Genesis of the chain of `kid`, under its own signature. */

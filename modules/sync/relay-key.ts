@@ -1,25 +1,15 @@
 import { equalBytes, toHex } from "../bytes/bytes.js";
 import { type Code, type Failure, fail, ok, type Result } from "../codes/codes.js";
-import type { Crypto, KeyStore } from "../identity/crypto.js";
-import { verifySignature } from "../identity/ed25519.js";
+import type { Crypto, KeyStore, Sha256 } from "../identity/crypto.js";
 import { kidOf } from "../identity/key.js";
-import type { TreeHead } from "../log/checkpoint.js";
 import { formatVerifierKey, parseVerifierKey, SignatureType } from "../log/note.js";
-import { type Cbor, CborReader } from "../record/cbor.js";
-import { coseKey, publicKeyOf } from "../record/payload.js";
-import { isUint, SIGNATURE_BYTES } from "../record/record.js";
-import { makeStatement, readStatement, type Statement } from "../record/statement.js";
+import { readRelayKey, verifyRelayKey } from "../log/relay-key.js";
+import { CborReader } from "../record/cbor.js";
 import { readPin, writePin } from "./acceptance.js";
-import { type RelayPins, readRelayPins, treeOf, writeRelayPins } from "./relay-pins.js";
+import { type RelayPins, readRelayPins, writeRelayPins } from "./relay-pins.js";
 
-/**
- * How a relay's keys change: statements, each by the device-facing key that was in force before it or by the offline
- * recovery key, and how a device follows them from the keys that it has pinned (SPEC.md).
- */
+/** How a device follows the statements by which its relay's keys change, from the keys that it has pinned (SPEC.md). */
 
-export const RELAY_KEY_TYP = "application/vnd.tallystick.relay-key+cbor";
-/** The longest statement: it leaves 320 characters to an origin. */
-export const RELAY_KEY_MAX_BYTES = 1024;
 /** Statements in one answer: with the longest of them it is as long as the longest acknowledgement. */
 export const RELAY_KEYS_MAX = 16;
 /**
@@ -28,23 +18,6 @@ export const RELAY_KEYS_MAX = 16;
  */
 export const GENERATION_RANGE = 1024;
 
-/** What is in force from a generation on: all of it, so that who passes over statements misses nothing. */
-export interface RelayKeyStatement {
-  /** The relay's origin. */
-  readonly origin: string;
-  readonly generation: number;
-  /** The next device-facing key, 32 bytes. */
-  readonly deviceKey: Uint8Array;
-  /** The log's verifier key line from here on. */
-  readonly logKey: string;
-  /** The next recovery key, 32 bytes; only in statements by the recovery key. Absent: it stays. */
-  readonly recoveryKey?: Uint8Array;
-  /** The tree that the log goes on from; in all statements by the recovery key, and in no others. */
-  readonly tree?: TreeHead;
-}
-
-/** Payload labels. */
-const Label = { origin: 1, generation: 2, deviceKey: 3, logKey: 4, recoveryKey: 5, possession: 6, tree: 7 } as const;
 /** Why an answer was refused that a device gets which was shown another tree than the relay's. */
 const OTHER_TREE: readonly Code[] = ["CONSISTENCY_FALSE", "CHECKPOINT_STALE", "RELAY_BEHIND"];
 
@@ -58,69 +31,6 @@ export function recoveredGeneration(generation: number): number {
   return (Math.floor(generation / GENERATION_RANGE) + 1) * GENERATION_RANGE;
 }
 
-/** Makes the statement. `sign` is the signer's, `signNext` that of the next device-facing key. */
-export function makeRelayKey(
-  signerKid: Uint8Array,
-  statement: RelayKeyStatement,
-  sign: (bytes: Uint8Array) => Uint8Array,
-  signNext: (bytes: Uint8Array) => Uint8Array,
-): Uint8Array {
-  const payload = payloadOf(statement);
-  payload.set(Label.possession, signatureOf(signerKid, payload, signNext));
-  return makeStatement(RELAY_KEY_TYP, signerKid, payload, sign);
-}
-
-function payloadOf(statement: RelayKeyStatement): Map<number, Cbor> {
-  const payload = new Map<number, Cbor>([
-    [Label.origin, statement.origin],
-    [Label.generation, statement.generation],
-    [Label.deviceKey, coseKey(statement.deviceKey)],
-    [Label.logKey, statement.logKey],
-  ]);
-  if (statement.recoveryKey) payload.set(Label.recoveryKey, coseKey(statement.recoveryKey));
-  if (statement.tree) payload.set(Label.tree, [statement.tree.size, statement.tree.root]);
-  return payload;
-}
-
-/** What `sign` makes of the payload under this statement's own header; the proof of possession is over it without itself. */
-function signatureOf(kid: Uint8Array, payload: Map<number, Cbor>, sign: (bytes: Uint8Array) => Uint8Array): Uint8Array {
-  let signature: Uint8Array | undefined;
-  makeStatement(RELAY_KEY_TYP, kid, payload, (bytes) => {
-    signature = sign(bytes);
-    return signature;
-  });
-  return signature!;
-}
-
-export interface ReadRelayKey {
-  readonly statement: Statement;
-  readonly relayKey: RelayKeyStatement;
-  /** By the next device-facing key. */
-  readonly possession: Uint8Array;
-}
-
-/** Takes a statement apart; whose it is, and whether it holds, is for `followRelayKey`. STATEMENT_MALFORMED, CBOR_INVALID. */
-export function readRelayKey(bytes: Uint8Array): Result<ReadRelayKey> {
-  if (bytes.length > RELAY_KEY_MAX_BYTES) return malformed(`at most ${RELAY_KEY_MAX_BYTES} bytes`, `${bytes.length}`);
-  const statement = readStatement(RELAY_KEY_TYP, bytes);
-  if (!statement.ok) return statement;
-  const map = statement.value.payload;
-  const [origin, generation, logKey] = [map.get(Label.origin), map.get(Label.generation), map.get(Label.logKey)];
-  const deviceKey = publicKeyOf(map.get(Label.deviceKey));
-  const recoveryKey = publicKeyOf(map.get(Label.recoveryKey));
-  const possession = map.get(Label.possession);
-  const tree = treeOf(map.get(Label.tree));
-  if (typeof origin !== "string" || typeof logKey !== "string" || !deviceKey)
-    return malformed("origin, next device-facing key and log key", "another payload");
-  if (!isUint(generation) || generation === 0) return malformed("a generation of at least 1", "another");
-  if (!(possession instanceof Uint8Array) || possession.length !== SIGNATURE_BYTES)
-    return malformed("a proof of possession of 64 bytes", "another");
-  if (map.size !== 5 + (recoveryKey ? 1 : 0) + (tree ? 1 : 0)) return malformed("the labels 1 to 7", "others");
-  const rest = { ...(recoveryKey && { recoveryKey }), ...(tree && { tree }) };
-  const relayKey = { origin, generation, deviceKey, logKey, ...rest };
-  return ok({ statement: statement.value, relayKey, possession });
-}
-
 /**
  * The pins that follow from `pins` by one statement. RELAY_KEY_STALE where the device is as far already; RELAY_KEY_FALSE:
  * another relay's, by a key that is not pinned, a generation, recovery key or tree that its signer may not name, a next key
@@ -129,7 +39,7 @@ export function readRelayKey(bytes: Uint8Array): Result<ReadRelayKey> {
 export function followRelayKey(crypto: Crypto, pins: RelayPins, bytes: Uint8Array): Result<RelayPins> {
   const read = readRelayKey(bytes);
   if (!read.ok) return read;
-  const { statement, relayKey, possession } = read.value;
+  const { statement, relayKey } = read.value;
   const { origin, generation, deviceKey } = relayKey;
   if (origin !== pins.origin) return untrue(`the relay ${pins.origin}`, origin);
   if (generation <= pins.generation)
@@ -144,14 +54,8 @@ export function followRelayKey(crypto: Crypto, pins: RelayPins, bytes: Uint8Arra
   if (!recovers && relayKey.recoveryKey) return untrue("a recovery key named by itself alone", "one by another");
   if (recovers !== (relayKey.tree !== undefined))
     return untrue("a tree of the recovery key, and of no other", "not so");
-  if (!verifySignature(crypto.ed25519, statement.signature, statement.signedBytes, signer))
-    return fail("SIGNATURE_INVALID", `the statement of generation ${generation} is not signed by its key`);
-  let possessed = false;
-  signatureOf(statement.kid, payloadOf(relayKey), (message) => {
-    possessed = verifySignature(crypto.ed25519, possession, message, deviceKey);
-    return possession;
-  });
-  if (!possessed) return untrue("a proof that the next key is held", "another");
+  const verified = verifyRelayKey(crypto, read.value, signer);
+  if (!verified.ok) return verified;
   const logKey = parseVerifierKey(crypto.sha256, relayKey.logKey);
   if (!logKey.ok) return logKey;
   if (logKey.value.name !== origin || logKey.value.type !== SignatureType.ed25519)
@@ -165,6 +69,11 @@ export function followRelayKey(crypto: Crypto, pins: RelayPins, bytes: Uint8Arra
 function signerOf({ sha256 }: Crypto, { deviceKey, recoveryKey }: RelayPins, kid: Uint8Array): Uint8Array | undefined {
   if (recoveryKey && equalBytes(kid, kidOf(sha256, recoveryKey))) return recoveryKey;
   return equalBytes(kid, kidOf(sha256, deviceKey)) ? deviceKey : undefined;
+}
+
+/** What a device says in its log of the keys that it has come to. */
+export function relayKeyLine(sha256: Sha256, { generation, deviceKey }: RelayPins): string {
+  return `event=relay-key generation=${generation} kid=${toHex(kidOf(sha256, deviceKey))}`;
 }
 
 /** The statements of a CBOR sequence, as views. MESSAGE_MALFORMED beyond RELAY_KEYS_MAX, CBOR_INVALID. */
@@ -272,10 +181,6 @@ export class FollowedPins {
     this.#followed = true;
     return ok(again ? "again" : "first");
   }
-}
-
-function malformed(expected: string, received: string): Result<never> {
-  return fail("STATEMENT_MALFORMED", `expected ${expected}, received ${received}`);
 }
 
 function untrue(expected: string, received: string): Result<never> {

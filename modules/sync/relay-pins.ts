@@ -3,8 +3,9 @@ import type { KeyStore, Sha256 } from "../identity/crypto.js";
 import { isAcceptablePublicKey } from "../identity/ed25519.js";
 import type { TreeHead } from "../log/checkpoint.js";
 import { parseVerifierKey, type VerifierKey } from "../log/note.js";
+import { treeOf } from "../log/relay-key.js";
 import { type Cbor, decodeCbor, encodeCbor } from "../record/cbor.js";
-import { ID_BYTES, isUint } from "../record/record.js";
+import { isUint } from "../record/record.js";
 
 /**
  * What a device knows of its relay, written into its key store when it is provisioned. Afterwards only a statement by one
@@ -77,14 +78,6 @@ export function readRelayPins(keys: KeyStore, sha256: Sha256): Result<RelayPins>
     generation,
     ...(tree && { tree }),
   });
-}
-
-/** Size and root, where the value is such a pair. */
-export function treeOf(value: Cbor | undefined): TreeHead | undefined {
-  const [size, root] = Array.isArray(value) && value.length === 2 ? (value as Cbor[]) : [];
-  return isUint(size) && root instanceof Uint8Array && root.length === ID_BYTES
-    ? { size, root: root.slice() }
-    : undefined;
 }
 
 function unreadable(expected: string): Result<never> {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { toHex } from "tallystick/bytes/bytes";
 import type { Code } from "tallystick/codes/codes";
-import { RELAY_KEY_MAX_BYTES, RELAY_KEYS_MAX } from "tallystick/sync/relay-key";
+import { RELAY_KEY_MAX_BYTES } from "tallystick/log/relay-key";
+import { RELAY_KEYS_MAX } from "tallystick/sync/relay-key";
 import { readRelayPins } from "tallystick/sync/relay-pins";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { pathsOf } from "../../hosts/relay/folder.js";

@@ -10,6 +10,7 @@ import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { FixtureDevice } from "../fixtures/device.js";
 import { FixtureMaker } from "../fixtures/maker.js";
 import { memoryLog } from "../fixtures/memory-log.js";
+import { keyOf, stateKey, TREE, vkeyOf } from "../fixtures/relay-keys.js";
 import { must } from "../relay/started.js";
 
 const ORIGIN = "tallystick.example/log";
@@ -40,7 +41,12 @@ describe("evidence: keys", () => {
     return successor;
   }
 
-  function verify(records: readonly Uint8Array[], policy: object, revocations: readonly Uint8Array[] = []): Report {
+  function verify(
+    records: readonly Uint8Array[],
+    policy: object,
+    revocations: readonly Uint8Array[] = [],
+    relayKeys: readonly Uint8Array[] = [],
+  ): Report {
     const log = memoryLog(ORIGIN, new Uint8Array(32).fill(0x10), records);
     const size = records.length;
     const bytes = encodeBundle({
@@ -50,6 +56,7 @@ describe("evidence: keys", () => {
       anchors: [],
       claims: { logKey: log.vkey, witnessKeys: [] },
       revocations,
+      relayKeys,
     });
     const required = { log: log.vkey, require: ["signature", "device", "logged"], ...policy };
     const read = must(readPolicy(relayCrypto.sha256, JSON.stringify(required)));
@@ -107,6 +114,31 @@ describe("evidence: keys", () => {
       verify(device.chain, { devices: [did(device)] }, [revocation(device, 3, signer)]).verdict;
     assert.equal(by(stranger.identity), "false");
     assert.equal(by(operator.identity), "proved");
+  });
+
+  it("of a relay whose keys have changed, the operator's word is known by the statements that say so", () => {
+    const [pinned, recovery] = [keyOf(0x31), keyOf(0x32)];
+    const genesis = { relayKey: pinned.publicKey, recoveryKey: recovery.publicKey };
+    const device = fresh(genesis);
+    const named = (signer: Identity, next: Identity, generation: number, possessor = next) =>
+      stateKey(
+        signer,
+        next,
+        { origin: ORIGIN, generation, logKey: vkeyOf(ORIGIN, 0x10), ...(signer === recovery && { tree: TREE }) },
+        possessor,
+      );
+    const next = keyOf(0x33);
+    const by = (signer: Identity, ...relayKeys: readonly Uint8Array[]) =>
+      verify(device.chain, { devices: [did(device)] }, [revocation(device, 3, signer)], relayKeys).verdict;
+    assert.equal(by(pinned), "false");
+    assert.equal(by(next), "proved", "nobody's word without the statement");
+    assert.equal(by(next, named(pinned, next, 1)), "false");
+    assert.equal(by(next, named(recovery, next, 1024)), "false");
+    assert.equal(by(next, named(pinned, keyOf(0x34), 1), named(keyOf(0x34), next, 2)), "false", "step by step");
+    assert.equal(by(next, named(keyOf(0x34), next, 2)), "proved", "a step is missing");
+    assert.equal(by(next, named(stranger.identity, next, 1)), "proved");
+    assert.equal(by(next, named(pinned, next, 1, pinned)), "proved", "the next key did not want it");
+    assert.equal(by(recovery), "proved", "the recovery key names keys, and revokes none");
   });
 
   it("the policy says whose revocations it believes beside genesis, and what it knows to be revoked", () => {
@@ -171,15 +203,16 @@ describe("evidence: keys", () => {
 
   it("a file with a revocation that is none cannot be read", () => {
     const device = fresh();
-    const bytes = encodeBundle({
+    const bundle = {
       origin: ORIGIN,
       entries: [{ record: device.chain[0]!, receipt: new Uint8Array(4) }],
       checkpoint: "x",
       anchors: [],
       claims: { logKey: "x", witnessKeys: [] },
-      revocations: [device.chain[0]!],
-    });
-    const read = readBundle(bytes);
-    assert.equal(read.ok ? undefined : read.failure.code, "EVIDENCE_MALFORMED");
+    };
+    for (const wrong of [{ revocations: [device.chain[0]!] }, { relayKeys: [device.chain[0]!] }]) {
+      const read = readBundle(encodeBundle({ ...bundle, ...wrong }));
+      assert.equal(read.ok ? undefined : read.failure.code, "EVIDENCE_MALFORMED");
+    }
   });
 });

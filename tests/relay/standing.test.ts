@@ -4,6 +4,8 @@ import fc from "fast-check";
 import { toHex } from "tallystick/bytes/bytes";
 import { makeRevocation, type Revocation, readRevocation } from "tallystick/chain/revocation";
 import { ok } from "tallystick/codes/codes";
+import { verifyEvidence } from "tallystick/evidence/evidence";
+import { readPolicy } from "tallystick/evidence/policy";
 import type { Identity } from "tallystick/identity/identity";
 import { Kind, recordId } from "tallystick/record/record";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
@@ -11,6 +13,7 @@ import { pathsOf } from "../../hosts/relay/folder.js";
 import { openDeviceFacingKey } from "../../hosts/relay/keys.js";
 import { type Answer, FixtureDevice, post, readingPayload } from "../fixtures/device.js";
 import { FixtureMaker } from "../fixtures/maker.js";
+import { changeAndRestart } from "./key-change.js";
 import { failureOf, must, StartedRelay } from "./started.js";
 
 /** Keys that an operator holds back or that are revoked: what is taken of them, and what is not. */
@@ -226,6 +229,26 @@ describe("relay: a key's standing", () => {
       started.operate((operator) => operator.revokeBy(device.identity.kid, statement({ fromSeq: 2 }, owner)));
       assert.equal(await inForce(), 2);
       await sends("KEY_REVOKED");
+    });
+
+    it("by the key that the relay has today, and not by one that it had: evidence shows how that came", async () => {
+      const former = operatorKey();
+      await started.settled();
+      await changeAndRestart(started);
+      assert.equal(code(await submit(statement({}, former)), 422), "REVOCATION_FALSE");
+      started.operate((operator) => operator.revoke(device.identity.kid, { fromSeq: 3 }));
+      await started.settled();
+      const log = started.relay.identity.logKey;
+      const policy = must(readPolicy(relayCrypto.sha256, JSON.stringify({ log })));
+      for (const [seq, verdict] of [
+        [2, "proved"],
+        [3, "false"],
+      ] as const) {
+        const id = toHex(recordId(relayCrypto.sha256, device.chain[seq]!));
+        const file = await fetch(`${started.url}/v1/records/${id}/evidence`);
+        const report = must(verifyEvidence(relayCrypto, new Uint8Array(await file.arrayBuffer()), policy));
+        assert.equal(report.verdict, verdict, JSON.stringify(report.steps));
+      }
     });
 
     it("is told of a key that is not enrolled", async () => {

@@ -7,13 +7,13 @@ import { fromHex, toHex } from "tallystick/bytes/bytes";
 import type { Code, Result } from "tallystick/codes/codes";
 import type { Identity } from "tallystick/identity/identity";
 import { formatVerifierKey, parseVerifierKey } from "tallystick/log/note";
+import { RELAY_KEY_MAX_BYTES } from "tallystick/log/relay-key";
 import { STATEMENT_MAX_BYTES } from "tallystick/record/statement";
 import {
   FollowedPins,
   followRelayKey,
   GENERATION_RANGE,
   nextGeneration,
-  RELAY_KEY_MAX_BYTES,
   RELAY_KEYS_MAX,
   recoveredGeneration,
 } from "tallystick/sync/relay-key";

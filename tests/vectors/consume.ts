@@ -10,6 +10,7 @@ import { Identity } from "tallystick/identity/identity";
 import { kidOf } from "tallystick/identity/key";
 import { openCheckpoint } from "tallystick/log/checkpoint";
 import { formatVerifierKey, parseVerifierKey } from "tallystick/log/note";
+import { makeRelayKey } from "tallystick/log/relay-key";
 import { verifyInclusionReceipt } from "tallystick/receipt/receipt";
 import { encodeCbor } from "tallystick/record/cbor";
 import { encodeGap, readGap } from "tallystick/record/gap";
@@ -20,7 +21,7 @@ import { encodeBody, parseRecord, recordId, toBeSigned } from "tallystick/record
 import { accept } from "tallystick/sync/acceptance";
 import { statementIn } from "tallystick/sync/enrolment";
 import { encodeEnrolment, leaveOf, readEnrolment, readPossession } from "tallystick/sync/messages";
-import { followRelayKey, makeRelayKey } from "tallystick/sync/relay-key";
+import { followRelayKey } from "tallystick/sync/relay-key";
 import { encodeRelayPins, readRelayPins } from "tallystick/sync/relay-pins";
 import {
   encodeSuccessionRequest,

@@ -7,7 +7,8 @@ import { toHex } from "tallystick/bytes/bytes";
 import { Identity } from "tallystick/identity/identity";
 import { portableCrypto as crypto } from "tallystick/identity/portable";
 import { formatVerifierKey, SignatureType, verifierKey } from "tallystick/log/note";
-import { GENERATION_RANGE, makeRelayKey, type RelayKeyStatement } from "tallystick/sync/relay-key";
+import { makeRelayKey, type RelayKeyStatement } from "tallystick/log/relay-key";
+import { GENERATION_RANGE } from "tallystick/sync/relay-key";
 import { encodeRelayPins } from "tallystick/sync/relay-pins";
 
 const origin = "tallystick.example/log";
