@@ -7,7 +7,7 @@ import { Kind, recordId } from "tallystick/record/record";
 import { encodeSuccessionRequest } from "tallystick/sync/succession";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { type Answer, FixtureDevice, post, readingPayload } from "../fixtures/device.js";
-import { StartedRelay } from "./started.js";
+import { MANY_ATTEMPTS, StartedRelay } from "./started.js";
 
 /** The rotate record that ends a chain is the leave for the key that it names, and for no other. */
 describe("relay: rotation", () => {
@@ -17,7 +17,7 @@ describe("relay: rotation", () => {
   let rotation: Uint8Array;
 
   before(async () => {
-    started = await StartedRelay.start();
+    started = await StartedRelay.start({ attempts: MANY_ATTEMPTS });
   });
   after(() => started.close());
   beforeEach(async () => {
