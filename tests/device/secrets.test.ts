@@ -8,11 +8,13 @@ import pino from "pino";
 import { fromHex, toHex } from "tallystick/bytes/bytes";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { ESP32_C3, loadEngine } from "../../hosts/simulator/board.js";
+import { laneA } from "../../hosts/simulator/lane-a.js";
 import { buildBoardImage, laneB } from "../../hosts/simulator/lane-b.js";
 import { ensureEngine } from "../../tools/engine/build.js";
 import { newEngine } from "../engine/boards.js";
 import { StartedRelay } from "../relay/started.js";
 import type { BenchOptions } from "./bench.js";
+import rotating from "./rotating-application.js";
 import { SuccessionBench } from "./succession-bench.js";
 
 const MINUTE = 60_000;
@@ -38,6 +40,24 @@ describe("secrets of a device and its relay", function () {
   });
   after(() => started.close());
 
+  /** Everything that the device of a bench lets out, as far as it has by the time it is asked for. */
+  function watch(bench: SuccessionBench): () => Record<string, Uint8Array> {
+    const wire: Uint8Array[] = [];
+    bench.network.onRequest = ({ body }) => void wire.push(body.slice());
+    bench.network.alter = (_request, answer) => {
+      if (answer.outcome === "answered") wire.push(answer.body.slice());
+      return answer;
+    };
+    return () => ({
+      flash: bench.flash.read(0, bench.flash.sizeBytes),
+      wire: Buffer.concat(wire),
+      "what the board printed": Buffer.from(bench.lines.join("\n")),
+      "how its starts ended": Buffer.from(inspect(bench.ends, { depth: 9 })),
+      "the relay's log": Buffer.from(log.join("")),
+      ...filesOf(started.folder),
+    });
+  }
+
   const lanes: readonly (readonly [string, () => Promise<BenchOptions>])[] = [
     ["Node's engine", async () => ({ seed: 41 })],
     ["XS", async () => ({ seed: 42, lane: laneB(loadEngine(await ensureEngine()), image) })],
@@ -46,12 +66,7 @@ describe("secrets of a device and its relay", function () {
     it(`stay where they are: flash, wire, relay's files, logs, on ${name}`, async () => {
       const bench = new SuccessionBench(started, await options());
       const token = bench.keys.read("token")!;
-      const wire: Uint8Array[] = [];
-      bench.network.onRequest = ({ body }) => void wire.push(body.slice());
-      bench.network.alter = (_request, answer) => {
-        if (answer.outcome === "answered") wire.push(answer.body.slice());
-        return answer;
-      };
+      const places = watch(bench);
       try {
         await bench.powerOn();
         await bench.until("a chain", () => bench.headSeq > 3);
@@ -62,33 +77,48 @@ describe("secrets of a device and its relay", function () {
         await bench.checkSucceeded(former);
         const second = bench.keys.read("seed")!;
         assert.notDeepEqual(first, second);
-        const kept = bench.flash.read(0, bench.flash.sizeBytes);
-        const places = {
-          flash: kept,
-          wire: Buffer.concat(wire),
-          "what the board printed": Buffer.from(bench.lines.join("\n")),
-          "how its starts ended": Buffer.from(inspect(bench.ends, { depth: 9 })),
-          "the relay's log": Buffer.from(log.join("")),
-          ...filesOf(started.folder),
-        };
+        const seen = places();
         // The search finds what is there, in the forms in which it is there.
         const publicKey = relayCrypto.ed25519.publicKey(second);
         assert.ok(
-          found(places, publicKey).some((one) => one.startsWith("flash")),
+          found(seen, publicKey).some((one) => one.startsWith("flash")),
           "the public key is in the flash",
         );
-        assert.ok(found(places, started.key).length > 0, "the relay's public key is on the wire");
-        const onlyOnce = (secret: Uint8Array) => secrets(secret).flatMap((one) => found(places, one));
+        assert.ok(found(seen, started.key).length > 0, "the relay's public key is on the wire");
+        const onlyOnce = (secret: Uint8Array) => secrets(secret).flatMap((one) => found(seen, one));
         for (const seed of [first, second]) assert.deepEqual(onlyOnce(seed), []);
         // The token goes over the wire once: that is what it is for. The relay keeps its hash alone.
         assert.deepEqual(
-          found(places, token).filter((one) => !one.startsWith("wire")),
+          found(seen, token).filter((one) => !one.startsWith("wire")),
           [],
         );
       } finally {
         await bench.close();
       }
     });
+
+  it("stay where they are while a rotation is planned and carried out, the next seed, too", async () => {
+    const bench = new SuccessionBench(started, { seed: 43, lane: laneA(rotating, relayCrypto) });
+    const places = watch(bench);
+    try {
+      await bench.powerOn();
+      await bench.until("the wish", () => bench.keys.read("rotation") !== undefined);
+      const seeds = [bench.keys.read("seed")!, bench.keys.read("rotation")!];
+      for (let passed = 0; passed < 5 && !bench.hasEnded(); passed++) {
+        await bench.run(MINUTE, () => bench.hasEnded());
+        await started.settled();
+      }
+      assert.ok(bench.hasEnded());
+      assert.deepEqual(bench.keys.read("seed"), seeds[1]);
+      const seen = places();
+      for (const seed of seeds) {
+        assert.ok(found(seen, relayCrypto.ed25519.publicKey(seed)).length > 0, "the public keys are there");
+        for (const secret of secrets(seed)) assert.deepEqual(found(seen, secret), []);
+      }
+    } finally {
+      await bench.close();
+    }
+  });
 
   it("are in the relay's key files alone, which nobody else may read", () => {
     const files = filesOf(started.folder);
