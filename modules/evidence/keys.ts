@@ -68,11 +68,24 @@ export class KeyBook {
     return this.#keys.find((key) => equalBytes(kidOf(this.#crypto.sha256, key), kid));
   }
 
-  /** Why a record does not count though its signature holds: KEY_REVOKED, CHAIN_CLOSED; undefined where it counts. */
-  objection({ header: { kid, seq } }: Record): Failure | undefined {
+  /**
+   * Why a record does not count though its signature holds: KEY_REVOKED, CHAIN_CLOSED, CHAIN_FORK where the file has
+   * another one by the same key at its position; undefined where it counts.
+   */
+  objection(record: Record): Failure | undefined {
+    const { kid, seq } = record.header;
     const { revokedFrom, rotatedAt } = this.#endingOf(kid);
     if (seq >= revokedFrom) return fail("KEY_REVOKED", `the key is revoked from seq ${revokedFrom} on`).failure;
     if (seq > rotatedAt) return fail("CHAIN_CLOSED", `the rotation at seq ${rotatedAt} ended the chain`).failure;
+    const twin = this.#records.find(
+      (other) =>
+        other.header.seq === seq &&
+        equalBytes(other.header.kid, kid) &&
+        !equalBytes(other.bytes, record.bytes) &&
+        this.#isSigned(other),
+    );
+    if (twin)
+      return fail("CHAIN_FORK", `at seq ${seq} the key has signed another record, which the file has, too`).failure;
     return undefined;
   }
 

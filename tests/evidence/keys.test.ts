@@ -6,8 +6,9 @@ import { type Report, verifyEvidence } from "tallystick/evidence/evidence";
 import { readPolicy } from "tallystick/evidence/policy";
 import type { Identity } from "tallystick/identity/identity";
 import { didKey } from "tallystick/identity/key";
+import { Kind, recordId } from "tallystick/record/record";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
-import { FixtureDevice } from "../fixtures/device.js";
+import { FixtureDevice, readingPayload } from "../fixtures/device.js";
 import { FixtureMaker } from "../fixtures/maker.js";
 import { memoryLog } from "../fixtures/memory-log.js";
 import { keyOf, stateKey, TREE, vkeyOf } from "../fixtures/relay-keys.js";
@@ -199,6 +200,20 @@ describe("evidence: keys", () => {
     const report = verify([device.chain[0]!, ...device.chain.slice(5)], { devices: [did(device)] });
     assert.equal(report.verdict, "false");
     assert.deepEqual(codesOf(report), ["CHAIN_CLOSED"]);
+  });
+
+  it("two records of one key at one position are a fork, and neither counts", () => {
+    const device = fresh();
+    const id = recordId(relayCrypto.sha256, device.chain[1]!);
+    const other = device.make(Kind.readings, readingPayload(77), { ...device.head, seq: 1, id });
+    const policy = { devices: [did(device)] };
+    const report = verify([...device.chain, other], policy);
+    assert.equal(report.verdict, "false");
+    assert.deepEqual(codesOf(report), ["CHAIN_FORK", "CHAIN_FORK"]);
+    const forged = other.slice();
+    forged[forged.length - 1]! ^= 1;
+    assert.deepEqual(codesOf(verify([...device.chain, forged], policy)), [], "what the key has not signed is no fork");
+    assert.equal(verify([...device.chain, device.chain[2]!], policy).verdict, "proved", "nor is one record twice");
   });
 
   it("a file with a revocation that is none cannot be read", () => {
