@@ -1,4 +1,5 @@
-import { isName, Status, WireLimit } from "../../board/wire.js";
+import { EventKind, isName, Outcome, Status, WireLimit } from "../../board/wire.js";
+import type { NetworkAnswer } from "./network.js";
 
 /** The world's side of the wire's messages: replies made, requests taken apart (hosts/board/WIRE.md). */
 
@@ -23,7 +24,7 @@ export function refusalReply(status: number, detail: string): Uint8Array {
 }
 
 /** UTF-8 of at most 200 bytes: a text that would be longer loses what is not ASCII, then its end. */
-export function cut(detail: string): Buffer {
+function cut(detail: string): Buffer {
   const bytes = Buffer.from(detail);
   if (bytes.length <= WireLimit.detail) return bytes;
   return Buffer.from(detail.replace(/[^\x20-\x7e]/g, "?").slice(0, WireLimit.detail));
@@ -31,6 +32,28 @@ export function cut(detail: string): Buffer {
 
 export function namesReply(all: readonly string[]): Uint8Array {
   return Buffer.concat(all.map((one) => Buffer.from([one.length, ...Buffer.from(one, "latin1")])));
+}
+
+const OUTCOMES = {
+  answered: Outcome.answered,
+  "no-route": Outcome.noRoute,
+  "timed-out": Outcome.timedOut,
+  "too-long": Outcome.tooLong,
+} as const;
+
+/** The event that ends a request. */
+export function responseEvent(number: number, answer: NetworkAnswer): Uint8Array {
+  const detail = answer.outcome === "answered" ? Buffer.alloc(0) : cut(answer.detail);
+  const event = Buffer.alloc(10 + detail.length);
+  event[0] = EventKind.response;
+  event.writeUInt16LE(number, 1);
+  event[3] = OUTCOMES[answer.outcome];
+  if (answer.outcome === "answered") {
+    event.writeUInt16LE(answer.status, 4);
+    event.writeUInt32LE(answer.body.length, 6);
+  }
+  event.set(detail, 10);
+  return event;
 }
 
 /** The length and name at `at`, and where the next field starts. */

@@ -1,11 +1,10 @@
 import { ClockState } from "tallystick/clock/clock";
 import { FlashError } from "tallystick/journal/flash";
-import { EventKind, Operation, Outcome, Status, WireLimit } from "../../board/wire.js";
+import { EventKind, Operation, Status, WireLimit } from "../../board/wire.js";
 import { PowerCut } from "../board.js";
 import {
   atLeast,
   between,
-  cut,
   exactly,
   most,
   name,
@@ -14,10 +13,10 @@ import {
   okReply,
   Refusal,
   refusalReply,
+  responseEvent,
   u16Bytes,
   u64,
 } from "./messages.js";
-import type { NetworkAnswer } from "./network.js";
 import { ANALOG_RESOLUTION_BITS } from "./pins.js";
 import type { FlashCells, TearableCells, World } from "./world.js";
 
@@ -441,27 +440,6 @@ export class Start {
   async #deliver(event: Uint8Array): Promise<void> {
     if (!this.#closed && this.end === undefined) await this.#options.deliver(event);
   }
-}
-
-const OUTCOMES = {
-  answered: Outcome.answered,
-  "no-route": Outcome.noRoute,
-  "timed-out": Outcome.timedOut,
-  "too-long": Outcome.tooLong,
-} as const;
-
-function responseEvent(number: number, answer: NetworkAnswer): Uint8Array {
-  const detail = answer.outcome === "answered" ? Buffer.alloc(0) : cut(answer.detail);
-  const event = Buffer.alloc(10 + detail.length);
-  event[0] = EventKind.response;
-  event.writeUInt16LE(number, 1);
-  event[3] = OUTCOMES[answer.outcome];
-  if (answer.outcome === "answered") {
-    event.writeUInt16LE(answer.status, 4);
-    event.writeUInt32LE(answer.body.length, 6);
-  }
-  event.set(detail, 10);
-  return event;
 }
 
 function tearable(cells: FlashCells): cells is TearableCells {
