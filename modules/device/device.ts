@@ -169,7 +169,8 @@ export class Device {
     this.#identity = identity;
     this.#succession = succession;
     if (isNew) this.#log(`event=key ${namesOf(this.#platform, identity)}`);
-    if (!succession) return this.#rotation.resume();
+    const resumed = this.#rotation.resume();
+    if (!resumed.ok || !succession) return resumed;
     const { former, seq, id } = succession;
     this.#log(`event=succession kid=${toHex(identity.kid)} former=${toHex(former.kid)} seq=${seq} id=${toHex(id)}`);
     return ok(undefined);

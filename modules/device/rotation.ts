@@ -30,7 +30,10 @@ export class Rotation {
     this.#platform = platform;
   }
 
-  /** At a start, once the key in use is open. KEY_UNREADABLE. */
+  /**
+   * Once the key in use is open, at a start and where the chain had to end otherwise: what was planned is forgotten then, in
+   * the key store and here. KEY_UNREADABLE.
+   */
   resume(): Result<void> {
     const planned = plannedRotation(this.#platform);
     if (!planned.ok) return planned;

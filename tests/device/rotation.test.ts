@@ -172,6 +172,36 @@ describe("a rotation", function () {
     await checkRotated(former, forgotten);
   });
 
+  it("is forgotten where the chain has to end otherwise: no record names a key that nobody has", async () => {
+    begin();
+    await bench.powerOn();
+    await until("records", () => bench.headSeq >= 2);
+    await bench.climb(started);
+    bench.disconnect();
+    await until("the wish", asked);
+    const former = bench.kid;
+    const head = bench.headSeq;
+    const snapshot = bench.flash.snapshot();
+    bench.connect(started.url);
+    const { target } = bench.network;
+    bench.network.target = {
+      request: async (request, signal) =>
+        request.path.endsWith("/records") ? { outcome: "timed-out", detail: "lost" } : target!.request(request, signal),
+    };
+    await until("a sending", () => bench.sentMark() > head);
+    await bench.cutPower();
+    bench.flash.restore(snapshot);
+    bench.network.target = target;
+    assert.ok(bench.keys.read("rotation"), "planned");
+    await bench.powerOn();
+    await until("another key", () => bench.kid !== former && bench.hasEnded());
+    const records = bench.held.length;
+    await until("records", () => bench.held.length > records + 10);
+    assert.ok(!bench.codes.includes("CHAIN_CLOSED"), bench.codes.join());
+    assert.equal(bench.held.filter(({ kind }) => kind === "rotate").length, 0);
+    await bench.checkNothingLost(started, records);
+  });
+
   describe("that is cut", () => {
     async function ready(options: BenchOptions): Promise<string> {
       begin(options);
