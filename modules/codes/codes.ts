@@ -119,6 +119,16 @@ export const CODES = Object.freeze({
     "restore the key store; no new key is ever made because one cannot be read",
   ),
   KEY_EXISTS: entry(409, "the device has a key already", "nothing: a device keeps its key; rotate it to get another"),
+  KEY_FUSES_FAILED: entry(
+    500,
+    "the chip did not burn the fuse that counts its keys",
+    "nothing was signed with that key: check the board's supply and start again; replace the board if it stays",
+  ),
+  KEY_FUSES_USED_UP: entry(
+    409,
+    "the chip has no fuse left to count another key",
+    "the device keeps the key that it has; where its chain has to go on under another, replace the board",
+  ),
   KEY_MISMATCH: entry(
     422,
     "the key is not the one that was expected",

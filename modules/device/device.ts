@@ -10,14 +10,14 @@ import { KIND_WORDS, Kind } from "../record/record.js";
 import { Sampler } from "../sampler/sampler.js";
 import type { Acknowledgement, Position } from "../sync/messages.js";
 import { relayKeyLine } from "../sync/relay-key.js";
-import { type RelayPins, readRelayPins } from "../sync/relay-pins.js";
+import type { RelayPins } from "../sync/relay-pins.js";
 import { Sync } from "../sync/sync.js";
 import { BOOT_PAYLOAD_BYTES, describeStart } from "./boot.js";
 import { Fullness, thinningAt } from "./fullness.js";
 import { Gaps } from "./gaps.js";
 import { prepareGenesis } from "./genesis.js";
 import { Marks } from "./marks.js";
-import { formatWhereBlank, namesOf, openKey, openStatement } from "./opening.js";
+import { formatWhereBlank, namesOf, openKey, openRelay, openStatement } from "./opening.js";
 import { type DeviceOptions, MARK_INTERVAL_S } from "./options.js";
 import { OwnChain } from "./own-chain.js";
 import type { Platform } from "./platform.js";
@@ -137,7 +137,7 @@ export class Device {
   /**
    * Makes the device's next key and goes on with it as soon as the relay has all that this one has signed: the chain ends
    * with a `rotate` record that names it, and the next one's genesis names that record. Asked for again it is the same
-   * rotation, also after a restart. DEVICE_BUSY while another change of the key is under way; KEY_UNREADABLE.
+   * rotation, also after a restart. DEVICE_BUSY while another change is under way; KEY_UNREADABLE, KEY_FUSES_USED_UP.
    */
   rotate(): Result<void> {
     if (this.#succession || !this.#sync)
@@ -159,8 +159,7 @@ export class Device {
   }
 
   #openIdentity(): Result<void> {
-    const { keys, crypto } = this.#platform;
-    const relay = readRelayPins(keys, crypto.sha256);
+    const relay = openRelay(this.#platform);
     if (!relay.ok) return relay;
     this.#relay = relay.value;
     const opened = openKey(this.#platform);
@@ -299,8 +298,7 @@ export class Device {
     }
     const { used, sectors } = this.#journal.usage;
     if (used > sectors) return fail("JOURNAL_FULL", `${used} of ${sectors} sectors hold records that are not released`);
-    const { keys, crypto, entropy } = this.#platform;
-    const begun = beginSuccession({ keys, crypto, entropy }, head);
+    const begun = beginSuccession(this.#platform, head);
     if (!begun.ok) return begun;
     this.#mayAppend = false;
     this.#goOn(this.#allSteps());

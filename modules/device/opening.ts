@@ -1,11 +1,12 @@
 import { toHex } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
-import { Identity } from "../identity/identity.js";
+import { Identity, SEED_NAME } from "../identity/identity.js";
 import { didKey } from "../identity/key.js";
 import { openSuccession, type Succession } from "../identity/succession.js";
 import { Journal } from "../journal/journal.js";
 import { checkVouched, readMakerStatement } from "../record/maker.js";
 import { hasLeave, readMaker } from "../sync/enrolment.js";
+import { type RelayPins, readRelayPins } from "../sync/relay-pins.js";
 import { readSentMark } from "../sync/sent-mark.js";
 import type { Platform } from "./platform.js";
 
@@ -28,24 +29,45 @@ export interface OpenedKey {
   readonly isNew: boolean;
 }
 
+/** The relay that the key store names. DEVICE_NOT_PROVISIONED, KEY_UNREADABLE. */
+export function openRelay(platform: Platform): Result<RelayPins> {
+  const pins = readRelayPins(platform.keys, platform.crypto.sha256);
+  return pins.ok || pins.failure.code !== "DEVICE_NOT_PROVISIONED"
+    ? pins
+    : notProvisioned(platform, pins.failure.detail);
+}
+
 /** A key is made only where provisioning left leave and nothing was ever sent; or to succeed one, by `Device`. */
-export function openKey({ keys, crypto, entropy, flash }: Platform): Result<OpenedKey> {
-  const succession = openSuccession({ keys, crypto });
+export function openKey(platform: Platform): Result<OpenedKey> {
+  const { keys, flash } = platform;
+  const succession = openSuccession(platform);
   if (!succession.ok) return succession;
   if (succession.value) return ok({ identity: succession.value.next, succession: succession.value, isNew: false });
-  const opened = Identity.open({ keys, crypto });
+  const opened = Identity.open(platform);
   if (!opened.ok) return opened;
   if (opened.value) return ok({ identity: opened.value, succession: undefined, isNew: false });
   const sent = readSentMark(keys);
   if (!sent.ok) return sent;
   if (!hasLeave(keys) || sent.value !== undefined)
-    return fail("DEVICE_NOT_PROVISIONED", "the key store holds no seed, and no leave that lets the device make one");
+    return notProvisioned(platform, "the key store holds no seed, and no leave that lets the device make one");
   // Erased units of an encrypted partition read as anything: blank cannot be told from damaged. Beside a key that is
   // only now made, what cannot be read is nobody's.
   if (flash.writeUnitBytes > 1 && keys.read(FORMAT_NAME) === undefined)
     keys.write(FORMAT_NAME, Uint8Array.of(FORMAT_IF_UNREADABLE));
-  const made = Identity.create({ keys, crypto, entropy });
+  const made = Identity.create(platform);
   return made.ok ? ok({ identity: made.value, succession: undefined, isNew: true }) : made;
+}
+
+/**
+ * DEVICE_NOT_PROVISIONED. Where the key store was lost, it also names for a person the key that the board itself remembers.
+ * That key is not taken up again: without the sent mark nobody here knows what of its chain others hold.
+ */
+function notProvisioned({ keys, seeds, crypto }: Platform, detail: string): Result<never> {
+  const reference = keys.read(SEED_NAME) === undefined ? seeds?.newest() : undefined;
+  const seed = reference && seeds!.resolve(reference);
+  if (!reference || !seed) return fail("DEVICE_NOT_PROVISIONED", detail);
+  const kid = toHex(Identity.ofSeed(seed, crypto).kid);
+  return fail("DEVICE_NOT_PROVISIONED", `${detail}; the board's last key was ${kid}, seed ${toHex(reference)}`);
 }
 
 /** What a new key and its board are called, for whoever will vouch for them. */

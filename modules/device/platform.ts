@@ -1,5 +1,6 @@
 import type { Clock, Timers } from "../clock/clock.js";
 import type { Crypto, Entropy, KeyStore } from "../identity/crypto.js";
+import type { SeedSource } from "../identity/seeds.js";
 import type { Flash } from "../journal/flash.js";
 import type { I2COptions } from "../sensors/sensor.js";
 import type { Transport } from "../sync/transport.js";
@@ -17,6 +18,8 @@ export interface Platform {
   readonly flash: Flash;
   readonly keys: KeyStore;
   readonly entropy: Entropy;
+  /** Makes the device's seeds, where the chip does; by default they are drawn from `entropy` and kept in `keys`. */
+  readonly seeds?: SeedSource;
   readonly crypto: Crypto;
   readonly clock: Clock;
   readonly timers: Timers;

@@ -32,7 +32,7 @@ export class Rotation {
 
   /**
    * Once the key in use is open, at a start and where the chain had to end otherwise: what was planned is forgotten then, in
-   * the key store and here. KEY_UNREADABLE.
+   * the key store and here. KEY_UNREADABLE, KEY_FUSES_FAILED.
    */
   resume(): Result<void> {
     const planned = plannedRotation(this.#platform);
@@ -42,7 +42,7 @@ export class Rotation {
     return ok(undefined);
   }
 
-  /** Makes the next key, and waits for the moment. KEY_UNREADABLE, KEY_EXISTS. */
+  /** Makes the next key, and waits for the moment. KEY_UNREADABLE, KEY_EXISTS, KEY_FUSES_USED_UP, KEY_FUSES_FAILED. */
   plan(): Result<Identity> {
     const planned = planRotation(this.#platform);
     if (planned.ok) this.next = planned.value;

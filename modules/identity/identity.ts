@@ -1,18 +1,25 @@
+import { equalBytes } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Crypto, Entropy, KeyStore } from "./crypto.js";
-import { SEED_BYTES, verifySignature } from "./ed25519.js";
+import { verifySignature } from "./ed25519.js";
 import { kidOf } from "./key.js";
+import { drawReference, type SeedSource, seedOf, storedSeeds } from "./seeds.js";
 
 /**
- * A device's key: made once, on the device, from gated entropy; only the seed is stored, the rest derived at each start.
- * Nothing here ever makes a key because something else failed: `create` is an act of provisioning.
+ * A device's key: made once, on the device; only its seed's reference is stored, the rest derived at each start. Nothing
+ * here ever makes a key because something else failed: `create` is an act of provisioning.
  */
 export const SEED_NAME = "seed";
 
 export interface IdentityOptions {
   readonly keys: KeyStore;
   readonly crypto: Crypto;
+  /** Makes the seeds of what the store holds. By default the store holds the seeds themselves. */
+  readonly seeds?: SeedSource;
 }
+
+/** What making a key takes beyond opening one: seeds are drawn from `entropy` where no source is named. */
+export type DrawOptions = IdentityOptions & { readonly entropy: Entropy };
 
 export class Identity {
   readonly publicKey: Uint8Array;
@@ -27,29 +34,36 @@ export class Identity {
     this.kid = kidOf(crypto.sha256, this.publicKey);
   }
 
-  /** The key of a seed of 32 bytes, which a key store gave or is about to keep. */
+  /** The key of a seed of 32 bytes. */
   static ofSeed(seed: Uint8Array, crypto: Crypto): Identity {
     return new Identity(seed, crypto);
   }
 
-  /** The key that the store holds, undefined where it holds none. KEY_UNREADABLE where what it holds is no seed. */
-  static open({ keys, crypto }: IdentityOptions): Result<Identity | undefined> {
-    const seed = keys.read(SEED_NAME);
-    if (seed === undefined) return ok(undefined);
-    if (seed.length !== SEED_BYTES)
-      return fail("KEY_UNREADABLE", `expected a seed of ${SEED_BYTES} bytes, received ${seed.length}`);
-    return ok(new Identity(seed, crypto));
+  /**
+   * The key that the store names, undefined where it names none. KEY_UNREADABLE where what it holds is no reference to a
+   * seed; KEY_FUSES_FAILED.
+   */
+  static open({ keys, crypto, seeds = storedSeeds() }: IdentityOptions): Result<Identity | undefined> {
+    const reference = keys.read(SEED_NAME);
+    if (reference === undefined) return ok(undefined);
+    const seed = seedOf(seeds, reference);
+    return seed.ok ? ok(new Identity(seed.value, crypto)) : seed;
   }
 
-  /** Makes the device's key and stores its seed. KEY_EXISTS where the store already holds one. Throws what `entropy` throws. */
-  static create({ keys, crypto, entropy }: IdentityOptions & { readonly entropy: Entropy }): Result<Identity> {
+  /**
+   * Makes the device's key: its reference is stored, and read back, before its seed is made. KEY_EXISTS where the store
+   * already holds one; KEY_FUSES_USED_UP, KEY_FUSES_FAILED. Throws what `entropy` throws.
+   */
+  static create({ keys, crypto, entropy, seeds = storedSeeds(entropy) }: DrawOptions): Result<Identity> {
     if (keys.read(SEED_NAME) !== undefined) return fail("KEY_EXISTS", "the key store already holds a seed");
-    const seed = entropy.bytes(SEED_BYTES);
-    keys.write(SEED_NAME, seed);
+    const drawn = drawReference(seeds);
+    if (!drawn.ok) return drawn;
+    keys.write(SEED_NAME, drawn.value);
     const stored = keys.read(SEED_NAME);
-    if (stored === undefined || stored.length !== SEED_BYTES || stored.some((byte, i) => byte !== seed[i]))
+    if (stored === undefined || !equalBytes(stored, drawn.value))
       return fail("KEY_UNREADABLE", "the key store does not give back what was written");
-    return ok(new Identity(stored, crypto));
+    const seed = seedOf(seeds, stored);
+    return seed.ok ? ok(new Identity(seed.value, crypto)) : seed;
   }
 
   /**

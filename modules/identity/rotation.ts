@@ -1,40 +1,47 @@
 import { equalBytes } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
-import type { Entropy } from "./crypto.js";
-import { SEED_BYTES } from "./ed25519.js";
-import { Identity, type IdentityOptions, SEED_NAME } from "./identity.js";
+import { type DrawOptions, Identity, type IdentityOptions, SEED_NAME } from "./identity.js";
+import { drawReference, seedOf, storedSeeds } from "./seeds.js";
 import { decideSuccession, ROTATED_NAME, ROTATION_NAME } from "./succession.js";
 
 /**
- * The change of a device's key by its own will (SPEC.md). The next seed is stored before the `rotate` record that names its
+ * The change of a device's key by its own will (SPEC.md). The next seed's reference is stored before the `rotate` record that names its
  * key is written; once that record is committed, the rest goes the way of a succession. The record's bytes are kept until
  * its end: the journal then begins with the next chain, and the relay may still have to be shown them.
  */
-/** The next key, where a rotation is planned and its record is not known to be committed. KEY_UNREADABLE. */
-export function plannedRotation({ keys, crypto }: IdentityOptions): Result<Identity | undefined> {
-  const seed = keys.read(ROTATION_NAME);
-  if (seed === undefined) return ok(undefined);
-  if (seed.length !== SEED_BYTES)
-    return fail("KEY_UNREADABLE", `expected a next seed of ${SEED_BYTES} bytes, received ${seed.length}`);
-  return ok(Identity.ofSeed(seed, crypto));
+/** The next key, where a rotation is planned and its record is not known to be committed. KEY_UNREADABLE, KEY_FUSES_FAILED. */
+export function plannedRotation({
+  keys,
+  crypto,
+  seeds = storedSeeds(),
+}: IdentityOptions): Result<Identity | undefined> {
+  const reference = keys.read(ROTATION_NAME);
+  if (reference === undefined) return ok(undefined);
+  const seed = seedOf(seeds, reference);
+  return seed.ok ? ok(Identity.ofSeed(seed.value, crypto)) : seed;
 }
 
-/** Plans a rotation: makes the next key and stores it; the one that is planned already stays. Throws what `entropy` throws. */
-export function planRotation(options: IdentityOptions & { readonly entropy: Entropy }): Result<Identity> {
+/**
+ * Plans a rotation: draws the next key and stores its reference; the one that is planned already stays. KEY_UNREADABLE,
+ * KEY_EXISTS, KEY_FUSES_USED_UP, KEY_FUSES_FAILED. Throws what `entropy` throws.
+ */
+export function planRotation(options: DrawOptions): Result<Identity> {
   const planned = plannedRotation(options);
   if (!planned.ok) return planned;
   if (planned.value) return ok(planned.value);
-  const { keys, crypto, entropy } = options;
-  const seed = entropy.bytes(SEED_BYTES);
+  const { keys, crypto, entropy, seeds = storedSeeds(entropy) } = options;
+  const drawn = drawReference(seeds);
+  if (!drawn.ok) return drawn;
   const present = keys.read(SEED_NAME);
   if (present === undefined) return fail("KEY_UNREADABLE", "expected the seed of the key to rotate, received none");
-  if (equalBytes(seed, present))
-    return fail("KEY_EXISTS", "expected fresh entropy, received the seed that is stored already");
-  keys.write(ROTATION_NAME, seed);
+  if (equalBytes(drawn.value, present))
+    return fail("KEY_EXISTS", "expected a fresh seed, received the one that is stored already");
+  keys.write(ROTATION_NAME, drawn.value);
   const stored = keys.read(ROTATION_NAME);
-  return stored !== undefined && equalBytes(stored, seed)
-    ? ok(Identity.ofSeed(stored, crypto))
-    : fail("KEY_UNREADABLE", "the key store does not give back what was written");
+  if (stored === undefined || !equalBytes(stored, drawn.value))
+    return fail("KEY_UNREADABLE", "the key store does not give back what was written");
+  const seed = seedOf(seeds, stored);
+  return seed.ok ? ok(Identity.ofSeed(seed.value, crypto)) : seed;
 }
 
 /**
@@ -45,10 +52,10 @@ export function completeRotation(
   { keys }: Pick<IdentityOptions, "keys">,
   { seq, id, bytes }: { readonly seq: number; readonly id: Uint8Array; readonly bytes: Uint8Array },
 ): Result<void> {
-  const seed = keys.read(ROTATION_NAME);
-  if (seed === undefined) return fail("KEY_UNREADABLE", "expected the next seed of a rotation, received none");
+  const reference = keys.read(ROTATION_NAME);
+  if (reference === undefined) return fail("KEY_UNREADABLE", "expected the next seed of a rotation, received none");
   keys.write(ROTATED_NAME, bytes);
-  const decided = decideSuccession(keys, seed, { seq, id });
+  const decided = decideSuccession(keys, reference, { seq, id });
   if (decided.ok) keys.delete(ROTATION_NAME);
   return decided;
 }
