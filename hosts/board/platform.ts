@@ -1,8 +1,10 @@
 import type { Platform } from "tallystick/device/platform";
-import type { Crypto } from "tallystick/identity/crypto";
+import type { Crypto, Entropy } from "tallystick/identity/crypto";
+import { eitherSeeds, fusedSeeds, storedSeeds } from "tallystick/identity/seeds";
 import type { Board } from "./board.js";
 import { BoardClock } from "./clock.js";
 import { BoardFlash } from "./flash.js";
+import { boardFuses } from "./fuses.js";
 import { BoardKeyStore } from "./key-value.js";
 
 /** Label of the partition that holds the journal, and domain of the key store. */
@@ -20,6 +22,8 @@ export interface BoardPlatform extends Platform {
 export function createPlatform(board: Board, crypto: Crypto): BoardPlatform {
   const { port } = board;
   const boot = port.boot();
+  const entropy: Entropy = { bytes: (length) => port.entropy(length) };
+  const fuses = boardFuses(port);
   return {
     model: boot.model,
     firmware: { version: boot.version, sha256: boot.sha256 },
@@ -27,7 +31,9 @@ export function createPlatform(board: Board, crypto: Crypto): BoardPlatform {
     resetReason: boot.resetReason,
     flash: new BoardFlash(port, JOURNAL_PARTITION),
     keys: new BoardKeyStore(port, KEY_DOMAIN),
-    entropy: { bytes: (length) => port.entropy(length) },
+    entropy,
+    // A board that has stored a seed before its fuses held a key goes on with that one.
+    ...(fuses && { seeds: eitherSeeds(fusedSeeds(fuses), storedSeeds(entropy)) }),
     crypto,
     clock: new BoardClock(port),
     timers: board.timers,

@@ -34,6 +34,9 @@ export const Operation = {
   keyWrite: 0x29,
   keyDelete: 0x2a,
   keyList: 0x2b,
+  fuseRead: 0x2c,
+  fuseBurn: 0x2d,
+  fuseHmac: 0x2e,
   requestOpen: 0x30,
   requestBody: 0x31,
   responseRead: 0x32,
@@ -70,6 +73,7 @@ export const WireLimit = {
   flashWrite: 256,
   name: 15,
   value: 4_000,
+  hmac: 64,
   path: 512,
   chunk: 1_024,
   body: 65_536,
@@ -100,6 +104,12 @@ export interface ClockReply {
   readonly uptimeMs: number;
   readonly state: number;
   readonly wallMs: number;
+}
+
+export interface FuseReply {
+  /** How many bits there are, and which of them are burned, the lowest first. */
+  readonly count: number;
+  readonly bits: number;
 }
 
 export interface FlashReply {
@@ -273,6 +283,24 @@ export class WirePort {
 
   keyList(domain: string): string[] {
     return names(this.#ask(Operation.keyList, utf8(domain)));
+  }
+
+  /** The bits that count the chip's keys; undefined where its fuses hold no key. */
+  fuseRead(): FuseReply | undefined {
+    const reply = new Uint8Array(this.wire.call(Operation.fuseRead, NONE));
+    if (reply[0] === Status.unavailable) return undefined;
+    if (reply[0] !== Status.ok) refuse(Operation.fuseRead, reply);
+    return { count: reply[1]!, bits: u32(reply, 2) };
+  }
+
+  fuseBurn(bit: number): void {
+    this.#scratch[0] = bit;
+    this.#ask(Operation.fuseBurn, this.#scratch.subarray(0, 1));
+  }
+
+  fuseHmac(message: Uint8Array): Uint8Array {
+    within("HMAC message", message.length, 1, WireLimit.hmac);
+    return this.#ask(Operation.fuseHmac, message).slice(1);
   }
 
   /** The new request's number; undefined where as many are under way as there may be, or there is no network. */

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { FuseError } from "tallystick/identity/seeds";
 import { FlashError } from "tallystick/journal/flash";
 import { BoardFlash } from "../../hosts/board/flash.js";
+import { boardFuses } from "../../hosts/board/fuses.js";
 import { BoardKeyStore } from "../../hosts/board/key-value.js";
 import { createPlatform } from "../../hosts/board/platform.js";
-import { Operation } from "../../hosts/board/wire.js";
+import { Operation, Status, WireFault } from "../../hosts/board/wire.js";
+import { PowerCut } from "../../hosts/simulator/board.js";
+import { EFuses } from "../../hosts/simulator/world/efuse.js";
 import { HASH_ONLY, PlainCells } from "../world/rig.js";
 import { wired } from "./wired.js";
 
@@ -140,6 +144,56 @@ describe("embedded:storage/key-value over the wire", () => {
       throw new Error("no space left");
     };
     assert.throws(() => keys.write("seed", Uint8Array.of(1)), /no space left/);
+  });
+});
+
+describe("the fuses of a chip over the wire", () => {
+  const key = new Uint8Array(32).fill(3);
+  const present = () => wired({ fuses: new EFuses({ key }) });
+
+  it("are not there where no key was burned: the board's seeds are stored", () => {
+    const { board } = wired();
+    assert.equal(boardFuses(board.port), undefined);
+    assert.equal(createPlatform(board, HASH_ONLY).seeds, undefined);
+    for (const act of [() => board.port.fuseBurn(0), () => board.port.fuseHmac(key)])
+      assert.throws(act, (error) => error instanceof WireFault && error.status === Status.unavailable);
+  });
+
+  it("count generations from 1, and give HMACs of up to 64 bytes", () => {
+    const { board, world } = present();
+    const fuses = boardFuses(board.port)!;
+    assert.deepEqual([fuses.generationsMax, fuses.generation()], [8, 0]);
+    fuses.burn(1);
+    fuses.burn(3);
+    assert.equal(fuses.generation(), 3);
+    assert.deepEqual(world.fuses!.read(), [1, 0, 1, 0, 0, 0, 0, 0]);
+    fuses.burn(8);
+    assert.equal(fuses.generation(), 8);
+    for (const length of [1, 22, 64])
+      assert.deepEqual(fuses.hmac(new Uint8Array(length)), world.fuses!.hmac(new Uint8Array(length)));
+    assert.throws(() => fuses.hmac(new Uint8Array(65)), RangeError);
+    assert.throws(() => fuses.burn(9), /fuse/);
+  });
+
+  it("say that one did not burn, and pass a cut of the power on", () => {
+    const { board, world } = present();
+    const fuses = boardFuses(board.port)!;
+    world.fuses!.broken = true;
+    assert.throws(
+      () => fuses.burn(2),
+      (error) =>
+        error instanceof FuseError && error.code === "KEY_FUSES_FAILED" && /fuse 1: .*burn/.test(error.message),
+    );
+    world.fuses!.broken = false;
+    world.power.plan({ operation: 1, moment: "before" });
+    assert.throws(() => fuses.burn(2), PowerCut);
+  });
+
+  it("make the platform's seeds, beside those that are stored", () => {
+    const { board } = present();
+    const { seeds } = createPlatform(board, HASH_ONLY);
+    assert.deepEqual(seeds!.draw(), Uint8Array.of(1, 0, 0, 0, 1));
+    assert.deepEqual(seeds!.resolve(key), key);
   });
 });
 

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { BoardFlash } from "../../hosts/board/flash.js";
 import { Operation, putU64, Status, u64, WireFault, WireLimit, WirePort } from "../../hosts/board/wire.js";
+import { EFuses } from "../../hosts/simulator/world/efuse.js";
 import { wired } from "./wired.js";
 
 describe("the wire", () => {
@@ -26,7 +27,7 @@ describe("the wire", () => {
           maxLength: 30,
         }),
         (calls) => {
-          const { start } = wired();
+          const { start } = wired({ fuses: new EFuses({ key: new Uint8Array(32) }) });
           for (const [operation, request] of calls) {
             if (operation < 3 || operation === Operation.restart || operation === Operation.sleep) continue;
             const reply = start.call(operation, request);

@@ -16,6 +16,7 @@ import { laneA } from "../../hosts/simulator/lane-a.js";
 import { type End, Simulation } from "../../hosts/simulator/simulation.js";
 import { I2CBus } from "../../hosts/simulator/world/bus.js";
 import { BME280Chip } from "../../hosts/simulator/world/chips/bme280.js";
+import { EFuses } from "../../hosts/simulator/world/efuse.js";
 import { seededEntropy } from "../../hosts/simulator/world/entropy.js";
 import { MemoryKeys } from "../../hosts/simulator/world/keys.js";
 import {
@@ -95,6 +96,8 @@ export interface BenchOptions {
   readonly seed?: number;
   readonly sectors?: number;
   readonly writeUnitBytes?: 1 | 16 | 32;
+  /** The board's chip makes its seeds; by default they are in its key store. */
+  readonly fused?: boolean;
   readonly device?: Partial<DeviceOptions>;
   /** In place of lane A with `device`. */
   readonly lane?: Lane;
@@ -109,6 +112,7 @@ export class Bench {
   readonly network = new Tap();
   readonly flash: NorFlash;
   readonly cells = new MemoryKeys();
+  readonly fuses: EFuses | undefined;
   readonly world: World;
   readonly simulation: Simulation;
   readonly lines: string[] = [];
@@ -121,8 +125,9 @@ export class Bench {
   #levels = { received: -1, logged: -1, final: -1 };
   #http: HttpNetwork | undefined;
 
-  constructor({ seed = 1, sectors = 16, writeUnitBytes = 1, device = {}, lane }: BenchOptions = {}) {
+  constructor({ seed = 1, sectors = 16, writeUnitBytes = 1, fused = false, device = {}, lane }: BenchOptions = {}) {
     const { time } = this;
+    this.fuses = fused ? new EFuses({ key: seededEntropy(`fuses ${seed}`).bytes(32), seed }) : undefined;
     this.flash = new NorFlash({ sizeBytes: sectors * SECTOR_BYTES, writeUnitBytes, seed });
     const bus = new I2CBus();
     bus.attach(
@@ -141,6 +146,7 @@ export class Bench {
       flash: { chain: this.flash },
       keys: this.cells,
       entropy: seededEntropy(`bench ${seed}`),
+      ...(this.fuses && { fuses: this.fuses }),
       i2c: [bus],
       network: this.network,
       latencyMs: 20,
@@ -165,6 +171,26 @@ export class Bench {
     write: (name: string, value: Uint8Array) => this.cells.write(KEY_DOMAIN, name, value),
     delete: (name: string) => this.cells.delete(KEY_DOMAIN, name),
   };
+
+  /** The seed that the key store names, by the specification and not by the device's code. */
+  seedOf(name: "seed" | "rotation"): Uint8Array | undefined {
+    const reference = this.keys.read(name);
+    if (reference === undefined || reference.length === 32) return reference;
+    return this.fuses!.hmac(Buffer.concat([Buffer.from("tallystick/seed/v1"), reference.subarray(1)]));
+  }
+
+  /** At which operations since the newest plan fuses are burned, from now on. */
+  watchBurns(): readonly number[] {
+    const at: number[] = [];
+    const { power } = this.world;
+    const fuses = this.fuses!;
+    const burn = fuses.burn.bind(fuses);
+    fuses.burn = (bit) => {
+      at.push(power.operations);
+      burn(bit);
+    };
+    return at;
+  }
 
   provision(started: StartedRelay): void {
     writeRelayPins(this.keys, started.pins);

@@ -10,6 +10,7 @@ import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { ESP32_C3, loadEngine } from "../../hosts/simulator/board.js";
 import { laneA } from "../../hosts/simulator/lane-a.js";
 import { buildBoardImage, laneB } from "../../hosts/simulator/lane-b.js";
+import { TORN_FUSES, type TornFuse } from "../../hosts/simulator/world/efuse.js";
 import type { CutPlan } from "../../hosts/simulator/world/power.js";
 import { ensureEngine } from "../../tools/engine/build.js";
 import { must, StartedRelay } from "../relay/started.js";
@@ -220,8 +221,9 @@ describe("a rotation", function () {
       return operations;
     }
 
-    async function cutAt(options: BenchOptions, cuts: readonly CutPlan[]): Promise<boolean> {
+    async function cutAt(options: BenchOptions, cuts: readonly CutPlan[], torn?: TornFuse): Promise<boolean> {
       const former = await ready(options);
+      if (torn) bench.fuses!.torn = torn;
       for (const plan of cuts) {
         bench.world.power.plan(plan);
         if (bench.isOff()) await bench.powerOn();
@@ -271,6 +273,23 @@ describe("a rotation", function () {
           if (await tryCuts({ writeUnitBytes }, [{ operation, moment: MOMENTS[operation % 3]! }])) cuts++;
         assert.ok(cuts > total / 4, `${cuts} cuts of ${total} operations`);
       });
+
+    it("around the burn of a fuse: the next number's key, and no other", async () => {
+      const options = { fused: true };
+      const former = await ready(options);
+      bench.world.power.plan(undefined);
+      const burns = bench.watchBurns();
+      await checkRotated(former);
+      await bench.close();
+      assert.equal(burns.length, 1, "a rotation burns one fuse");
+      for (let operation = burns[0]! - 1; operation <= burns[0]! + 1; operation++)
+        for (const moment of MOMENTS)
+          for (const torn of operation === burns[0] && moment === "within" ? TORN_FUSES : TORN_FUSES.slice(0, 1)) {
+            assert.ok(await cutAt(options, [{ operation, moment }], torn), `no cut at ${operation}`);
+            assert.deepEqual(bench.keys.read("seed"), Uint8Array.of(1, 0, 0, 0, 2), "no number is left out");
+            assert.ok(bench.fuses!.read().lastIndexOf(1) <= 1);
+          }
+    });
 
     it("behind its record, and has lost the next seed: nothing is signed any more", async () => {
       for (let operation = 1; operation <= 40; operation++) {

@@ -48,7 +48,15 @@ describe("secrets of a device and its relay", function () {
       if (answer.outcome === "answered") wire.push(answer.body.slice());
       return answer;
     };
+    // A chip that makes the seeds leaves none of them outside of its RAM.
+    const stored: Uint8Array[] = [];
+    const write = bench.cells.write.bind(bench.cells);
+    bench.cells.write = (domain, name, value) => {
+      stored.push(value);
+      write(domain, name, value);
+    };
     return () => ({
+      ...(bench.fuses && { "what was ever in the key store": Buffer.concat(stored) }),
       flash: bench.flash.read(0, bench.flash.sizeBytes),
       wire: Buffer.concat(wire),
       "what the board printed": Buffer.from(bench.lines.join("\n")),
@@ -61,6 +69,11 @@ describe("secrets of a device and its relay", function () {
   const lanes: readonly (readonly [string, () => Promise<BenchOptions>])[] = [
     ["Node's engine", async () => ({ seed: 41 })],
     ["XS", async () => ({ seed: 42, lane: laneB(loadEngine(await ensureEngine()), image) })],
+    ["Node's engine with a chip's seeds", async () => ({ seed: 44, fused: true })],
+    [
+      "XS with a chip's seeds",
+      async () => ({ seed: 45, fused: true, lane: laneB(loadEngine(await ensureEngine()), image) }),
+    ],
   ];
   for (const [name, options] of lanes)
     it(`stay where they are: flash, wire, relay's files, logs, on ${name}`, async () => {
@@ -71,13 +84,16 @@ describe("secrets of a device and its relay", function () {
         await bench.powerOn();
         await bench.until("a chain", () => bench.headSeq > 3);
         await bench.climb(started);
-        const first = bench.keys.read("seed")!;
+        const first = bench.seedOf("seed")!;
         const former = await bench.lose();
         await bench.powerOn();
         await bench.checkSucceeded(former);
-        const second = bench.keys.read("seed")!;
+        const second = bench.seedOf("seed")!;
         assert.notDeepEqual(first, second);
         const seen = places();
+        const stored = seen["what was ever in the key store"];
+        if (stored)
+          assert.ok(Buffer.from(stored).includes(Buffer.from(bench.keys.read("seed")!)), "the number is there");
         // The search finds what is there, in the forms in which it is there.
         const publicKey = relayCrypto.ed25519.publicKey(second);
         assert.ok(
@@ -97,28 +113,29 @@ describe("secrets of a device and its relay", function () {
       }
     });
 
-  it("stay where they are while a rotation is planned and carried out, the next seed, too", async () => {
-    const bench = new SuccessionBench(started, { seed: 43, lane: laneA(rotating, relayCrypto) });
-    const places = watch(bench);
-    try {
-      await bench.powerOn();
-      await bench.until("the wish", () => bench.keys.read("rotation") !== undefined);
-      const seeds = [bench.keys.read("seed")!, bench.keys.read("rotation")!];
-      for (let passed = 0; passed < 5 && !bench.hasEnded(); passed++) {
-        await bench.run(MINUTE, () => bench.hasEnded());
-        await started.settled();
+  for (const fused of [false, true])
+    it(`stay where they are while a rotation is planned and carried out, the next ${fused ? "of a chip's seeds" : "seed"}, too`, async () => {
+      const bench = new SuccessionBench(started, { seed: 43, fused, lane: laneA(rotating, relayCrypto) });
+      const places = watch(bench);
+      try {
+        await bench.powerOn();
+        await bench.until("the wish", () => bench.keys.read("rotation") !== undefined);
+        const seeds = [bench.seedOf("seed")!, bench.seedOf("rotation")!];
+        for (let passed = 0; passed < 5 && !bench.hasEnded(); passed++) {
+          await bench.run(MINUTE, () => bench.hasEnded());
+          await started.settled();
+        }
+        assert.ok(bench.hasEnded());
+        assert.deepEqual(bench.seedOf("seed"), seeds[1]);
+        const seen = places();
+        for (const seed of seeds) {
+          assert.ok(found(seen, relayCrypto.ed25519.publicKey(seed)).length > 0, "the public keys are there");
+          for (const secret of secrets(seed)) assert.deepEqual(found(seen, secret), []);
+        }
+      } finally {
+        await bench.close();
       }
-      assert.ok(bench.hasEnded());
-      assert.deepEqual(bench.keys.read("seed"), seeds[1]);
-      const seen = places();
-      for (const seed of seeds) {
-        assert.ok(found(seen, relayCrypto.ed25519.publicKey(seed)).length > 0, "the public keys are there");
-        for (const secret of secrets(seed)) assert.deepEqual(found(seen, secret), []);
-      }
-    } finally {
-      await bench.close();
-    }
-  });
+    });
 
   it("are in the relay's key files alone, which nobody else may read", () => {
     const files = filesOf(started.folder);
@@ -138,12 +155,13 @@ describe("secrets of a device and its relay", function () {
     let withKey = 0;
     // From a stack that is too short to start to one that is too short for a recovery or a signature.
     for (let stackSlots = STACK_SLOTS_SHORT; stackSlots < ESP32_C3.stackSlots; stackSlots += 8) {
-      const bench = new SuccessionBench(started, { seed: stackSlots, lane: laneB(engine, image, { stackSlots }) });
+      const lane = laneB(engine, image, { stackSlots });
+      const bench = new SuccessionBench(started, { seed: stackSlots, fused: stackSlots % 16 === 0, lane });
       try {
         await bench.powerOn();
         await bench.run(2 * MINUTE, () => bench.ends.length > 0);
         const told = { crash: Buffer.from(inspect(bench.ends, { depth: 9 }) + bench.lines.join("\n")) };
-        const seed = bench.keys.read("seed");
+        const seed = bench.seedOf("seed");
         if (bench.ends.length === 0 || seed === undefined) continue;
         assert.match(told.crash.toString(), /stack overflow/);
         withKey++;

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { ESP32_C3, loadEngine } from "../../hosts/simulator/board.js";
 import type { Lane } from "../../hosts/simulator/lane.js";
 import { buildBoardImage, laneB } from "../../hosts/simulator/lane-b.js";
+import { TORN_FUSES } from "../../hosts/simulator/world/efuse.js";
 import type { CutPlan } from "../../hosts/simulator/world/power.js";
 import { ensureEngine } from "../../tools/engine/build.js";
 import { StartedRelay } from "../relay/started.js";
@@ -30,21 +31,24 @@ describe("a succession that is cut", function () {
     bench = new SuccessionBench(started, { seed: seed++, ...options });
   }
 
-  async function countOperations(options: BenchOptions): Promise<number> {
+  async function countOperations(options: BenchOptions, burns?: number[]): Promise<number> {
     begin(options);
     const former = await bench.lose();
     bench.world.power.plan(undefined);
+    const burned = burns && bench.watchBurns();
     await bench.powerOn();
     await bench.runOut();
     const operations = bench.world.power.operations;
+    burns?.push(...burned!);
     await bench.checkSucceeded(former);
     await bench.close();
     return operations;
   }
 
-  async function cutAt(options: BenchOptions, cut: CutPlan, second?: CutPlan): Promise<boolean> {
+  async function cutAt(options: BenchOptions, cut: CutPlan, second?: CutPlan, torn = TORN_FUSES[0]!): Promise<boolean> {
     begin(options);
     const former = await bench.lose();
+    if (bench.fuses) bench.fuses.torn = torn;
     for (const plan of [cut, second]) {
       bench.world.power.plan(plan);
       await bench.powerOn();
@@ -98,6 +102,29 @@ describe("a succession that is cut", function () {
         { operation, moment: MOMENTS[operation % 3]! },
         { operation: 1 + ((operation * 5) % 7), moment: MOMENTS[(operation >> 1) % 3]! },
       );
+  });
+
+  /** All cuts around the burn of the next key's fuse: what lies further off is the same as with stored seeds. */
+  async function cutAroundBurn(options: BenchOptions): Promise<void> {
+    const burns: number[] = [];
+    await countOperations(options, burns);
+    assert.equal(burns.length, 1, "a succession burns one fuse");
+    for (let operation = burns[0]! - 1; operation <= burns[0]! + 2; operation++)
+      for (const moment of MOMENTS)
+        for (const torn of operation === burns[0] && moment === "within" ? TORN_FUSES : TORN_FUSES.slice(0, 1)) {
+          assert.ok(await cutAt(options, { operation, moment }, undefined, torn));
+          assert.deepEqual(bench.keys.read("seed"), Uint8Array.of(1, 0, 0, 0, 2), "no number is left out");
+          assert.ok(bench.fuses!.read().lastIndexOf(1) <= 1);
+        }
+  }
+
+  it("around the burn of a fuse: the next number's key, and no other", () => cutAroundBurn({ fused: true }));
+
+  it("around the burn of a fuse, on XS", async () => {
+    const engine = loadEngine(await ensureEngine());
+    const image = await buildBoardImage(engine, fileURLToPath(new URL("../world/attic.ts", import.meta.url)));
+    const lane: Lane = laneB(engine, image, { stackSlots: ESP32_C3.stackSlots - SPARE_SLOTS });
+    await cutAroundBurn({ fused: true, lane });
   });
 
   it("on XS", async () => {

@@ -12,6 +12,7 @@ import { buildBoardImage, laneB } from "../../hosts/simulator/lane-b.js";
 import { type End, Simulation } from "../../hosts/simulator/simulation.js";
 import { difference, Trace } from "../../hosts/simulator/trace.js";
 import { BME280Chip } from "../../hosts/simulator/world/chips/bme280.js";
+import { EFuses } from "../../hosts/simulator/world/efuse.js";
 import { NorFlash } from "../../hosts/simulator/world/nor.js";
 import type { CutPlan } from "../../hosts/simulator/world/power.js";
 import { SeededRandom } from "../../hosts/simulator/world/random.js";
@@ -27,9 +28,10 @@ const SPARE_SLOTS = 16;
 describe("a whole device in lanes A and B", function () {
   this.timeout(180_000);
 
-  async function run(lane: Lane, seed: number, cuts: readonly (CutPlan | undefined)[]) {
+  async function run(lane: Lane, seed: number, cuts: readonly (CutPlan | undefined)[], fused: boolean) {
     const flash = new NorFlash({ sizeBytes: 8 * 4096, seed });
-    const { time, world } = rig({ flash: { chain: flash } });
+    const fuses = new EFuses({ key: new Uint8Array(32).fill(seed & 0xff), seed });
+    const { time, world } = rig({ flash: { chain: flash }, ...(fused && { fuses }) });
     world.i2c[0]!.attach(
       new BME280Chip({
         surroundings: {
@@ -74,8 +76,9 @@ describe("a whole device in lanes A and B", function () {
       for (let cut = 0; cut < 2 * round; cut++)
         cuts.push({ operation: 1 + random.below(30), moment: random.pick(["before", "within", "after"]) });
       cuts.push(undefined);
-      const a = await run(laneA(attic, portableCrypto), seed, cuts);
-      const b = await run(laneB(engine, image, { stackSlots: ESP32_C3.stackSlots - SPARE_SLOTS }), seed, cuts);
+      const fused = round % 2 === 1;
+      const a = await run(laneA(attic, portableCrypto), seed, cuts, fused);
+      const b = await run(laneB(engine, image, { stackSlots: ESP32_C3.stackSlots - SPARE_SLOTS }), seed, cuts, fused);
       const rerun = `SEED=${process.env["SEED"] ?? 1}, round ${round}`;
       assert.deepEqual(
         b.ends.map(({ kind, ...rest }) => (kind === "crash" ? { kind, ...rest } : kind)),

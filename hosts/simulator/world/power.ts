@@ -1,11 +1,14 @@
 import { PowerCut } from "../board.js";
 
-/** The supply of one board: on, or cut at a chosen point of its flash and key operations. */
+/** The supply of one board: on, or cut at a chosen point of its flash, key and fuse operations. */
 
-/** Where the power goes: at the `operation`-th program, erase, key write or key delete from the planning on, counting from 1. */
+/**
+ * Where the power goes: at the `operation`-th program, erase, key write, key delete or burned fuse from the planning on,
+ * counting from 1.
+ */
 export interface CutPlan {
   readonly operation: number;
-  /** `within` leaves flash cells as a cut in the middle does; a key operation is atomic and then counts as `before`. */
+  /** `within` leaves flash cells and fuses as a cut in the middle does; a key operation is atomic and then counts as `before`. */
   readonly moment: "before" | "within" | "after";
 }
 

@@ -2,6 +2,7 @@ import { ClockState } from "tallystick/clock/clock";
 import { FlashError } from "tallystick/journal/flash";
 import { EventKind, Operation, Status, WireLimit } from "../../board/wire.js";
 import { PowerCut } from "../board.js";
+import { type EFuses, GENERATION_FUSES } from "./efuse.js";
 import {
   atLeast,
   between,
@@ -305,18 +306,48 @@ export class Start {
       const [key, valueAt] = nameIn(request, nameAt);
       most("key value", request.length - valueAt, WireLimit.value);
       const value = new Uint8Array(request.subarray(valueAt));
-      this.#driveKeys(() => this.#world.keys.write(domain, key, value));
+      this.#drive(() => this.#world.keys.write(domain, key, value));
       return undefined;
     },
 
     [Operation.keyDelete]: (request) => {
       const [domain, nameAt] = nameIn(request, 0);
       const key = name(request.subarray(nameAt));
-      this.#driveKeys(() => this.#world.keys.delete(domain, key));
+      this.#drive(() => this.#world.keys.delete(domain, key));
       return undefined;
     },
 
     [Operation.keyList]: (request) => namesReply(this.#world.keys.list(name(request))),
+
+    [Operation.fuseRead]: (request) => {
+      exactly(request, 0);
+      const bits = this.#fuses().read();
+      const reply = Buffer.alloc(5);
+      reply[0] = bits.length;
+      reply.writeUInt32LE(
+        bits.reduce<number>((value, bit, i) => value + bit * 2 ** i, 0),
+        1,
+      );
+      return reply;
+    },
+
+    [Operation.fuseBurn]: (request) => {
+      exactly(request, 1);
+      const fuses = this.#fuses();
+      const bit = request[0]!;
+      most("fuse", bit, GENERATION_FUSES - 1);
+      this.#drive(
+        () => fuses.burn(bit),
+        () => fuses.burnTorn(bit),
+      );
+      return undefined;
+    },
+
+    [Operation.fuseHmac]: (request) => {
+      const fuses = this.#fuses();
+      between("message", request.length, 1, WireLimit.hmac);
+      return fuses.hmac(request);
+    },
 
     [Operation.requestOpen]: (request) => {
       atLeast(request, 10);
@@ -398,14 +429,21 @@ export class Start {
     return found.cells;
   }
 
-  #driveKeys(change: () => void): void {
+  #fuses(): EFuses {
+    const { fuses } = this.#world;
+    if (fuses === undefined) throw new Refusal(Status.unavailable, "no key in this chip's fuses");
+    return fuses;
+  }
+
+  /** A change of key store or fuses: what throws is a fault of the part. */
+  #drive(change: () => void, torn?: () => void): void {
     this.#world.power.drive(() => {
       try {
         change();
       } catch (error) {
         throw new Refusal(Status.fault, error instanceof Error ? error.message : String(error));
       }
-    });
+    }, torn);
   }
 
   #openPin(pin: number): { readonly mode: number; readonly edges: number } {

@@ -1,4 +1,5 @@
 import { I2CBus } from "./bus.js";
+import type { EFuses } from "./efuse.js";
 import type { EntropySource } from "./entropy.js";
 import type { KeyCells } from "./keys.js";
 import type { Network } from "./network.js";
@@ -34,6 +35,8 @@ export interface WorldOptions {
   readonly flash: Readonly<Record<string, FlashCells>>;
   readonly keys: KeyCells;
   readonly entropy: EntropySource;
+  /** Of a chip whose key block was burned; without them the board's seeds are kept in its key store. */
+  readonly fuses?: EFuses;
   /** By number; a bus that is not here is absent. */
   readonly i2c?: readonly I2CBus[];
   readonly pins?: Pins;
@@ -56,6 +59,7 @@ export class World {
   readonly partitions: readonly { readonly label: string; readonly cells: FlashCells }[];
   readonly keys: KeyCells;
   readonly entropy: EntropySource;
+  readonly fuses: EFuses | undefined;
   readonly i2c: readonly I2CBus[];
   readonly pins: Pins;
   readonly network: Network | undefined;
@@ -78,6 +82,7 @@ export class World {
     this.partitions = labels.map((label) => ({ label, cells: options.flash[label]! }));
     this.keys = options.keys;
     this.entropy = options.entropy;
+    this.fuses = options.fuses;
     this.i2c = options.i2c ?? [new I2CBus()];
     this.pins = options.pins ?? new Pins();
     this.network = options.network;
