@@ -1,8 +1,10 @@
 import type { Platform } from "tallystick/device/platform";
 import type { Crypto, Entropy } from "tallystick/identity/crypto";
+import { eitherSeeds, fusedSeeds, storedSeeds } from "tallystick/identity/seeds";
 import type { I2COptions } from "tallystick/sensors/sensor";
 import { board } from "./board.js";
 import { boardClock, boardTimers } from "./clock.js";
+import { openFuses } from "./efuse.js";
 import { openPartition } from "./flash.js";
 import type { RelayOrigin } from "./http.js";
 import { openKeyStore } from "./keystore.js";
@@ -36,6 +38,7 @@ export interface BoardOptions {
 export function boardPlatform({ version, relay, network }: BoardOptions): Platform {
   const keys = openKeyStore(KEY_NAMESPACE);
   adoptStatement(keys);
+  const fuses = openFuses();
   return {
     model: board.model(),
     firmware: { version, sha256: new Uint8Array(board.firmwareSha256()) },
@@ -44,6 +47,8 @@ export function boardPlatform({ version, relay, network }: BoardOptions): Platfo
     flash: openPartition(CHAIN_PARTITION),
     keys,
     entropy: boardEntropy,
+    // A board that has stored a seed before its fuses held a key goes on with that one.
+    ...(fuses && { seeds: eitherSeeds(fusedSeeds(fuses), storedSeeds(boardEntropy)) }),
     crypto: boardCrypto,
     clock: boardClock(),
     timers: boardTimers,

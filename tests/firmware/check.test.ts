@@ -207,6 +207,14 @@ describe("firmware check", () => {
         1,
         /identity\/tweetnacl is on no board/,
       ));
+    it("takes a header for what puts its folder on the C compiler's path, not for a module", async () => {
+      const named = replaced(
+        "hosts/esp32/manifest.json",
+        `"tallystick/esp32/board": "./board"`,
+        `"tallystick/esp32/board": "./board",\n    "tallystick/esp32/chip": "./chip"`,
+      );
+      assert.deepEqual(await problemsOf({ ...named, "hosts/esp32/chip.h": "" }), []);
+    });
     it("names a module of the host that nothing imports", () =>
       expectProblem(
         replaced("hosts/esp32/main.ts", `import { now } from "./board.js";`, "const now = () => 1;"),

@@ -1,11 +1,12 @@
 import { strict as assert } from "node:assert";
+import { createHmac } from "node:crypto";
 import { ClockState } from "tallystick/clock/clock";
 import type { Result } from "tallystick/codes/codes";
 import { portableCrypto } from "tallystick/identity/portable";
 import { readMaker, writeMaker } from "tallystick/sync/enrolment";
 import type { TransportResponse } from "tallystick/sync/transport";
 import { FixtureMaker } from "../fixtures/maker.js";
-import { clockwork, http, makerPartition, net, nvs, partition, Time, wifi } from "./sdk/fakes.js";
+import { clockwork, efuse, http, makerPartition, net, nvs, partition, Time, wifi } from "./sdk/fakes.js";
 import { type Host, loadHost, type Network } from "./sdk/host.js";
 
 const RELAY = { host: "relay.lan", port: 8080 };
@@ -254,6 +255,29 @@ describe("the board's host code, on stand-ins for the SDK", () => {
         partition.fault = undefined;
       }
       assert.throws(() => host.flash.openPartition("factory"), /can't find partition/);
+    });
+
+    it("counts keys in the chip's fuses where they hold a key, and says that one did not burn", () => {
+      assert.equal(host.efuse.openFuses(), undefined);
+      efuse.key = new Uint8Array(32).fill(9);
+      try {
+        const fuses = host.efuse.openFuses()!;
+        assert.deepEqual([fuses.generationsMax, fuses.generation()], [8, 0]);
+        fuses.burn(1);
+        fuses.burn(2);
+        assert.deepEqual([efuse.bits, fuses.generation()], [0b11, 2]);
+        const message = Uint8Array.of(1, 2, 3);
+        assert.deepEqual([...fuses.hmac(message)], [...createHmac("sha256", efuse.key).update(message).digest()]);
+        efuse.fault = "the fuse did not burn";
+        assert.throws(() => fuses.burn(3), {
+          name: "FuseError",
+          code: "KEY_FUSES_FAILED",
+          message: "fuse 2: the fuse did not burn",
+        });
+        assert.equal(fuses.generation(), 2);
+      } finally {
+        Object.assign(efuse, { key: undefined, bits: 0, fault: undefined });
+      }
     });
 
     it("takes over a maker's statement that was flashed, where one is awaited, and nothing else", () => {

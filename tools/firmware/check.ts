@@ -112,8 +112,9 @@ function checkStart(build: Build, imports: ReadonlyMap<string, readonly Import[]
     for (const { specifier } of imports.get(build.modules.get(name)?.script ?? "") ?? [])
       waiting.push(resolveSpecifier(name, specifier));
   }
-  for (const { name, manifest, line } of build.modules.values())
-    if (!reached.has(name) && (!name.startsWith(LIBRARY) || name.startsWith(HOST)))
+  // What is no script is nobody's import: a header that is named puts its folder on the C compiler's path.
+  for (const { name, manifest, line, script } of build.modules.values())
+    if (script !== undefined && !reached.has(name) && (!name.startsWith(LIBRARY) || name.startsWith(HOST)))
       problems.add(manifest, line, `${name} is in the firmware, and nothing that starts imports it`);
   for (const include of build.sdkIncludes)
     if (!SDK_INCLUDES.get(include)!.some((name) => reached.has(name)))

@@ -1,3 +1,5 @@
+import { createHmac } from "node:crypto";
+
 /**
  * Stand-ins for the SDK's modules on Node, for the tests of hosts/esp32: time, radio, HTTP client, partition and NVS that
  * a test drives by hand. They behave as the SDK 8.2.3's own do where the host depends on it.
@@ -192,8 +194,23 @@ export const KeyValueStorage = {
   }),
 };
 
-/** What board.c does, by name. */
+/** Fuses with a key, or without; a fault makes burning fail. */
+export const efuse = {
+  key: undefined as Uint8Array | undefined,
+  bits: 0,
+  fault: undefined as string | undefined,
+};
+
+/** What board.c and efuse.c do, by name. */
 export const natives: Record<string, (...parameters: never[]) => unknown> = {
   xs_tallystick_uptime: () => clockwork.nowMs,
   xs_tallystick_is_encrypted: () => partition.encrypted,
+  xs_tallystick_efuse_has_key: () => efuse.key !== undefined,
+  xs_tallystick_efuse_read: () => efuse.bits,
+  xs_tallystick_efuse_burn: (bit: number) => {
+    if (efuse.fault !== undefined) throw new Error(efuse.fault);
+    efuse.bits |= 1 << bit;
+  },
+  xs_tallystick_efuse_hmac: (message: Uint8Array) =>
+    new Uint8Array(createHmac("sha256", efuse.key!).update(message).digest()).buffer,
 };

@@ -4,6 +4,7 @@ import { createContext, Script } from "node:vm";
 import { build } from "esbuild";
 import type { Clock, Timers } from "tallystick/clock/clock";
 import type { KeyStore } from "tallystick/identity/crypto";
+import type { Fuses } from "tallystick/identity/seeds";
 import type { Flash } from "tallystick/journal/flash";
 import type { Transport } from "tallystick/sync/transport";
 import * as fakes from "./fakes.js";
@@ -30,6 +31,7 @@ export interface Network {
 
 export interface Host {
   readonly clock: { boardClock(): Clock; readonly boardTimers: Timers };
+  readonly efuse: { openFuses(): Fuses | undefined };
   readonly flash: { openPartition(label: string): Flash };
   readonly keystore: { openKeyStore(namespace: string): KeyStore };
   readonly statement: { adoptStatement(keys: KeyStore): void };
@@ -43,7 +45,7 @@ export interface Host {
 
 /** The sources of hosts/esp32 on Node, with stand-ins for the SDK; `Date.now` is `dateNow`. */
 export async function loadHost(dateNow: () => number): Promise<Host> {
-  const names = ["clock", "flash", "keystore", "network", "statement", "transport"];
+  const names = ["clock", "efuse", "flash", "keystore", "network", "statement", "transport"];
   const result = await build({
     stdin: {
       contents: names.map((name) => `export * as ${name} from "./hosts/esp32/${name}.ts";`).join("\n"),
