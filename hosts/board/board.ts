@@ -8,7 +8,7 @@ import { smbusOver } from "./smbus.js";
 import { SDKTimers } from "./timer.js";
 import { BoardTimers } from "./timers.js";
 import { BoardTransport } from "./transport.js";
-import { EventKind, u16, u32, type Wire, WirePort } from "./wire.js";
+import { EventKind, NO_RETRY_AFTER, u16, u32, type Wire, WirePort, WireResponse } from "./wire.js";
 
 /**
  * One simulated board: the wire's port, the parts that the embedded:* modules export, and the events that reach them.
@@ -71,8 +71,14 @@ export class Board {
   }
 
   #onResponse(event: Uint8Array): void {
-    const detail = fromUtf8(event.subarray(10)) ?? "?";
-    this.transport.settle(u16(event, 1), event[3]!, u16(event, 4), u32(event, 6), detail);
+    const retryAfterS = u32(event, WireResponse.retryAfter);
+    this.transport.settle(u16(event, WireResponse.request), {
+      outcome: event[WireResponse.outcome]!,
+      status: u16(event, WireResponse.status),
+      length: u32(event, WireResponse.length),
+      retryAfterS: retryAfterS === NO_RETRY_AFTER ? undefined : retryAfterS,
+      detail: fromUtf8(event.subarray(WireResponse.detail)) ?? "?",
+    });
   }
 
   #onEdge(pin: number): void {

@@ -2,6 +2,17 @@ import { fail, ok, type Result } from "tallystick/codes/codes";
 import type { Transport, TransportRequest, TransportResponse } from "tallystick/sync/transport";
 import { Outcome, WireLimit, type WirePort } from "./wire.js";
 
+/** What the `response` event says of a request, beside its number. */
+export interface ResponseEvent {
+  readonly outcome: number;
+  readonly status: number;
+  /** Of the body, in bytes. */
+  readonly length: number;
+  readonly retryAfterS: number | undefined;
+  /** Why there is no answer. */
+  readonly detail: string;
+}
+
 interface Pending {
   resolve(result: Result<TransportResponse>): void;
 }
@@ -37,7 +48,7 @@ export class BoardTransport implements Transport {
   }
 
   /** The `response` event: fetches the body and settles the request. */
-  settle(number: number, outcome: number, status: number, length: number, detail: string): void {
+  settle(number: number, { outcome, status, length, retryAfterS, detail }: ResponseEvent): void {
     const pending = this.#pending.get(number);
     if (pending === undefined) return;
     this.#pending.delete(number);
@@ -49,6 +60,6 @@ export class BoardTransport implements Transport {
     const body = new Uint8Array(length);
     this.#port.responseRead(number, body);
     this.#port.requestClose(number);
-    pending.resolve(ok({ status, body }));
+    pending.resolve(ok({ status, body, ...(retryAfterS !== undefined && { retryAfterS }) }));
   }
 }

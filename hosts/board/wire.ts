@@ -57,6 +57,11 @@ export const Status = {
 
 export const EventKind = { timer: 0x01, response: 0x02, edge: 0x03 } as const;
 
+/** Offsets of the fields of a `response` event. */
+export const WireResponse = { request: 1, outcome: 3, status: 4, length: 6, retryAfter: 10, detail: 14 } as const;
+/** In place of seconds where the answer had no `Retry-After`. */
+export const NO_RETRY_AFTER = 0xffffffff;
+
 export const Outcome = { answered: 0, noRoute: 1, timedOut: 2, tooLong: 3 } as const;
 
 /** ESP-IDF's esp_reset_reason_t, as far as a simulated board has them. */

@@ -5,10 +5,11 @@ import { drawReference, seedOf, storedSeeds } from "./seeds.js";
 import { decideSuccession, ROTATED_NAME, ROTATION_NAME } from "./succession.js";
 
 /**
- * The change of a device's key by its own will (SPEC.md). The next seed's reference is stored before the `rotate` record that names its
- * key is written; once that record is committed, the rest goes the way of a succession. The record's bytes are kept until
- * its end: the journal then begins with the next chain, and the relay may still have to be shown them.
+ * The change of a device's key by its own will (SPEC.md). The next seed's reference is stored before the `rotate` record is
+ * written that names its key; once that record is committed, the rest goes the way of a succession. The record's bytes are
+ * kept until its end: the journal then begins with the next chain, and the relay may still have to be shown them.
  */
+
 /** The next key, where a rotation is planned and its record is not known to be committed. KEY_UNREADABLE, KEY_FUSES_FAILED. */
 export function plannedRotation({
   keys,

@@ -52,6 +52,20 @@ describe("transport over the wire", () => {
     network.close();
   });
 
+  it("tells when the server asks to come again, in seconds and in no other form", async () => {
+    const network = new HttpNetwork({ origin: server.origin });
+    const board = wired({ network });
+    const seconds: (number | undefined)[] = [];
+    for (const text of ["0", "300", "999999999", "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1e3"]) {
+      const path = `/busy?${encodeURIComponent(text)}`;
+      const answer = await settle(board, board.board.transport.request({ method: "GET", path, maxResponseBytes: 10 }));
+      assert.ok(answer.ok && answer.value.status === 503);
+      seconds.push(answer.value.retryAfterS);
+    }
+    assert.deepEqual(seconds, [0, 300, 999_999_999, undefined, undefined, undefined]);
+    network.close();
+  });
+
   it("answers a failure, never a rejection", async () => {
     const network = new HttpNetwork({ origin: server.origin, timeoutMs: 50 });
     const board = wired({ network });

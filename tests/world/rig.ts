@@ -129,6 +129,10 @@ export async function testServer(): Promise<TestServer> {
         response.statusCode = 404;
         return void response.end("no");
       }
+      if (request.url?.startsWith("/busy?")) {
+        response.writeHead(503, { "retry-after": decodeURIComponent(request.url.slice("/busy?".length)) });
+        return void response.end();
+      }
       response.end(
         createHash("sha256").update(`${request.method} ${request.url} `).update(Buffer.concat(parts)).digest(),
       );

@@ -1,4 +1,4 @@
-import { EventKind, isName, Outcome, Status, WireLimit } from "../../board/wire.js";
+import { EventKind, isName, NO_RETRY_AFTER, Outcome, Status, WireLimit, WireResponse } from "../../board/wire.js";
 import type { NetworkAnswer } from "./network.js";
 
 /** The world's side of the wire's messages: replies made, requests taken apart (hosts/board/WIRE.md). */
@@ -44,15 +44,17 @@ const OUTCOMES = {
 /** The event that ends a request. */
 export function responseEvent(number: number, answer: NetworkAnswer): Uint8Array {
   const detail = answer.outcome === "answered" ? Buffer.alloc(0) : cut(answer.detail);
-  const event = Buffer.alloc(10 + detail.length);
+  const event = Buffer.alloc(WireResponse.detail + detail.length);
   event[0] = EventKind.response;
-  event.writeUInt16LE(number, 1);
-  event[3] = OUTCOMES[answer.outcome];
+  event.writeUInt16LE(number, WireResponse.request);
+  event[WireResponse.outcome] = OUTCOMES[answer.outcome];
+  const retryAfterS = answer.outcome === "answered" ? answer.retryAfterS : undefined;
+  event.writeUInt32LE(retryAfterS ?? NO_RETRY_AFTER, WireResponse.retryAfter);
   if (answer.outcome === "answered") {
-    event.writeUInt16LE(answer.status, 4);
-    event.writeUInt32LE(answer.body.length, 6);
+    event.writeUInt16LE(answer.status, WireResponse.status);
+    event.writeUInt32LE(answer.body.length, WireResponse.length);
   }
-  event.set(detail, 10);
+  event.set(detail, WireResponse.detail);
   return event;
 }
 

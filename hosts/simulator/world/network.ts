@@ -9,7 +9,13 @@ export interface NetworkRequest {
 }
 
 export type NetworkAnswer =
-  | { readonly outcome: "answered"; readonly status: number; readonly body: Uint8Array }
+  | {
+      readonly outcome: "answered";
+      readonly status: number;
+      readonly body: Uint8Array;
+      /** Seconds of `Retry-After`, where the answer has one. */
+      readonly retryAfterS?: number;
+    }
   | { readonly outcome: "no-route" | "timed-out" | "too-long"; readonly detail: string };
 
 /** What a board reaches its relay through. */
@@ -82,9 +88,15 @@ export class HttpNetwork implements Network {
               end({ outcome: "too-long", detail: `the answer is longer than ${request.maxResponseBytes} bytes` });
             else parts.push(part);
           });
-          incoming.on("end", () =>
-            end({ outcome: "answered", status: incoming.statusCode ?? 0, body: new Uint8Array(Buffer.concat(parts)) }),
-          );
+          incoming.on("end", () => {
+            const retryAfterS = seconds(incoming.headers["retry-after"]);
+            end({
+              outcome: "answered",
+              status: incoming.statusCode ?? 0,
+              body: new Uint8Array(Buffer.concat(parts)),
+              ...(retryAfterS !== undefined && { retryAfterS }),
+            });
+          });
           incoming.on("error", (error) => end({ outcome: "no-route", detail: error.message }));
         },
       );
@@ -99,4 +111,9 @@ export class HttpNetwork implements Network {
   close(): void {
     this.#agent.destroy();
   }
+}
+
+/** Retry-After as a number of seconds (RFC 9110 §10.2.3); its form as a date is not used by the relay. */
+function seconds(text: string | undefined): number | undefined {
+  return text !== undefined && /^[0-9]{1,9}$/.test(text) ? Number(text) : undefined;
 }
