@@ -1,0 +1,94 @@
+import { entry } from "./entry.js";
+
+/** Codes of the relay as a process and a server; part of the one table. */
+export const RELAY_CODES = Object.freeze({
+  STORE_MISSING: entry(
+    500,
+    "the relay's database is not in its data folder",
+    "restore it from a backup; a relay that starts without it would forget what it has acknowledged",
+  ),
+  STORE_EXISTS: entry(409, "there is a database already", "nothing: a data folder is initialised once"),
+  STORE_NEWER: entry(
+    500,
+    "the database was written by a newer version",
+    "run that version or a later one; this one leaves it as it is",
+  ),
+  STORE_CORRUPT: entry(
+    500,
+    "the relay's database is damaged",
+    "stop, copy the data folder, check the disk, then restore the database from a backup; nothing was changed",
+  ),
+  STORE_FAILED: entry(
+    503,
+    "the relay could not make the data durable",
+    "nothing was acknowledged; look for a full disk or missing permissions in the relay's log",
+  ),
+  DATA_FOLDER_BLANK: entry(
+    500,
+    "the data folder holds no relay",
+    "initialise a new relay there, or name the folder of an existing one",
+  ),
+  DATA_FOLDER_TAKEN: entry(
+    409,
+    "the data folder is not blank",
+    "a new relay takes a folder of its own; to go on with the one that is there, start it",
+  ),
+  DATA_FOLDER_INCOMPLETE: entry(
+    500,
+    "the data folder holds some of a relay's files, but not relay.json",
+    "restore relay.json from a backup; without it nothing here is touched",
+  ),
+  DATA_FOLDER_LOCKED: entry(
+    500,
+    "another relay runs on this data folder",
+    "stop it first, or give this one a folder of its own",
+  ),
+  DATA_FOLDER_UNWRITABLE: entry(
+    500,
+    "the data folder cannot be written",
+    "give the relay's user write permission on it, or name another folder with --data",
+  ),
+  RELAY_KEY_MISSING: entry(
+    500,
+    "a key of the relay is missing beside existing data",
+    "restore the file from a backup, or have another named that devices follow: tallystick relay-key recover, or rotate --log for the log's key; none is ever made by itself",
+  ),
+  RELAY_KEY_UNSAFE: entry(
+    500,
+    "others can read the relay's key",
+    "take the permissions away with chmod 600; if anyone may have read it: tallystick relay-key recover --log",
+  ),
+  RELAY_FOREIGN: entry(
+    500,
+    "the files in the data folder belong to different relays",
+    "restore them from one backup, or correct the origin that the relay is started with",
+  ),
+  PORT_TAKEN: entry(500, "another program listens on the port", "stop it, or choose another port with --port"),
+  ADDRESS_UNUSABLE: entry(500, "the relay cannot listen on the address", "choose another with --host and --port"),
+  REQUEST_MALFORMED: entry(
+    400,
+    "the request is not one of the relay's routes",
+    "compare it with hosts/relay/README.md",
+  ),
+  ROUTE_UNKNOWN: entry(404, "there is nothing at this address", "the routes are in hosts/relay/README.md"),
+  METHOD_UNKNOWN: entry(405, "the address does not take this method", "use one of those in the Allow header"),
+  MEDIA_TYPE_UNKNOWN: entry(
+    415,
+    "the body's type or encoding is not accepted",
+    "send application/cbor or application/cbor-seq, without content encoding",
+  ),
+  REQUEST_SLOW: entry(408, "the request did not arrive in time", "send it again"),
+  RECORD_UNKNOWN: entry(404, "no record with this id is held here", "check the id: 64 hexadecimal digits"),
+  RECORD_NOT_LOGGED: entry(
+    404,
+    "the record is not in a checkpoint yet",
+    "ask again in some seconds; the acknowledgement's log_by says by when at the latest",
+  ),
+  RELAY_BUSY: entry(503, "the relay has as much to do as it takes at once", "try again after the Retry-After time"),
+  RELAY_STOPPING: entry(503, "the relay is stopping", "try again after the Retry-After time"),
+  RELAY_FAULT: entry(
+    500,
+    "the relay failed at something that it should not",
+    "its log has the cause; nothing was acknowledged",
+  ),
+});
