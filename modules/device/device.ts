@@ -379,9 +379,11 @@ export class Device {
     const { received, logged, final } = acknowledgement;
     const seqs = [received, logged, final].map((position) => position?.seq ?? "-");
     this.#log(`event=acknowledged received=${seqs[0]} logged=${seqs[1]} final=${seqs[2]}`);
-    // From the second record on genesis is named by another, so that no mount needs the former key any more.
+    // From the second record on genesis is named by another, so that no mount needs the former key any more. Flash that was
+    // set back may not hold them yet.
     const released = acknowledgement[this.#options.releaseAt ?? "logged"];
-    if (this.#succession && !this.#lacksRoom && released && released.seq > 0) this.#endSuccession();
+    const isHeld = (this.#chain.head?.seq ?? 0) > 0;
+    if (this.#succession && !this.#lacksRoom && isHeld && released && released.seq > 0) this.#endSuccession();
     this.#marks.acknowledged(acknowledgement, bytes, this.#relay);
     if (this.#lacksRoom && this.#succession?.rotation) {
       this.#sync?.close();

@@ -66,16 +66,15 @@ export class Gaps {
     let range = journal.dropFor(bodyBytes);
     if (!range.ok || range.value === undefined) return range as Result<undefined>;
     await undefined;
-    if (this.#seq !== undefined && this.#seq >= journal.releasedCount) {
-      // A start that committed it may have been cut before a sector was opened behind it. A note that is none of this
-      // chain's releases nothing.
-      journal.drop(this.#seq);
+    const newest = this.#newest();
+    if (!newest.ok) return newest;
+    await undefined;
+    if (newest.value !== undefined) {
+      // A start that committed it may have been cut before a sector was opened behind it.
+      journal.drop(newest.value.seq);
       range = journal.dropFor(bodyBytes);
       if (!range.ok || range.value === undefined) return range as Result<undefined>;
     }
-    await undefined;
-    const newest = this.#newest();
-    if (!newest.ok) return newest;
     const { first, last } = range.value;
     const builder = new GapBuilder(sha256, first, newest.value);
     let unread: number | undefined;
@@ -119,17 +118,24 @@ export class Gaps {
     this.#seq = seq;
   }
 
-  /** The newest gap record that is not acknowledged. A note that is older than the chain, or than its release, is none. */
+  /**
+   * The newest gap record that is not acknowledged. Where the flash was set back it is not the noted one: that is not held
+   * any more, and another record may have its position. The newest one that is held is then found, and noted.
+   */
   #newest(): Result<HeldGap | undefined> {
     const { journal, sha256 } = this.#options;
-    const seq = this.#seq;
-    if (seq === undefined || seq < journal.releasedCount || seq > (this.#head()?.seq ?? -1)) return ok(undefined);
-    const record = this.#read(seq);
-    if (!record.ok) return record;
-    const gap = gapOf(record.value);
-    if (!gap.ok) return ok(undefined);
-    const { bytes } = record.value;
-    return ok({ seq, id: recordId(sha256, bytes), gap: gap.value, bytes });
+    const noted = this.#seq ?? -1;
+    for (let seq = Math.min(noted, this.#head()?.seq ?? -1); seq >= journal.releasedCount; seq--) {
+      const record = this.#read(seq);
+      if (!record.ok && seq === noted) return record;
+      const gap = record.ok ? gapOf(record.value) : record;
+      if (!record.ok || !gap.ok) continue;
+      if (seq !== noted) this.#note(seq);
+      const { bytes } = record.value;
+      return ok({ seq, id: recordId(sha256, bytes), gap: gap.value, bytes });
+    }
+    this.#seq = undefined;
+    return ok(undefined);
   }
 
   #head(): JournalHead | undefined {

@@ -2,7 +2,7 @@ import type { Failure } from "../codes/codes.js";
 import type { Kind } from "../record/record.js";
 import type { PlannedSensor, Sampler } from "../sampler/sampler.js";
 import type { Acknowledgement } from "../sync/messages.js";
-import type { Level } from "../sync/sync.js";
+import type { Level } from "../sync/options.js";
 
 /** What a maker's application says of its device. README.md has the table. */
 export interface DeviceOptions {

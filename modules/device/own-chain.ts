@@ -51,8 +51,9 @@ export class OwnChain implements ChainStore {
     return this.#journal.restore(bytes);
   }
 
+  /** A position of this chain; where it is not held yet, all that is there is the former one's, and came before it. */
   release(position: Position): Result<void> {
-    return this.head ? this.#journal.release(position) : ok(undefined);
+    return this.#journal.release(this.head ? position : (this.#journal.head ?? position));
   }
 
   #absent(): Result<never> {

@@ -4,7 +4,7 @@ import { completeRotation, plannedRotation, planRotation } from "../identity/rot
 import type { Journal } from "../journal/journal.js";
 import type { JournalHead } from "../journal/report.js";
 import type { Acknowledgement } from "../sync/messages.js";
-import type { Level } from "../sync/sync.js";
+import type { Level } from "../sync/options.js";
 import type { OwnChain } from "./own-chain.js";
 import type { Platform } from "./platform.js";
 

@@ -9,7 +9,7 @@ export interface ChainStore {
   record(seq: number): Result<Uint8Array>;
   /** Appends one of the device's own records, byte for byte, that the relay still had. */
   restore(bytes: Uint8Array): Result<unknown>;
-  /** All up to here may be erased when room is needed. */
+  /** All up to here may be erased when room is needed; what a former key's chain has left before this one, too. */
   release(position: Position): Result<unknown>;
 }
 

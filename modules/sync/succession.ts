@@ -4,8 +4,9 @@ import type { Crypto } from "../identity/crypto.js";
 import type { Identity } from "../identity/identity.js";
 import type { Succession } from "../identity/succession.js";
 import { type Cbor, decodeCbor, encodeCbor } from "../record/cbor.js";
+import { readGap } from "../record/gap.js";
 import { coseKey, publicKeyOf } from "../record/payload.js";
-import { isUint, parseRecord, recordId, toBeSigned } from "../record/record.js";
+import { isUint, Kind, parseRecord, type Record, recordId, toBeSigned } from "../record/record.js";
 import { makeStatement, readStatement, type Statement } from "../record/statement.js";
 import { NONCE_BYTES, onlyLabels, type Position, positionOf, type Request } from "./messages.js";
 
@@ -110,22 +111,29 @@ export function stateSuccession({ former, next, seq, id }: Succession, origin: s
   return fault ? { ok: false, failure: fault } : ok(statement);
 }
 
+interface Own {
+  readonly identity: Identity;
+  readonly crypto: Crypto;
+}
+
 /** Whether the bytes are the record with this id at `seq`, under the signature of the device's own key. */
-export function isOwnRecord(
-  { identity, crypto }: { readonly identity: Identity; readonly crypto: Crypto },
-  seq: number,
-  id: Uint8Array,
-  bytes: Uint8Array,
-): boolean {
+export function isOwnRecord(own: Own, seq: number, id: Uint8Array, bytes: Uint8Array): boolean {
+  return ownRecord(own, bytes)?.header.seq === seq && equalBytes(recordId(own.crypto.sha256, bytes), id);
+}
+
+/** Whether the bytes are a gap record under the signature of the device's own key, and name the record at `seq`. */
+export function namesOwn(own: Own, seq: number, bytes: Uint8Array): boolean {
+  const record = ownRecord(own, bytes);
+  const gap = record?.header.kind === Kind.gap ? readGap(record.payload) : undefined;
+  return gap?.ok === true && gap.value.first <= seq && seq <= gap.value.last;
+}
+
+function ownRecord({ identity }: Own, bytes: Uint8Array): Record | undefined {
   const record = parseRecord(bytes);
-  if (!record.ok) return false;
+  if (!record.ok) return undefined;
   const { header, signature } = record.value;
-  return (
-    header.seq === seq &&
-    equalBytes(header.kid, identity.kid) &&
-    equalBytes(recordId(crypto.sha256, bytes), id) &&
-    identity.verify(toBeSigned(record.value), signature)
-  );
+  const isOwn = equalBytes(header.kid, identity.kid) && identity.verify(toBeSigned(record.value), signature);
+  return isOwn ? record.value : undefined;
 }
 
 function malformed(expected: string): Result<never> {

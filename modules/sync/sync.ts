@@ -1,13 +1,11 @@
 import { concatBytes, equalBytes, toHex } from "../bytes/bytes.js";
-import { type Clock, ClockState, type Timer, type Timers } from "../clock/clock.js";
-import { type Code, type Failure, fail, ok, type Result } from "../codes/codes.js";
-import type { Crypto, Entropy, KeyStore } from "../identity/crypto.js";
-import type { Identity } from "../identity/identity.js";
+import { ClockState, type Timer } from "../clock/clock.js";
+import { fail, ok, type Result } from "../codes/codes.js";
 import type { Succession } from "../identity/succession.js";
 import { parseRecord, RECORD_MAX_BYTES, recordId } from "../record/record.js";
 import { STATEMENT_MAX_BYTES } from "../record/statement.js";
 import { accept, readPin } from "./acceptance.js";
-import type { ChainStore, NamingGap } from "./chain-store.js";
+import type { NamingGap } from "./chain-store.js";
 import { deleteLeave, enrolmentBody, hasLeave, readToken, statementIn } from "./enrolment.js";
 import {
   type Acknowledgement,
@@ -18,12 +16,12 @@ import {
   readAcknowledgement,
   splitRecords,
 } from "./messages.js";
+import { LEVELS, type Level, type SyncOptions } from "./options.js";
 import { problemOf } from "./problem.js";
 import { FollowedPins } from "./relay-key.js";
-import type { RelayPins } from "./relay-pins.js";
 import { sentMarkOf, writeSentMark } from "./sent-mark.js";
-import { encodeSuccessionRequest, isOwnRecord, lastWord } from "./succession.js";
-import type { Transport, TransportResponse } from "./transport.js";
+import { encodeSuccessionRequest, isOwnRecord, lastWord, namesOwn } from "./succession.js";
+import type { TransportResponse } from "./transport.js";
 
 /**
  * Brings a device's records to its relay, and the relay's signed acknowledgements back. One request at a time; what
@@ -38,42 +36,6 @@ const RETRY_FIRST_MS = 1000;
 const RETRY_MAX_MS = 300_000;
 const RETRY_AFTER_MAX_S = 3600;
 const POLL_DEFAULT_MS = 60_000;
-
-export interface SyncOptions {
-  readonly identity: Identity;
-  readonly crypto: Crypto;
-  readonly keys: KeyStore;
-  readonly entropy: Entropy;
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly transport: Transport;
-  readonly relay: RelayPins;
-  readonly chain: ChainStore;
-  /** The succession that made this key, while the former one is kept: the leave to enter without a token. */
-  readonly succession?: Succession;
-  /** The device's gap record that names a position which is not held any more; undefined where none does. */
-  readonly gapNaming?: (seq: number) => NamingGap | undefined;
-  /** The level at which the journal may let go of a record; `logged` by default. */
-  readonly releaseAt?: Level;
-  /** Milliseconds between two looks at the relay while there is nothing to send; 60,000 by default. */
-  readonly pollMs?: number;
-  /** The device may append: its head is not behind what it may have sent. Called at the start, and after each `onHold`. */
-  readonly onReady: () => void;
-  /** The relay says that it holds records which this device knows nothing of: nothing may be appended until `onReady`. */
-  readonly onHold: () => void;
-  /**
-   * Nothing may be signed on this chain any more, and the relay has signed for its head: the key is to be succeeded by
-   * another. After a success this object is closed; a failure is told, and it comes again.
-   */
-  readonly onSuccession: (head: Position) => Result<void>;
-  readonly onAcknowledged: (acknowledgement: Acknowledgement, bytes: Uint8Array) => void;
-  /** The relay's keys have changed, by a statement of a pinned one; the new pins are durable. */
-  readonly onRelayKeys?: (pins: RelayPins) => void;
-  readonly onProblem: (failure: Failure) => void;
-}
-
-const LEVELS = ["received", "logged", "final"] as const;
-export type Level = (typeof LEVELS)[number];
 
 export class Sync {
   /** What the relay last acknowledged. */
@@ -92,6 +54,8 @@ export class Sync {
   #ends: "records" | "branch" | undefined;
   /** Where the newest answer named another record than is held here. */
   #disputed: Position | undefined;
+  /** What the newest answer names as received, believed or not. */
+  #claimed: Position | undefined;
 
   constructor(options: SyncOptions) {
     this.#options = options;
@@ -250,7 +214,7 @@ export class Sync {
   #welcome(request: Request, answer: Uint8Array): Step | Promise<Step> {
     const { keys, chain } = this.#options;
     const accepted = this.#accept(request, answer);
-    if (!accepted.ok && accepted.failure.code === "DEVICE_BEHIND") return this.#catchUp(accepted);
+    if (!accepted.ok && accepted.failure.code === "DEVICE_BEHIND") return this.#catchUp(accepted, this.#claimed!);
     if (!accepted.ok && this.#disputed !== undefined) return this.#askDisputed(accepted, this.#disputed);
     if (!accepted.ok) return accepted;
     // Only a relay that knows the device signs for it.
@@ -311,13 +275,14 @@ export class Sync {
     const position = this.acknowledged.received;
     if (position === undefined)
       return fail("SUCCESSION_NEEDED", `sent up to seq ${this.#sent}, the relay stands at none`);
-    const received = position.seq;
-    if (this.#ends === "branch" || received < this.#sent) return this.#end(position);
-    const fetched = await this.#fetchBack(received);
+    if (this.#ends === "branch" || this.#headSeq() >= position.seq) return this.#end(position);
+    // Also where the chain ends: what the relay has logged makes room only for what is held, and behind the former key's
+    // records alone no later key's could stand.
+    const fetched = await this.#fetchBack(position.seq);
     if (!fetched.ok) return fetched;
-    if (fetched.value === 0) return fail("RELAY_BEHIND", `it gives no record after seq ${this.#headSeq()}`);
+    if (fetched.value === 0) return this.#seekGap(position);
     // The relay's next answer is about the restored head: only that lets the device append.
-    if (this.#headSeq() >= received) this.#greeted = false;
+    if (this.#headSeq() >= position.seq) this.#greeted = false;
     return MORE;
   }
 
@@ -345,33 +310,64 @@ export class Sync {
   }
 
   /**
-   * The relay signs for records that this device knows nothing of. Either flash and key store were set back together,
-   * or the relay lies: only records under the device's own signature tell which. Nothing is appended until it is known.
+   * The relay gives no record that follows the head. Where a gap record of the device's own, which it holds further up, names
+   * what is missing, that was dropped, and is lost with the flash: nobody has it, and the chain ends at the relay's head.
+   * Only that shows it: whoever is on the way can keep records back.
    */
-  async #catchUp(claim: { readonly ok: false; readonly failure: Failure }): Promise<Step> {
+  async #seekGap({ seq: last }: Position): Promise<Step> {
+    const missing = this.#headSeq() + 1;
+    for (let from = missing + 1; from <= last; from += FETCH_RECORDS) {
+      const page = await this.#page(from, Math.min(last, from + FETCH_RECORDS - 1));
+      if (!page.ok) return page;
+      for (const bytes of page.value) {
+        await undefined;
+        if (!namesOwn(this.#options, missing, bytes)) continue;
+        this.#ends = "branch";
+        return fail("SUCCESSION_NEEDED", `the record at seq ${missing} was dropped, and is lost with the flash`);
+      }
+    }
+    return fail("RELAY_BEHIND", `it gives no record after seq ${missing - 1}`);
+  }
+
+  /**
+   * The relay signs for records that this device knows nothing of. Either flash and key store were set back together, or
+   * the relay lies: only a record there under the device's own signature tells which. Nothing is appended until it is
+   * known; then so much was sent once, and the mark says so again: this is a device like any whose flash was set back.
+   */
+  async #catchUp(claim: Step<never>, received: Position): Promise<Step> {
     this.#hold();
-    const fetched = await this.#fetchBack(this.#headSeq() + FETCH_RECORDS);
-    if (fetched.ok && fetched.value > 0) return MORE;
-    // What could not be fetched may still be there; what was given and is none of this device's was never there.
-    const unproved = fetched.ok || !UNFETCHED.includes(fetched.failure.code);
-    if (unproved && this.#headSeq() >= this.#sent) this.#becomeReady();
-    return unproved ? claim : (fetched as Step);
+    const shown = await this.#isShown(received);
+    // What cannot be asked for may still be there.
+    if (!shown.ok) return shown;
+    if (shown.value) {
+      this.#markSent(received.seq);
+      return MORE;
+    }
+    if (this.#headSeq() >= this.#sent) this.#becomeReady();
+    return claim;
   }
 
   /**
    * The relay names another record at a position that is held here. It lies, unless it can show one there under the
    * device's own signature: then flash and key store were set back together once, and two branches are signed.
    */
-  async #askDisputed(claim: Step<never>, { seq, id }: Position): Promise<Step> {
-    const answer = await this.#call("GET", `${this.#path}/records?from=${seq}&to=${seq}`);
-    if (!answer.ok) return claim;
-    await undefined;
-    if (!isOwnRecord(this.#options, seq, id, answer.value.body)) return claim;
+  async #askDisputed(claim: Step<never>, disputed: Position): Promise<Step> {
+    const shown = await this.#isShown(disputed);
+    if (!shown.ok || !shown.value) return claim;
     this.#hold();
     // Nothing beyond the head was sent; the mark keeps this chain from going on after a restart, too.
     this.#markSent(this.#headSeq() + 1);
     this.#ends = "branch";
+    const { seq, id } = disputed;
     return fail("SUCCESSION_NEEDED", `two records are signed at seq ${seq}: the relay has ${toHex(id)}`);
+  }
+
+  /** Whether the relay can show the record that it names, under the device's own signature; a failure where it does not say. */
+  async #isShown({ seq, id }: Position): Promise<Step<boolean>> {
+    const answer = await this.#call("GET", `${this.#path}/records?from=${seq}&to=${seq}`);
+    if (!answer.ok) return answer;
+    await undefined;
+    return ok(isOwnRecord(this.#options, seq, id, answer.value.body));
   }
 
   /** Restores the records after the head, at most up to `to`; how many. SUCCESSION_NEEDED where they are another branch. */
@@ -379,27 +375,48 @@ export class Sync {
     const { chain } = this.#options;
     const from = this.#headSeq() + 1;
     const last = Math.min(to, from + FETCH_RECORDS - 1);
-    const answer = await this.#call("GET", `${this.#path}/records?from=${from}&to=${last}`);
-    if (!answer.ok) return answer;
-    const records = splitRecords(answer.value.body);
-    if (!records.ok) return records;
-    for (const bytes of records.value) {
+    const page = await this.#page(from, last);
+    if (!page.ok) return page;
+    let count = 0;
+    for (const bytes of page.value) {
       const record = parseRecord(bytes);
       if (!record.ok) return record;
       const { seq } = record.value.header;
       // Of a key's former chain nothing is taken back: it would stand in this one's place.
       if (!equalBytes(record.value.header.kid, this.#options.identity.kid))
         return fail("KEY_MISMATCH", `seq ${seq} is of kid ${toHex(record.value.header.kid)}`);
-      if (seq !== this.#headSeq() + 1) return fail("CHAIN_GAP", `expected seq ${this.#headSeq() + 1}, received ${seq}`);
-      const restored = chain.restore(bytes);
-      if (restored.ok) continue;
+      if (seq !== this.#headSeq() + 1) break;
+      let restored = chain.restore(bytes);
+      if (!restored.ok && restored.failure.code === "JOURNAL_FULL" && this.#releaseHeld())
+        restored = chain.restore(bytes);
+      if (restored.ok) {
+        count++;
+        continue;
+      }
       if (restored.failure.code !== "CHAIN_BROKEN") return restored;
       // The device's own signature: so much was sent once, by a start that this flash knows nothing of.
       this.#markSent(seq);
       this.#ends = "branch";
       return fail("SUCCESSION_NEEDED", `the record that was sent at seq ${seq} does not follow the one held before it`);
     }
-    return ok(records.value.length);
+    return ok(count);
+  }
+
+  async #page(from: number, to: number): Promise<Step<Uint8Array[]>> {
+    const answer = await this.#call("GET", `${this.#path}/records?from=${from}&to=${to}`);
+    return answer.ok ? splitRecords(answer.value.body) : answer;
+  }
+
+  /**
+   * What is fetched back may be more than the journal takes. The record behind the head came from the relay, which says
+   * that it stands at the head or above at the level that releases: what is held need not be. Where nothing of this chain
+   * is held, that is the former chain's, all of which came before.
+   */
+  #releaseHeld(): boolean {
+    const { chain, releaseAt } = this.#options;
+    const level = this.acknowledged[releaseAt ?? "logged"];
+    const { head } = chain;
+    return level !== undefined && level.seq >= (head?.seq ?? 0) && chain.release(head ?? level).ok;
   }
 
   #request(): Result<Request> {
@@ -432,6 +449,7 @@ export class Sync {
       if (record.ok) ownIds.set(seq, recordId(crypto.sha256, record.value));
     }
     const ownId = (seq: number) => ownIds.get(seq);
+    this.#claimed = read.value.acknowledgement.received;
     this.#disputed = undefined;
     for (const level of LEVELS) {
       const position = read.value.acknowledgement[level];
@@ -491,5 +509,3 @@ type Step<T = "more" | "greeted" | "wait" | "idle"> = Result<T> & { readonly ret
 const MORE: Step = { ok: true, value: "more" };
 const GREETED: Step = { ok: true, value: "greeted" };
 const IDLE: Step = { ok: true, value: "idle" };
-/** Why records could not be fetched back, where that says nothing about whether the relay has them. */
-const UNFETCHED: readonly Code[] = ["TRANSPORT_FAILED", "SUCCESSION_NEEDED", "JOURNAL_FULL", "JOURNAL_FLASH_FAILED"];

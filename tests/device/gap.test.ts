@@ -113,6 +113,53 @@ describe("a device that drops by name", function () {
     assert.equal(parsed(bench.recordsAt(started.relay)[0]!).header.kind, Kind.genesis);
   });
 
+  for (const keysToo of [false, true])
+    it(`set back to before what it dropped${keysToo ? ", its key store too" : ""}: goes on with a new key`, async () => {
+      await enrolled(8);
+      const snapshot = bench.flash.snapshot();
+      const values = new Map(bench.cells.values);
+      const { kid } = bench;
+      await rounds(2);
+      bench.connect(started.url);
+      await checkNamed();
+      await bench.cutPower();
+      assert.ok(bench.held.some((held) => held.kind === "gap"));
+      bench.flash.restore(snapshot);
+      if (keysToo) for (const [name, value] of values) bench.cells.values.set(name, value);
+      const reported = bench.held.length;
+      await bench.powerOn();
+      const said = () => bench.lines.slice(bench.lines.findIndex((line) => line.includes("event=succession ")));
+      const isKnown = () => bench.kid !== kid && said().some((line) => /event=acknowledged received=[1-9]/.test(line));
+      await bench.until("records", isKnown, 30 * MINUTE);
+      // Nobody has the record behind the head any more: nothing can follow it.
+      assert.ok(bench.codes.includes("SUCCESSION_NEEDED"), bench.codes.join());
+      assert.ok(bench.held.slice(reported).every((held) => held.kid !== kid));
+      assert.equal(bench.held[reported]!.kind, "genesis");
+      await bench.checkNothingLost(started, reported);
+    });
+
+  it("set back behind its newest gap: the one before it is the newest again", async () => {
+    await enrolled(8);
+    const gaps = () => bench.held.filter(({ kind }) => kind === "gap");
+    await bench.until("a gap", () => gaps().length >= 1, 60 * MINUTE);
+    // By then a sector was opened, and says what was let go of.
+    const { seq } = gaps()[0]!;
+    await bench.until("more records", () => bench.headSeq >= seq + 15, 60 * MINUTE);
+    const held = bench.held.length;
+    const mark = bench.keys.read("sent")!;
+    const snapshot = bench.flash.snapshot();
+    await bench.until("another gap", () => gaps().length >= 2, 60 * MINUTE);
+    assert.deepEqual(bench.keys.read("sent"), mark, "nothing of it was sent");
+    await bench.cutPower();
+    bench.flash.restore(snapshot);
+    const lost = gaps()[1]!;
+    bench.held.splice(held);
+    await bench.powerOn();
+    await bench.until("more than was lost", () => bench.headSeq > lost.seq + 5, 60 * MINUTE);
+    bench.connect(started.url);
+    assert.equal((await checkNamed()).length, 1);
+  });
+
   async function throughCuts(sectors: number, cuts: number, lane?: Lane): Promise<void> {
     const random = new SeededRandom(seed);
     await enrolled(sectors, lane);

@@ -74,6 +74,29 @@ describe("a device after a restart", () => {
         await bench.until("records", () => bench.held.length > offline);
       });
 
+    for (const keysToo of [false, true])
+      it(`by more than its journal holds${keysToo ? ", and its key store with it" : ""}: the log makes room`, async () => {
+        await bench.close();
+        bench = new Bench({ seed: seed++, sectors: 8 });
+        bench.provision(started);
+        bench.connect(started.url);
+        await bench.powerOn();
+        await grow(10);
+        const snapshot = bench.flash.snapshot();
+        const values = new Map(bench.cells.values);
+        // Twice round the ring.
+        const { erases } = bench.flash.counters;
+        while (bench.flash.counters.erases < erases + 16) await grow(bench.headSeq + 20);
+        await bench.cutPower();
+        bench.flash.restore(snapshot);
+        if (keysToo) for (const [name, value] of values) bench.cells.values.set(name, value);
+        const reported = bench.held.length;
+        await bench.powerOn();
+        await bench.until("records", () => bench.held.length > reported + 3);
+        assert.equal(bench.held[reported]!.seq, bench.held[reported - 1]!.seq + 1);
+        await bench.checkNothingLost(started);
+      });
+
     it("signs nothing while the relay cannot be asked", async () => {
       await bench.powerOn();
       await grow(10);
@@ -186,6 +209,40 @@ describe("a device after a restart", () => {
       await bench.until("records", () => bench.held.length > reported + 3);
       assert.ok(bench.held[reported]!.seq > 30, `it went on at ${bench.held[reported]!.seq}`);
       assert.equal(bench.held[reported]!.kind, "boot");
+      await bench.checkNothingLost(started);
+    });
+
+    it("remembers it: after a cut it signs nothing before it has caught up", async () => {
+      await setBack();
+      const reported = bench.held.length;
+      const asked = bench.network.requests.length;
+      await bench.powerOn();
+      await bench.until(
+        "a fetch",
+        () => bench.network.requests.slice(asked).filter(({ method }) => method === "GET").length > 2,
+      );
+      await bench.cutPower();
+      bench.disconnect();
+      await bench.powerOn();
+      await bench.run(30 * MINUTE);
+      assert.equal(bench.held.length, reported);
+      bench.connect(started.url);
+      await bench.until("records", () => bench.held.length > reported);
+      await bench.checkNothingLost(started);
+    });
+
+    it("and a relay that cannot be asked for its records: signs nothing meanwhile", async () => {
+      await setBack();
+      const reported = bench.held.length;
+      bench.network.alter = (request, answer) =>
+        request.method === "GET" && answer.outcome === "answered"
+          ? { ...answer, status: 503, body: new Uint8Array(Buffer.from('{"code":"RELAY_BUSY"}')) }
+          : answer;
+      await bench.powerOn();
+      await bench.run(10 * MINUTE);
+      assert.equal(bench.held.length, reported);
+      bench.network.alter = undefined;
+      await bench.until("records", () => bench.held.length > reported);
       await bench.checkNothingLost(started);
     });
 

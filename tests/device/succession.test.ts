@@ -332,6 +332,67 @@ describe("a device whose chain cannot go on", function () {
     assert.equal(bench.held.filter(({ kind }) => kind === "genesis").length, 2);
   });
 
+  /** A succession that has not ended, and flash that holds nothing of the new chain; so much of that the relay has. */
+  async function lostGenesis(): Promise<string> {
+    const former = await bench.lose();
+    const snapshot = bench.flash.snapshot();
+    await bench.powerOn();
+    await bench.until("the relay's word", () => bench.received() >= 1);
+    await bench.cutPower();
+    assert.ok(bench.keys.read("succession"), "it has not ended yet");
+    assert.notEqual(bench.kid, former.kid);
+    bench.flash.restore(snapshot);
+    return bench.kid;
+  }
+
+  it("flash set back behind the new genesis, and records of it lost: that is fetched back, and then succeeded", async () => {
+    begin();
+    const kid = await lostGenesis();
+    writeSentMark(bench.keys, fromHex(kid)!, bench.sentMark() + 3);
+    const reported = bench.held.length;
+    await bench.powerOn();
+    await bench.until("a third key", () => bench.kid !== kid && bench.held.length > reported + 3);
+    assert.ok(!bench.codes.includes("JOURNAL_FOREIGN"), bench.codes.join());
+    await bench.checkNothingLost(started, reported);
+    assert.deepEqual(bench.successorsOf(kid), [bench.kid]);
+  });
+
+  it("flash set back behind the new genesis, which is logged: the former key is kept until it is held again", async () => {
+    begin();
+    await lostGenesis();
+    await started.settled();
+    const asked = bench.network.requests.length;
+    const reported = bench.held.length;
+    await bench.powerOn();
+    await bench.until("a greeting", () => bench.network.requests.length > asked);
+    await bench.run(50, () => bench.received() >= 1);
+    await bench.cutPower();
+    await bench.powerOn();
+    await bench.until("records", () => bench.held.length > reported + 3);
+    await bench.checkNothingLost(started, reported);
+    assert.ok(bench.hasEnded());
+  });
+
+  it("flash set back behind the new genesis, full of the old chain: that the new one is logged makes room for it", async () => {
+    begin({ sectors: 6 });
+    await bench.powerOn();
+    await bench.until("records", () => bench.headSeq >= 6);
+    await bench.climb(started);
+    bench.disconnect();
+    await bench.until("a full journal", () => bench.codes.includes("JOURNAL_FULL"), 30 * MINUTE);
+    const full = bench.flash.snapshot();
+    bench.connect(started.url);
+    await bench.climb(started);
+    const kid = await lostGenesis();
+    bench.flash.restore(full);
+    await started.settled();
+    const reported = bench.held.length;
+    await bench.powerOn();
+    await bench.until("records", () => bench.held.length > reported + 3);
+    assert.equal(bench.kid, kid);
+    await bench.checkNothingLost(started, reported);
+  });
+
   for (const ended of [true, false])
     it(`a second time, after the first has ${ended ? "ended" : "been acknowledged only"}`, async () => {
       // Nothing is ever final here, so that what waits for it does not end.
