@@ -18,8 +18,8 @@ const KEY_FILE_MODE = 0o600;
 export const systemEntropy: Entropy = { bytes: (length) => new Uint8Array(randomBytes(length)) };
 
 /** Makes the key of a new relay. KEY_EXISTS where the file is there. */
-export function createDeviceFacingKey(path: string, crypto: Crypto): Result<Identity> {
-  return Identity.create({ keys: new KeyFile(path), crypto, entropy: systemEntropy });
+export function createDeviceFacingKey(path: string, crypto: Crypto, entropy: Entropy): Result<Identity> {
+  return Identity.create({ keys: new KeyFile(path), crypto, entropy });
 }
 
 /** The key of an existing relay. RELAY_KEY_MISSING, RELAY_KEY_UNSAFE, KEY_UNREADABLE; never a new one. */
@@ -43,7 +43,7 @@ function openKey(path: string, crypto: Crypto, which: string): Result<Identity> 
 
 /** Makes a recovery key, to be kept away from the relay. KEY_EXISTS where the file is there; throws the disk's errors. */
 export function createRecoveryKey(path: string, crypto: Crypto): Result<Identity> {
-  return createDeviceFacingKey(path, crypto);
+  return createDeviceFacingKey(path, crypto, systemEntropy);
 }
 
 /** The recovery key in a file. RELAY_KEY_MISSING, RELAY_KEY_UNSAFE, KEY_UNREADABLE. */

@@ -4,6 +4,7 @@ import type { FastifyInstance } from "fastify";
 import { type Logger, pino } from "pino";
 import { toHex } from "tallystick/bytes/bytes";
 import { explain, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import type { Entropy } from "tallystick/identity/crypto";
 import type { Identity } from "tallystick/identity/identity";
 import type { TreeHead } from "tallystick/log/checkpoint";
 import { formatVerifierKey } from "tallystick/log/note";
@@ -53,6 +54,8 @@ export interface InitialiseOptions {
   readonly policy?: string;
   /** The public half of the offline recovery key, 32 bytes. */
   readonly recoveryKey?: Uint8Array;
+  /** What the relay's keys are made from: the operating system's generator. Another only for runs that must repeat. */
+  readonly entropy?: Entropy;
 }
 
 export interface RelayOptions {
@@ -172,9 +175,9 @@ interface Health {
 
 async function make(dataDir: string, options: InitialiseOptions): Promise<Result<RelayIdentity>> {
   const paths = pathsOf(dataDir);
-  const logWithinS = options.logWithinS ?? LOG_WITHIN_S;
+  const { logWithinS = LOG_WITHIN_S, entropy = systemEntropy } = options;
   beginFolder(dataDir);
-  const identity = createDeviceFacingKey(paths.deviceFacingKey, crypto);
+  const identity = createDeviceFacingKey(paths.deviceFacingKey, crypto, entropy);
   if (!identity.ok) return identity;
   const database = createDatabase(paths.store);
   if (!database.ok) return database;
@@ -182,7 +185,7 @@ async function make(dataDir: string, options: InitialiseOptions): Promise<Result
   const log = await Log.open(paths.log, {
     origin: options.origin,
     crypto,
-    entropy: systemEntropy,
+    entropy,
     source: new StoreEntries(store, crypto, Date.now),
     opening: {
       relayKey: identity.value.publicKey,

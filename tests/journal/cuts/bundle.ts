@@ -15,10 +15,18 @@ export interface Mutation {
   readonly to: string;
 }
 
-/** The worker and all that it imports, as one file that starts in a moment; with the mutation in it where one is given. */
-export async function bundleWorker(mutation?: Mutation): Promise<string> {
+/**
+ * A worker and all that it imports but the packages that are named, as one file that starts in a moment; with the mutation in
+ * it where one is given.
+ */
+export async function bundleWorker(
+  mutation?: Mutation,
+  worker = WORKER,
+  external: readonly string[] = [],
+): Promise<string> {
   const { outputFiles } = await build({
-    entryPoints: [WORKER],
+    entryPoints: [worker],
+    external: [...external],
     bundle: true,
     platform: "node",
     format: "esm",

@@ -1,0 +1,108 @@
+import type { Mutation } from "../../journal/cuts/bundle.js";
+
+/**
+ * What keeps an honest rollback from looking like two devices, each with the change that switches it off, and a case of
+ * seed 1 that finds it gone. Without them the run's oracle would not have been seen to fail.
+ */
+export interface Defence extends Mutation {
+  /** What is given up. */
+  readonly without: string;
+  readonly case: number;
+}
+
+const SYNC = "modules/sync/sync.ts";
+const DEVICE = "modules/device/device.ts";
+
+export const DEFENCES: readonly Defence[] = [
+  {
+    without: "the sent mark at a start",
+    file: SYNC,
+    from: "this.#sent = sent.value ?? -1;",
+    to: "this.#sent = -1;",
+    case: 0,
+  },
+  {
+    without: "the sent mark before a sending",
+    file: SYNC,
+    from: "this.#markSent(Math.max(last, gap?.seq ?? last));",
+    to: "",
+    case: 0,
+  },
+  {
+    without: "waiting for what the relay knows more",
+    file: SYNC,
+    from: "    this.#hold();\n    const shown = await this.#isShown(received);",
+    to: "    const shown = await this.#isShown(received);",
+    case: 0,
+  },
+  {
+    without: "the nonce of an acknowledgement",
+    file: "modules/sync/acceptance.ts",
+    from: 'if (!equalBytes(acknowledgement.nonce, request.nonce)) return refused("the nonce just sent", "another");',
+    to: "",
+    case: 0,
+  },
+  {
+    without: "asking for a genesis that was sent",
+    file: DEVICE,
+    from: "if (succession && sent.value !== undefined) {",
+    to: "if (succession && sent.value === null) {",
+    case: 0,
+  },
+  {
+    without: "the former key until the new chain is held",
+    file: DEVICE,
+    from: "const isHeld = (this.#chain.head?.seq ?? 0) > 0;",
+    to: "const isHeld = true;",
+    case: 0,
+  },
+  {
+    without: "room for what is fetched back",
+    file: SYNC,
+    from: 'restored.failure.code === "JOURNAL_FULL" && this.#releaseHeld()',
+    to: "false",
+    case: 0,
+  },
+  {
+    without: "what the relay has, before the chain ends",
+    file: SYNC,
+    from: 'if (this.#ends === "branch" || this.#headSeq() >= position.seq) return this.#end(position);',
+    to: 'if (this.#ends === "branch" || position.seq < this.#sent) return this.#end(position);',
+    case: 0,
+  },
+  {
+    without: "the gap that names what is missing",
+    file: SYNC,
+    from: "if (!namesOwn(this.#options, missing, bytes)) continue;",
+    to: "if (bytes !== undefined) continue;",
+    case: 0,
+  },
+  {
+    without: "the gap that is held in place of the one that is noted",
+    file: "modules/device/gaps.ts",
+    from: "for (let seq = Math.min(noted, this.#head()?.seq ?? -1); seq >= journal.releasedCount; seq--) {",
+    to: "for (let seq = noted; seq === noted && seq >= journal.releasedCount; seq--) {",
+    case: 0,
+  },
+  {
+    without: "passing over what is held already, at the relay",
+    file: "hosts/relay/ingest.ts",
+    from: "if (held && equalBytes(held, id)) {",
+    to: "if (held && held.length === 0) {",
+    case: 0,
+  },
+  {
+    without: "keeping late records beside a closed chain, at the relay",
+    file: "hosts/relay/ingest.ts",
+    from: "const isLate = store.successions.of(device.device) !== undefined;",
+    to: "const isLate = false as boolean;",
+    case: 0,
+  },
+  {
+    without: "the same answer to the same succession, at the relay",
+    file: "hosts/relay/succession.ts",
+    from: "if (equalBytes(successor.genesisId, id)) return { request, device: successor, isNew: false };",
+    to: "",
+    case: 0,
+  },
+];
