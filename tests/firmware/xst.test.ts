@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -9,9 +9,9 @@ import { build } from "esbuild";
 import { portableCrypto } from "tallystick/identity/portable";
 import { sdkTools } from "../../tools/firmware/mcconfig.js";
 import { consumeVectors, type VectorFiles } from "../vectors/consume.js";
+import { vectorFiles as files } from "../vectors/files.js";
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const NAMES = ["record", "gap", "log", "acknowledgement", "succession", "keys", "maker", "evidence"] as const;
 
 /** Boards run the SDK's engine, XS 17; the simulator runs 13.3. Needs the SDK's shell `xst`, built; MODDABLE says where. */
 describe("vectors on the boards' version of XS", function () {
@@ -28,8 +28,6 @@ describe("vectors on the boards' version of XS", function () {
   });
 
   it("give the same lines as on Node, by the portable cryptography", async () => {
-    const load = (name: string): unknown => JSON.parse(readFileSync(join(ROOT, `tests/vectors/${name}.json`), "utf8"));
-    const files = Object.fromEntries(NAMES.map((name) => [name, load(name)])) as unknown as VectorFiles;
     const scratch = mkdtempSync(join(tmpdir(), "tallystick-xst-"));
     try {
       const program = join(scratch, "program.js");

@@ -1,25 +1,12 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { portableCrypto } from "tallystick/identity/portable";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { npmModules } from "../../hosts/simulator/image.js";
 import { boardModules } from "../../hosts/simulator/lane-b.js";
 import { newEngine, Printed, printingWorld, startWith } from "../engine/boards.js";
-import { consumeVectors, type VectorFiles } from "./consume.js";
-
-const load = (name: string) => JSON.parse(readFileSync(new URL(`${name}.json`, import.meta.url), "utf8"));
-const files: VectorFiles = {
-  record: load("record"),
-  gap: load("gap"),
-  log: load("log"),
-  acknowledgement: load("acknowledgement"),
-  succession: load("succession"),
-  keys: load("keys"),
-  maker: load("maker"),
-  relayKey: load("relay-key"),
-  evidence: load("evidence"),
-};
+import { consumeVectors } from "./consume.js";
+import { vectorFiles as files } from "./files.js";
 
 /** Runs consume.ts on a board, with the C of its engine. */
 const MAIN = `
