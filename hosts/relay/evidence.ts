@@ -1,5 +1,11 @@
 import { fail, ok, type Result } from "tallystick/codes/codes";
-import { type Bundle, type BundleAnchor, type BundleEntry, encodeBundle } from "tallystick/evidence/bundle";
+import {
+  BUNDLE_MAX_RELAY_KEYS,
+  type Bundle,
+  type BundleAnchor,
+  type BundleEntry,
+  encodeBundle,
+} from "tallystick/evidence/bundle";
 import { ROTATIONS_MAX } from "tallystick/evidence/keys";
 import type { Crypto } from "tallystick/identity/crypto";
 import { formatVerifierKey } from "tallystick/log/note";
@@ -61,7 +67,7 @@ export async function collectEvidence(options: EvidenceOptions, id: Uint8Array):
     claims: { logKey: formatVerifierKey(log.key), witnessKeys: [] },
     revocations,
     // Only who has to judge a revocation needs to know how the relay's keys have changed.
-    ...(revocations.length > 0 && { relayKeys: options.relayKeys }),
+    ...(revocations.length > 0 && { relayKeys: options.relayKeys.slice(-BUNDLE_MAX_RELAY_KEYS) }),
   });
 }
 

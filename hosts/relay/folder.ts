@@ -10,6 +10,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -77,6 +78,8 @@ export function identityText(identity: RelayIdentity): string {
 /** DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, RELAY_FOREIGN. */
 export function readIdentity(folder: string): Result<RelayIdentity> {
   const { identity } = pathsOf(folder);
+  if (existsSync(folder) && !statSync(folder).isDirectory())
+    return fail("DATA_FOLDER_BLANK", `expected a folder with a relay's data, found the file ${folder}`);
   if (!existsSync(identity)) {
     const found = existsSync(folder) ? readdirSync(folder).filter((name) => !isLockFile(name)) : [];
     return found.length === 0 || found.includes(BEGINNING)

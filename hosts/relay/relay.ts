@@ -355,6 +355,10 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   const enrolment: RelayView["enrolment"] = ["token"];
   if (admission.makers.length > 0) enrolment.push("maker");
   if (admission.open) enrolment.push("open");
+  const refusal = (): Refusal | undefined => {
+    const failure = health.fault ?? publication.overdue(nowMs(), logWithinS * 1000);
+    return failure && { failure, retryAfterS: UNWELL_RETRY_AFTER_S };
+  };
   syncRoutes(app, {
     store,
     crypto,
@@ -372,12 +376,9 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
     },
     logWithinS,
     onStored: () => publication.wake(),
-    refusal: (): Refusal | undefined => {
-      const failure = health.fault ?? publication.overdue(nowMs(), logWithinS * 1000);
-      return failure && { failure, retryAfterS: UNWELL_RETRY_AFTER_S };
-    },
+    refusal,
   });
-  deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs });
+  deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs, refusal });
   const relayKeys = parts.statements.map(({ bytes }) => bytes);
   recordRoutes(app, { store, ladder, crypto, log, relayKeys, finalFor: (size) => anchoring?.finalFor(size) });
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic });

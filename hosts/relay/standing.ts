@@ -1,9 +1,11 @@
+import { toHex } from "tallystick/bytes/bytes";
 import { checkRevocation, makeRevocation, type Revocation, revokersOf } from "tallystick/chain/revocation";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto } from "tallystick/identity/crypto";
 import type { Identity } from "tallystick/identity/identity";
 import { type Genesis, readGenesis } from "tallystick/record/payload";
 import { parseRecord } from "tallystick/record/record";
+import type { Refusal } from "./problem.js";
 import { checkedBytes } from "./routes/shapes.js";
 import type { Store, StoredDevice } from "./store/store.js";
 
@@ -21,23 +23,50 @@ export interface StandingOptions {
   readonly nowMs: () => number;
 }
 
-/** DEVICE_FORKED while the device's key is held back; undefined where it is not. */
-export function heldBack(store: Store, { device, state }: StoredDevice): Failure | undefined {
+/** When a device whose key is held back may ask again: a person has to decide first. */
+const HELD_RETRY_AFTER_S = 300;
+/** Keys of one device, from the newest to its first: so many are looked at. */
+const LINEAGE_MAX = 4096;
+
+/** DEVICE_FORKED while the device's key is held back, as the store has it now; undefined where it is not. */
+export function heldBack(store: Store, device: number): Refusal | undefined {
   const sinceMs = store.standing.heldSinceMs(device);
   if (sinceMs === undefined) return undefined;
+  const { state } = store.deviceByNumber(device);
   const why = state === "forked" ? "two records of one position are held" : "an operator holds it back";
-  return fail("DEVICE_FORKED", `${why}, since ${new Date(sinceMs).toISOString()}`).failure;
-}
-
-/** KEY_REVOKED where `seq` is one of the positions at which the device's key does not count. */
-export function revokedAt(store: Store, device: number, seq: number): Failure | undefined {
-  const revocation = store.standing.revocation(device);
-  if (revocation === undefined || seq < revocation.fromSeq) return undefined;
-  return fail("KEY_REVOKED", `it is revoked from seq ${revocation.fromSeq} on, received seq ${seq}`).failure;
+  const failure = fail("DEVICE_FORKED", `${why}, since ${new Date(sinceMs).toISOString()}`).failure;
+  return { failure, retryAfterS: HELD_RETRY_AFTER_S };
 }
 
 /**
- * Puts a statement in force, durably, and says which one is: an earlier one that reaches as far back stays. A revocation
+ * KEY_REVOKED where `seq` is one of the positions at which the device's key does not count: its own revocation says so, or a
+ * key before it was revoked at or before the position at which it handed on.
+ */
+export function revokedAt(store: Store, device: number, seq: number): Failure | undefined {
+  const revocation = store.standing.revocation(device);
+  if (revocation && seq >= revocation.fromSeq)
+    return fail("KEY_REVOKED", `it is revoked from seq ${revocation.fromSeq} on, received seq ${seq}`).failure;
+  for (const former of lineage(store, device)) {
+    const before = store.standing.revocation(former.device);
+    if (!before || before.fromSeq > former.seq) continue;
+    const kid = toHex(store.deviceByNumber(former.device).kid);
+    return fail("KEY_REVOKED", `${kid}, which handed on at seq ${former.seq}, is revoked from seq ${before.fromSeq} on`)
+      .failure;
+  }
+  return undefined;
+}
+
+/** The keys that led to the device's, the nearest first, each with the position at which its chain was closed. */
+function* lineage(store: Store, device: number): IterableIterator<{ readonly device: number; readonly seq: number }> {
+  let before = store.successions.before(device);
+  for (let n = 0; before && n < LINEAGE_MAX; n++) {
+    yield before;
+    before = store.successions.before(before.device);
+  }
+}
+
+/**
+ * Puts a statement in force, durably, and says which one is: an earlier one that reaches as far back stays. The operator's
  * is a decision, too: a key that was held back is so no longer. REVOCATION_FALSE, KEY_MISMATCH, STATEMENT_MALFORMED.
  */
 export function revokeKey(
@@ -46,7 +75,10 @@ export function revokeKey(
   statement: Uint8Array,
 ): Result<{ readonly fromSeq: number; readonly statement: Uint8Array }> {
   const { store, crypto, nowMs } = options;
-  const { owner } = revokersOf(genesisOf(options, device));
+  // Whom the device's first key named: one that it handed on to names nobody.
+  let first = device.device;
+  for (const former of lineage(store, device.device)) first = former.device;
+  const { owner } = revokersOf(genesisOf(options, store.deviceByNumber(first)));
   // Not the key that genesis pins, where the relay has another today: whoever has stolen that one speaks no more here.
   const revokers = [owner ?? options.operatorKey];
   const checked = checkRevocation(crypto, statement, device.kid, revokers);
@@ -56,7 +88,7 @@ export function revokeKey(
   store.transaction(() => {
     const atMs = nowMs();
     store.standing.revoke(device.device, checked.value.fromSeq, statement, atMs);
-    store.standing.decide(device.device, "revoke", atMs);
+    if (!owner) store.standing.decide(device.device, "revoke", atMs);
   });
   return ok({ fromSeq: checked.value.fromSeq, statement });
 }

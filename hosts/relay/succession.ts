@@ -14,7 +14,7 @@ import {
 } from "tallystick/sync/succession";
 import { checkRecord, forkRefusal, type IngestOptions, ingest, newRecord } from "./ingest.js";
 import type { Refusal } from "./problem.js";
-import { heldBack } from "./standing.js";
+import { heldBack, revokedAt } from "./standing.js";
 import type { StoredDevice } from "./store/store.js";
 import type { StoredSuccession } from "./store/successions.js";
 
@@ -188,11 +188,13 @@ function checkFresh(
     return fail("SUCCESSION_KEY_TAKEN", `expected a key that succeeds ${toHex(kid)}, received that key itself`);
   if (store.deviceByKid(kid))
     return fail("SUCCESSION_KEY_TAKEN", `expected a new key, received ${toHex(kid)}, which is enrolled`);
-  const held = heldBack(store, former);
-  if (held) return { failure: held };
+  const held = heldBack(store, former.device);
+  if (held) return held;
   // Whoever has a revoked key could else go on by another one, from a position before.
   const revocation = store.standing.revocation(former.device);
   if (revocation) return fail("KEY_REVOKED", `${toHex(former.kid)} is revoked from seq ${revocation.fromSeq} on`);
+  const tainted = revokedAt(store, former.device, 0);
+  if (tainted) return { failure: tainted };
   if (rotation) {
     const { refusal } = ingest(options, former, rotation);
     if (refusal) return refusal;

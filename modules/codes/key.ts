@@ -106,7 +106,7 @@ export const KEY_CODES = Object.freeze({
   DEVICE_FORKED: entry(
     409,
     "this key has signed two histories, or an operator doubts it: nothing of it is taken until an operator decides",
-    "look at both branches, then decide with tallystick device continue or revoke; the device loses nothing",
+    "look at both branches, then decide with tallystick device continue or revoke; the device keeps what it records, as long as its journal has room",
   ),
   KEY_REVOKED: entry(
     403,

@@ -21,7 +21,7 @@ import { formatWhereBlank, namesOf, openKey, openRelay, openStatement } from "./
 import { type DeviceOptions, MARK_INTERVAL_S } from "./options.js";
 import { OwnChain } from "./own-chain.js";
 import type { Platform } from "./platform.js";
-import { ROTATION_POLL_MS, ROTATION_WAITING_MAX, Rotation } from "./rotation.js";
+import { ROTATION_WAITING_MAX, Rotation } from "./rotation.js";
 
 export type { CommittedRecord, DeviceOptions } from "./options.js";
 
@@ -140,8 +140,9 @@ export class Device {
    * rotation, also after a restart. DEVICE_BUSY while another change is under way; KEY_UNREADABLE, KEY_FUSES_USED_UP.
    */
   rotate(): Result<void> {
-    if (this.#succession || !this.#sync)
-      return fail("DEVICE_BUSY", this.#succession ? "a succession is under way" : "the device has not started");
+    if (!this.#sync || this.#closed) return fail("DEVICE_BUSY", "the device has not started, or has stopped");
+    if (this.#succession || this.#head?.kind === Kind.rotate)
+      return fail("DEVICE_BUSY", "a change of the key is under way");
     const planned = this.#rotation.plan();
     if (!planned.ok) return planned;
     this.#log(`event=rotation kid=${toHex(planned.value.kid)}`);
@@ -151,6 +152,8 @@ export class Device {
 
   /** Commits what was sampled and stops; resolves when it is committed. */
   close(): Promise<void> {
+    if (this.#rotation.holding) this.#endHold();
+    this.#rotation.close();
     this.#closed = true;
     this.#sampler.close();
     this.#marks.close();
@@ -339,40 +342,47 @@ export class Device {
 
   /** The newest acknowledgement may be the moment for a planned rotation. */
   #considerRotation(acknowledgement: Acknowledgement): void {
-    const { timers } = this.#platform;
-    if (!this.#mayAppend && !this.#rotation.holding) return;
+    // Sync holds the device back: its levels may be those of another branch.
+    if (!this.#mayAppend) return;
     const moment = this.#bootPending
       ? undefined
-      : this.#rotation.moment(acknowledgement, this.#options.releaseAt ?? "logged", this.#chain.head, this.#journal);
+      : this.#rotation.moment(acknowledgement, this.#chain.head, this.#journal);
     if (moment === "now") {
       const seq = this.#head!.seq;
       this.#committing = this.#committing.then(() => this.#rotateBehind(seq));
     } else if (moment === "soon") {
       this.#rotation.holding = true;
-      this.#mayAppend = false;
-      timers.after(ROTATION_POLL_MS, () => this.#sync?.wake());
+      this.#rotation.lookSoon(() => this.#sync?.wake());
     } else if (this.#rotation.holding) this.#endHold();
   }
 
   /** In a job of its own, as every commit; records that were committed meanwhile come first. */
   #rotateBehind(seq: number): void {
     const { next } = this.#rotation;
-    if (!next || this.#closed || this.#head?.seq !== seq) return;
+    if (!next || this.#closed || !this.#mayAppend || this.#head?.seq !== seq) return;
+    if (!this.#append(Kind.rotate, encodeRotate(next.publicKey)).ok) {
+      this.#endHold();
+      return;
+    }
     this.#mayAppend = false;
-    if (this.#append(Kind.rotate, encodeRotate(next.publicKey)).ok) this.#goOn([() => this.#finishRotation()]);
-    else this.#endHold();
+    this.#goOn([() => this.#finishRotation()]);
+  }
+
+  /** Records may follow the head now. */
+  get #isOpen(): boolean {
+    return this.#mayAppend && !this.#rotation.holding;
   }
 
   /** What waited for the moment of a rotation is committed. */
   #endHold(): void {
     this.#rotation.holding = false;
-    this.#mayAppend = true;
     for (let i = 0; i < this.#waiting.length; i++) this.#commitNext();
   }
 
   /** Sampling goes on; what becomes of the chain is known before what waits is too much. */
   #onHold(): void {
     this.#mayAppend = false;
+    this.#rotation.holding = false;
   }
 
   #onAcknowledged(acknowledgement: Acknowledgement, bytes: Uint8Array): void {
@@ -381,9 +391,8 @@ export class Device {
     this.#log(`event=acknowledged received=${seqs[0]} logged=${seqs[1]} final=${seqs[2]}`);
     // From the second record on genesis is named by another, so that no mount needs the former key any more. Flash that was
     // set back may not hold them yet.
-    const released = acknowledgement[this.#options.releaseAt ?? "logged"];
     const isHeld = (this.#chain.head?.seq ?? 0) > 0;
-    if (this.#succession && !this.#lacksRoom && isHeld && released && released.seq > 0) this.#endSuccession();
+    if (this.#succession && !this.#lacksRoom && isHeld && logged && logged.seq > 0) this.#endSuccession();
     this.#marks.acknowledged(acknowledgement, bytes, this.#relay);
     if (this.#lacksRoom && this.#succession?.rotation) {
       this.#sync?.close();
@@ -418,7 +427,7 @@ export class Device {
     if (this.#options.whenFull === "gap") this.#committing = this.#committing.then(() => this.#makeRoom());
     this.#committing = this.#committing.then(() => {
       const [first] = this.#waiting;
-      if (!first || !this.#mayAppend) return;
+      if (!first || !this.#isOpen) return;
       if (this.#bootPending) {
         this.#bootPending = false;
         const payload = describeStart(this.#platform, this.#journal.report, this.#marks.handshake);
@@ -439,7 +448,7 @@ export class Device {
    */
   async #makeRoom(): Promise<void> {
     const [next] = this.#waiting;
-    if (!next || !this.#mayAppend) return;
+    if (!next || !this.#isOpen) return;
     const payloadBytes = Math.max(next.payload.length, this.#bootPending ? BOOT_PAYLOAD_BYTES : 0);
     const payload = await this.#gaps!.compose(payloadBytes + BODY_EXTRA_BYTES);
     if (!payload.ok) {
@@ -450,7 +459,7 @@ export class Device {
     if (payload.value === undefined) return;
     const uptimeMs = this.#bootPending ? this.#head!.uptimeMs : next.uptimeMs;
     await undefined;
-    if (!this.#mayAppend || !this.#append(Kind.gap, payload.value, uptimeMs, next.clock).ok) return;
+    if (!this.#isOpen || !this.#append(Kind.gap, payload.value, uptimeMs, next.clock).ok) return;
     await undefined;
     const dropped = this.#gaps!.committed(this.#head!.seq);
     if (!dropped.ok) this.#problem(dropped.failure);

@@ -59,15 +59,17 @@ export function openKey(platform: Platform): Result<OpenedKey> {
 }
 
 /**
- * DEVICE_NOT_PROVISIONED. Where the key store was lost, it also names for a person the key that the board itself remembers.
- * That key is not taken up again: without the sent mark nobody here knows what of its chain others hold.
+ * DEVICE_NOT_PROVISIONED. Where the key store was lost, it also names for a person the keys that the board itself remembers:
+ * its chain is by one of them. None is taken up again: without the sent mark nobody here knows what of its chain others hold.
  */
 function notProvisioned({ keys, seeds, crypto }: Platform, detail: string): Result<never> {
-  const reference = keys.read(SEED_NAME) === undefined ? seeds?.newest() : undefined;
-  const seed = reference && seeds!.resolve(reference);
-  if (!reference || !seed) return fail("DEVICE_NOT_PROVISIONED", detail);
-  const kid = toHex(Identity.ofSeed(seed, crypto).kid);
-  return fail("DEVICE_NOT_PROVISIONED", `${detail}; the board's last key was ${kid}, seed ${toHex(reference)}`);
+  const references = seeds && keys.read(SEED_NAME) === undefined ? seeds.newest() : [];
+  const names = references.flatMap((reference) => {
+    const seed = seeds!.resolve(reference);
+    return seed ? [`${toHex(Identity.ofSeed(seed, crypto).kid)}, seed ${toHex(reference)}`] : [];
+  });
+  const made = names.length === 0 ? "" : `; the last keys that the board has made: ${names.join("; before it ")}`;
+  return fail("DEVICE_NOT_PROVISIONED", detail + made);
 }
 
 /** What a new key and its board are called, for whoever will vouch for them. */

@@ -1,3 +1,4 @@
+import type { Timer } from "../clock/clock.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Identity } from "../identity/identity.js";
 import { completeRotation, plannedRotation, planRotation } from "../identity/rotation.js";
@@ -9,7 +10,7 @@ import type { OwnChain } from "./own-chain.js";
 import type { Platform } from "./platform.js";
 
 /**
- * When a planned change of the key takes place: at a moment at which the relay has all of the chain at the level that
+ * When a planned change of the key takes place: at a moment at which the relay has logged all of the chain, whichever level
  * releases flash, since what the former key has signed cannot be sent once the next chain has begun. For that moment the
  * device holds back what it would commit, as long as little waits.
  */
@@ -25,6 +26,7 @@ export class Rotation {
   /** Nothing is committed for the moment. */
   holding = false;
   readonly #platform: Platform;
+  #poll: Timer | undefined;
 
   constructor(platform: Platform) {
     this.#platform = platform;
@@ -51,15 +53,23 @@ export class Rotation {
 
   /** Whether the rotate record may follow `head` now, or it is worth while to hold back for it. */
   moment(
-    acknowledgement: Pick<Acknowledgement, Level>,
-    releaseAt: Level,
+    { received, logged }: Pick<Acknowledgement, Level>,
     head: JournalHead | undefined,
     { usage }: Journal,
   ): "now" | "soon" | undefined {
-    const { received } = acknowledgement;
     // The next chain's genesis takes room that a full journal has not.
     if (!this.next || !head || received?.seq !== head.seq || usage.level !== "normal") return undefined;
-    return acknowledgement[releaseAt]?.seq === head.seq ? "now" : "soon";
+    return logged?.seq === head.seq ? "now" : "soon";
+  }
+
+  /** Looks at the relay again before long: `look` is called once, however often this is. */
+  lookSoon(look: () => void): void {
+    this.#poll?.cancel();
+    this.#poll = this.#platform.timers.after(ROTATION_POLL_MS, look);
+  }
+
+  close(): void {
+    this.#poll?.cancel();
   }
 
   /** The rotate record is the chain's head: decides for the next key. CHAIN_CLOSED where the store does not hold it. */

@@ -52,7 +52,7 @@ export const BUNDLE_MAX_BYTES = 4 * 1024 * 1024;
 export const BUNDLE_MAX_ENTRIES = 1024;
 export const BUNDLE_MAX_ANCHORS = 16;
 export const BUNDLE_MAX_REVOCATIONS = 64;
-export const BUNDLE_MAX_RELAY_KEYS = 4096;
+export const BUNDLE_MAX_RELAY_KEYS = 256;
 const WITNESSES_MAX = 16;
 
 const TEXT_MAX_CHARACTERS = 65_536;
@@ -104,7 +104,8 @@ export function readBundle(bytes: Uint8Array): Result<Bundle> {
   const map = decoded.value;
   if (!(map instanceof Map)) return malformed("a map");
   if (map.get(1) !== VERSION) return malformed(`version ${VERSION}, not ${String(map.get(1))}`);
-  if (map.size !== 6 + (map.has(7) ? 1 : 0) + (map.has(8) ? 1 : 0)) return malformed("the labels 1 to 8");
+  if (map.size !== 6 + (map.has(7) ? 1 : 0) + (map.has(8) ? 1 : 0) || (map.has(8) && !map.has(7)))
+    return malformed("the labels 1 to 6, and 7, and with that 8");
   const [origin, checkpoint, claims] = [map.get(2), map.get(4), map.get(6)];
   if (!isText(origin) || !isText(checkpoint)) return malformed("origin and checkpoint as text");
   const entries = listOf(map.get(3), BUNDLE_MAX_ENTRIES, entryOf);

@@ -1,13 +1,12 @@
 import { equalBytes, toHex, utf8 } from "../bytes/bytes.js";
 import { explain, type Failure, ok, type Result } from "../codes/codes.js";
 import type { Crypto } from "../identity/crypto.js";
-import { verifySignature } from "../identity/ed25519.js";
 import { didKey, kidOf } from "../identity/key.js";
 import { type OpenedCheckpoint, openCheckpoint, type TreeHead } from "../log/checkpoint.js";
 import { verifyConsistency, verifyInclusion } from "../merkle/proof.js";
 import { parseInclusionReceipt, verifyInclusionReceipt } from "../receipt/receipt.js";
 import { checkPayload } from "../record/payload.js";
-import { KIND_WORDS, parseRecord, type Record, recordId, toBeSigned } from "../record/record.js";
+import { KIND_WORDS, parseRecord, type Record, recordId } from "../record/record.js";
 import { type Bundle, type BundleAnchor, type BundleEntry, readBundle } from "./bundle.js";
 import { readEvmAnchor, verifyEvmAnchor } from "./evm.js";
 import { KeyBook } from "./keys.js";
@@ -108,7 +107,7 @@ class Verification {
     const payload = checkPayload(record, (key) => kidOf(crypto.sha256, key));
     const objection = keys.objection(record);
     if (!payload.ok) this.#step("false", "signature", subject, `${word}: its content`, payload.failure);
-    else if (!verifySignature(crypto.ed25519, record.signature, toBeSigned(record), publicKey))
+    else if (!keys.isSigned(record))
       this.#step("false", "signature", subject, `${word} is not signed by ${didKey(publicKey)}`);
     else if (objection) this.#step("false", "signature", subject, `${word} does not count`, objection);
     else this.#step("proved", "signature", subject, `${word} was signed by ${didKey(publicKey)}, unchanged since`);

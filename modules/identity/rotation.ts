@@ -56,7 +56,7 @@ export function completeRotation(
   const reference = keys.read(ROTATION_NAME);
   if (reference === undefined) return fail("KEY_UNREADABLE", "expected the next seed of a rotation, received none");
   keys.write(ROTATED_NAME, bytes);
-  const decided = decideSuccession(keys, reference, { seq, id });
+  const decided = decideSuccession(keys, reference, { seq, id, byRotation: true });
   if (decided.ok) keys.delete(ROTATION_NAME);
   return decided;
 }

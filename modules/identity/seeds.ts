@@ -18,8 +18,11 @@ export interface SeedSource {
    * has counted, durably, before it returns. Throws FuseError where it cannot.
    */
   resolve(reference: Uint8Array): Uint8Array | undefined;
-  /** The newest reference that was ever resolved, as the source itself remembers it; undefined where it remembers none. */
-  newest(): Uint8Array | undefined;
+  /**
+   * The references that were resolved last, as the source itself remembers them: newest first, two at the most, for of
+   * these one may have been planned and never been used. None where it remembers none.
+   */
+  newest(): readonly Uint8Array[];
 }
 
 /** One-way bits that count the generations of a chip's keys, lowest first, beside a key that never leaves the chip. */
@@ -53,7 +56,7 @@ export function storedSeeds(entropy?: Entropy): SeedSource {
       return entropy.bytes(SEED_BYTES);
     },
     resolve: (reference) => (reference.length === SEED_BYTES ? reference.slice() : undefined),
-    newest: () => undefined,
+    newest: () => [],
   };
 }
 
@@ -85,7 +88,7 @@ export function fusedSeeds(fuses: Fuses): SeedSource {
     },
     newest() {
       const generation = fuses.generation();
-      return generation === 0 ? undefined : fusedReference(generation);
+      return [generation, generation - 1].filter((each) => each > 0).map(fusedReference);
     },
   };
 }
@@ -95,7 +98,7 @@ export function eitherSeeds(first: SeedSource, second: SeedSource): SeedSource {
   return {
     draw: () => first.draw(),
     resolve: (reference) => first.resolve(reference) ?? second.resolve(reference),
-    newest: () => first.newest() ?? second.newest(),
+    newest: () => [...first.newest(), ...second.newest()].slice(0, 2),
   };
 }
 

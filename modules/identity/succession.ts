@@ -9,7 +9,7 @@ import { drawReference, isReference, seedOf, storedSeeds } from "./seeds.js";
  * the decision: while it is there, `seed` is the former key's and nothing more is signed by it but the succession
  * statement; what it holds is enough to make that statement again, byte for byte, after any cut of the power.
  *
- * Layout: reference of the new seed ‖ position (8 bytes, big-endian) ‖ record id (32 bytes).
+ * Layout: reference of the new seed ‖ position (8 bytes, big-endian; the highest bit: by a rotation) ‖ record id (32 bytes).
  */
 const SUCCESSION_NAME = "succession";
 /** What a rotation keeps beside it (rotation.ts): the next seed's reference until its record is committed, then that record's bytes. */
@@ -17,6 +17,8 @@ export const ROTATION_NAME = "rotation";
 export const ROTATED_NAME = "rotated";
 const POSITION_BYTES = 8;
 const HEAD_BYTES = POSITION_BYTES + 32;
+/** Of the position's first four bytes: positions have 53 bits. */
+const BY_ROTATION = 0x80000000;
 
 /** A succession that was decided, and of which the former key is still kept. */
 export interface Succession {
@@ -31,21 +33,18 @@ export interface Succession {
 
 /**
  * The succession that the store holds; undefined where there is none. An ending that was cut is finished. KEY_UNREADABLE
- * where the value is none, or the former key's seed is not there; KEY_FUSES_FAILED.
+ * where the value is none, or the former key's seed or its rotate record is not there; KEY_FUSES_FAILED.
  */
 export function openSuccession(options: IdentityOptions): Result<Succession | undefined> {
   const { keys, crypto, seeds = storedSeeds() } = options;
   const bytes = keys.read(SUCCESSION_NAME);
-  if (bytes === undefined) {
-    // An ending that was cut: while a rotation is planned its record may be here before the decision is.
-    if (keys.read(ROTATION_NAME) === undefined) forget(keys, ROTATED_NAME);
-    return ok(undefined);
-  }
+  if (bytes === undefined) return ok(undefined);
   const reference = nextReference(bytes);
   if (!reference) return fail("KEY_UNREADABLE", `expected a succession, received ${bytes.length} bytes`);
   const head = bytes.subarray(reference.length);
   const view = new DataView(head.buffer, head.byteOffset, HEAD_BYTES);
-  const seq = view.getUint32(0) * 0x100000000 + view.getUint32(4);
+  const byRotation = view.getUint32(0) >= BY_ROTATION;
+  const seq = (view.getUint32(0) % BY_ROTATION) * 0x100000000 + view.getUint32(4);
   if (!Number.isSafeInteger(seq)) return fail("KEY_UNREADABLE", "the succession: expected a position");
   const former = Identity.open(options);
   if (!former.ok) return former;
@@ -58,7 +57,10 @@ export function openSuccession(options: IdentityOptions): Result<Succession | un
     return ok(undefined);
   }
   forget(keys, ROTATION_NAME);
-  const rotation = keys.read(ROTATED_NAME);
+  const rotation = byRotation ? keys.read(ROTATED_NAME) : undefined;
+  // No other word closes the former chain where its rotate record stands.
+  if (byRotation && !rotation)
+    return fail("KEY_UNREADABLE", "expected the rotate record of the former chain, received none");
   return ok({ former: former.value, next, seq, id: head.slice(POSITION_BYTES), ...(rotation && { rotation }) });
 }
 
@@ -85,18 +87,18 @@ export function beginSuccession(
   // What was planned before is no way on any more: the relay's head may be below its record.
   forget(keys, ROTATION_NAME);
   forget(keys, ROTATED_NAME);
-  return decideSuccession(keys, drawn.value, { seq, id });
+  return decideSuccession(keys, drawn.value, { seq, id, byRotation: false });
 }
 
 /** The one write that decides: the next seed's reference beside the present one, and the predecessor of its chain. KEY_UNREADABLE. */
 export function decideSuccession(
   keys: KeyStore,
   reference: Uint8Array,
-  { seq, id }: { readonly seq: number; readonly id: Uint8Array },
+  { seq, id, byRotation }: { readonly seq: number; readonly id: Uint8Array; readonly byRotation: boolean },
 ): Result<void> {
   const position = new Uint8Array(POSITION_BYTES);
   const view = new DataView(position.buffer);
-  view.setUint32(0, Math.floor(seq / 0x100000000));
+  view.setUint32(0, Math.floor(seq / 0x100000000) + (byRotation ? BY_ROTATION : 0));
   view.setUint32(4, seq % 0x100000000);
   const value = concatBytes(reference, position, id);
   keys.write(SUCCESSION_NAME, value);
@@ -115,9 +117,9 @@ export function endSuccession({ keys }: Pick<IdentityOptions, "keys">): void {
   const reference = bytes && nextReference(bytes);
   if (!reference) return;
   keys.write(SEED_NAME, reference);
-  keys.delete(SUCCESSION_NAME);
   forget(keys, ROTATION_NAME);
   forget(keys, ROTATED_NAME);
+  keys.delete(SUCCESSION_NAME);
 }
 
 /** The next seed's reference in a succession's value; undefined where that is none. */

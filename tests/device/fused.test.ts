@@ -252,7 +252,7 @@ describe("a device with its key in its chip's fuses", function () {
         lose();
         const told = await refuses("DEVICE_NOT_PROVISIONED");
         await bench.cutPower();
-        const [, named, reference] = /key was ([0-9a-f]{16}), seed ([0-9a-f]{10})/.exec(told)!;
+        const [, named, reference] = /has made: ([0-9a-f]{16}), seed ([0-9a-f]{10})/.exec(told)!;
         const received = bench.recordsAt(started.relay).length - 1;
         bench.keys.write("relay", relay);
         bench.keys.write("seed", fromHex(reference!)!);

@@ -138,8 +138,9 @@ $ tallystick owner revoke --key owner.key --device ${didKey(publicKey)} --from 1
 tallystick owner: FILE_EXISTS: …
 [1]
 $ tallystick owner revoke --key owner.key --device ${didKey(publicKey)} --from 1 --out o.cbor --reason ${"x".repeat(65)}
-tallystick owner: STATEMENT_MALFORMED: …
-[1]
+error: option '--reason <text>' argument '${"x".repeat(65)}' is invalid. expected 1 to 64 bytes of UTF-8
+(--help lists what it takes)
+[2]
 $ tallystick device revoke --data . ${owned.kid} --from 1
 tallystick device: REVOCATION_FALSE: …
 [1]

@@ -1,4 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
+import { utf8 } from "tallystick/bytes/bytes";
+import { REASON_MAX_BYTES } from "tallystick/chain/revocation";
 
 const DATA = ["--data <dir>", "the relay's data folder", "tallystick-relay"] as const;
 const JSON_OPTION = ["--json", "one line of JSON a device"] as const;
@@ -62,7 +64,7 @@ deviceCommand
   .argument(...KID)
   .option(...DATA)
   .option("--from <seq>", "the first position that does not count", position)
-  .option("--reason <text>", "for people, at most 64 bytes; it is signed and public")
+  .option("--reason <text>", "for people, at most 64 bytes; it is signed and public", reason)
   .option("--statement <file>", "the owner's statement instead, where genesis names an owner; - for standard input")
   .option(...JSON_OPTION)
   .action(async (device: string, options: Options & { from?: number; reason?: string; statement?: string }) => {
@@ -79,4 +81,10 @@ function position(text: string): number {
   if (!/^[0-9]{1,16}$/.test(text) || !Number.isSafeInteger(number))
     throw new InvalidArgumentError("expected a position, 0 or more");
   return number;
+}
+
+function reason(text: string): string {
+  if (text === "" || utf8(text).length > REASON_MAX_BYTES)
+    throw new InvalidArgumentError(`expected 1 to ${REASON_MAX_BYTES} bytes of UTF-8`);
+  return text;
 }

@@ -1,4 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
+import { utf8 } from "tallystick/bytes/bytes";
+import { REASON_MAX_BYTES } from "tallystick/chain/revocation";
 import { fromDidKey } from "tallystick/identity/key";
 
 interface RevokeOptions {
@@ -30,7 +32,7 @@ ownerCommand
   .requiredOption("--key <file>", "the owner's key")
   .requiredOption("--device <did:key>", "the device's key", didKey)
   .requiredOption("--from <seq>", "the first position that does not count", position)
-  .option("--reason <text>", "for people, at most 64 bytes; it is signed and public")
+  .option("--reason <text>", "for people, at most 64 bytes; it is signed and public", reason)
   .requiredOption("--out <file>", "a new file for the statement; - for standard output")
   .addHelpText(
     "after",
@@ -52,4 +54,10 @@ function position(text: string): number {
   if (!/^[0-9]{1,16}$/.test(text) || !Number.isSafeInteger(number))
     throw new InvalidArgumentError("expected a position, 0 or more");
   return number;
+}
+
+function reason(text: string): string {
+  if (text === "" || utf8(text).length > REASON_MAX_BYTES)
+    throw new InvalidArgumentError(`expected 1 to ${REASON_MAX_BYTES} bytes of UTF-8`);
+  return text;
 }

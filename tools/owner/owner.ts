@@ -1,5 +1,5 @@
 import { makeRevocation, readRevocation } from "tallystick/chain/revocation";
-import { explain, type Failure, fail } from "tallystick/codes/codes";
+import { explain, type Failure } from "tallystick/codes/codes";
 import { didKey, fingerprint, kidOf } from "tallystick/identity/key";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { makeKeyFile, readKeyFile, writeStatementFile } from "../key-file.js";
@@ -27,18 +27,12 @@ export function revoke(
     ...(reason !== undefined && { reason }),
   };
   let fault: Failure | undefined;
-  let statement: Uint8Array;
-  try {
-    statement = makeRevocation(owner.value.kid, revocation, (bytes) => {
-      const signed = owner.value.sign(bytes);
-      if (signed.ok) return signed.value;
-      fault = signed.failure;
-      return new Uint8Array(64);
-    });
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return refuse(fail("STATEMENT_MALFORMED", error.message).failure);
-  }
+  const statement = makeRevocation(owner.value.kid, revocation, (bytes) => {
+    const signed = owner.value.sign(bytes);
+    if (signed.ok) return signed.value;
+    fault = signed.failure;
+    return new Uint8Array(64);
+  });
   // What is handed out is what a reader takes.
   const read = readRevocation(statement);
   if (fault || !read.ok) return refuse(fault ?? (read as { readonly failure: Failure }).failure);

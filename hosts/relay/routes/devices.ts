@@ -5,7 +5,7 @@ import { REVOCATION_TYP } from "tallystick/chain/revocation";
 import { fail } from "tallystick/codes/codes";
 import { didKey } from "tallystick/identity/key";
 import Type from "typebox";
-import { Refused } from "../problem.js";
+import { type Refusal, Refused } from "../problem.js";
 import { genesisOf, revokeKey, type StandingOptions } from "../standing.js";
 import type { Ladder, Step } from "../store/ladder.js";
 import type { Store, StoredDevice, StoredRecord } from "../store/store.js";
@@ -15,6 +15,8 @@ import { CborBody, checkedBytes, ForkParams, Kid, KidParams, kidOfParams, Record
 
 export interface DeviceRoutesOptions extends StandingOptions {
   readonly ladder: Ladder;
+  /** Why nothing may be taken in now; undefined in health. */
+  readonly refusal: () => Refusal | undefined;
 }
 
 export const DEVICES_PAGE_MAX = 1000;
@@ -114,7 +116,13 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
 
   app.post<{ Body: Uint8Array }>(
     "/v1/devices/:kid/revocation",
-    { schema: { summary: "Revoke the device's key by its owner's statement", params: KidParams, body: CborBody } },
+    {
+      schema: { summary: "Revoke the device's key by its owner's statement", params: KidParams, body: CborBody },
+      onRequest: async () => {
+        const refusal = options.refusal();
+        if (refusal) throw new Refused(refusal);
+      },
+    },
     async (request, reply) => {
       if (!(request.body instanceof Uint8Array))
         throw new Refused(fail("STATEMENT_MALFORMED", "expected a statement as body, received none"));

@@ -15,7 +15,7 @@ import type { StoredDevice } from "../store/store.js";
 import { succeedDevice } from "../succession.js";
 import { CBOR_SEQUENCE_TYPE, CBOR_TYPE, CborBody, checkedBytes, KidParams, kidOfParams } from "./shapes.js";
 
-/** The six calls of modules/sync/SPEC.md that are about one device. Bodies are CBOR, read by the strict reader; schemas cover the rest. */
+/** The calls of modules/sync/SPEC.md by which a device talks for itself. Bodies are CBOR, read by the strict reader; schemas cover the rest. */
 
 export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions {
   readonly challenges: Challenges;
@@ -26,9 +26,6 @@ export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions
   /** Why nothing may be taken in now; undefined in health. */
   readonly refusal: () => Refusal | undefined;
 }
-
-/** When a device whose key is held back may ask again: a person has to decide first. */
-const HELD_RETRY_AFTER_S = 300;
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -56,8 +53,8 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
     request.device = device;
   };
   const admitWord = async (request: FastifyRequest): Promise<void> => {
-    const failure = heldBack(store, request.device);
-    if (failure) throw new Refused({ failure, retryAfterS: HELD_RETRY_AFTER_S });
+    const held = heldBack(store, request.device.device);
+    if (held) throw new Refused(held);
   };
   const admitWrites = async (): Promise<void> => {
     const refusal = options.refusal();
@@ -118,6 +115,9 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
       if (!batch.ok) throw new Refused(batch);
       const behind = checkPinned(options.log, batch.value.request);
       if (behind) throw new Refused({ failure: behind });
+      // The body may have taken its time, and an operator decided meanwhile.
+      const held = heldBack(store, request.device.device);
+      if (held) throw new Refused(held);
       const { stored, repeated, refusal } = ingest(options, request.device, batch.value.records);
       if (stored > 0) options.onStored();
       if (refusal) {

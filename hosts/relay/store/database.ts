@@ -38,7 +38,8 @@ export function openDatabase(path: string, pages: "checked" | "trusted" = "check
     if (found.ok) {
       makeDurable(database);
       const older = database;
-      if (found.value < SCHEMA_VERSION) older.transaction(() => migrate(older, found.value)).immediate();
+      // Another process may have done it since the look: only within the transaction is the version what it is.
+      if (found.value < SCHEMA_VERSION) older.transaction(() => migrate(older, versionOf(older))).immediate();
       return ok(database);
     }
     database.close();
@@ -55,7 +56,7 @@ function inspect(database: Database, path: string, pages: "checked" | "trusted")
   const application = database.pragma("application_id", { simple: true });
   if (application !== APPLICATION_ID)
     return fail("STORE_CORRUPT", `expected a relay's database at ${path}, found application id ${application}`);
-  const version = Number(database.pragma("user_version", { simple: true }));
+  const version = versionOf(database);
   if (version > SCHEMA_VERSION)
     return fail("STORE_NEWER", `expected schema version ${SCHEMA_VERSION} in ${path}, found ${version}`);
   if (!(version >= 1))
@@ -65,6 +66,10 @@ function inspect(database: Database, path: string, pages: "checked" | "trusted")
   const verdict = database.pragma("quick_check(1)", { simple: true });
   if (verdict !== "ok") return fail("STORE_CORRUPT", `SQLite's quick_check of ${path} found: ${verdict}`);
   return ok(version);
+}
+
+function versionOf(database: Database): number {
+  return Number(database.pragma("user_version", { simple: true }));
 }
 
 function migrate(database: Database, version: number): void {

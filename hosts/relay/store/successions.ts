@@ -55,6 +55,11 @@ export class Successions {
     return this.#statements.of.get(device) as StoredSuccession | undefined;
   }
 
+  /** Which chain `device` goes on from, and where that was closed; undefined where its key is a first one. */
+  before(device: number): { readonly device: number; readonly seq: number } | undefined {
+    return this.#statements.before.get(device) as { device: number; seq: number } | undefined;
+  }
+
   /** Closes the chain of `device`. Call inside a transaction, after the successor was added. */
   close(device: number, succession: StoredSuccession, statement: Uint8Array, nowMs: number): void {
     this.#statements.add.run(device, succession.seq, succession.successor, statement, nowMs);
@@ -93,6 +98,7 @@ function lateOf(row: LateRow | undefined): LateRecord | undefined {
 function prepare(database: Database) {
   return {
     of: database.prepare("SELECT seq, successor FROM successions WHERE device = ?"),
+    before: database.prepare("SELECT device, seq FROM successions WHERE successor = ?"),
     add: database.prepare(
       "INSERT INTO successions (device, seq, successor, statement, closed_at_ms) VALUES (?, ?, ?, ?, ?)",
     ),
