@@ -99,6 +99,8 @@ export interface BenchOptions {
   /** The board's chip makes its seeds; by default they are in its key store. */
   readonly fused?: boolean;
   readonly device?: Partial<DeviceOptions>;
+  /** Between two samples of the sensor; 1,000 by default. */
+  readonly everyMs?: number;
   /** In place of lane A with `device`. */
   readonly lane?: Lane;
 }
@@ -125,7 +127,15 @@ export class Bench {
   #levels = { received: -1, logged: -1, final: -1 };
   #http: HttpNetwork | undefined;
 
-  constructor({ seed = 1, sectors = 16, writeUnitBytes = 1, fused = false, device = {}, lane }: BenchOptions = {}) {
+  constructor({
+    seed = 1,
+    sectors = 16,
+    writeUnitBytes = 1,
+    fused = false,
+    device = {},
+    everyMs = 1000,
+    lane,
+  }: BenchOptions = {}) {
     const { time } = this;
     this.fuses = fused ? new EFuses({ key: seededEntropy(`fuses ${seed}`).bytes(32), seed }) : undefined;
     this.flash = new NorFlash({ sizeBytes: sectors * SECTOR_BYTES, writeUnitBytes, seed });
@@ -154,7 +164,7 @@ export class Bench {
     const application = (platform: Platform) =>
       new Device(platform, {
         ...DEVICE,
-        sensors: [{ sensor: new BME280({ sensor: platform.i2c }), everyMs: 1000 }],
+        sensors: [{ sensor: new BME280({ sensor: platform.i2c }), everyMs }],
         ...device,
       });
     this.simulation = new Simulation({

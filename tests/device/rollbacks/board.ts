@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { fromHex } from "tallystick/bytes/bytes";
 import { writeToken } from "tallystick/sync/enrolment";
 import { writeRelayPins } from "tallystick/sync/relay-pins";
-import { readSentMark } from "tallystick/sync/sent-mark";
+import { sentMarkOf } from "tallystick/sync/sent-mark";
 import { makeEnrolmentToken } from "../../../hosts/relay/enrol.js";
 import type { FlashSnapshot } from "../../../hosts/simulator/world/nor.js";
 import { SeededRandom } from "../../../hosts/simulator/world/random.js";
@@ -25,11 +26,15 @@ const MOMENTS_NEWEST = 48;
 const MOMENTS_OLDER = 48;
 const OLDER_EVERY = 8;
 
-/** Two samples of three readings make a record: the first of a start comes a second after it, the relay's answer sooner. */
-const DEVICE = { maxReadings: 6, maxAgeMs: 5000 };
+/**
+ * Two samples of three readings make a record: the first of a start comes two seconds after it. The relay's answer comes
+ * sooner, also where the first one is lost and the device asks again.
+ */
+const EVERY_MS = 2000;
+const DEVICE = { maxReadings: 6, maxAgeMs: 10_000 };
 
 /** Looks at the relay's log while something is waited for: one each so many virtual milliseconds, at most so many. */
-const LOOK_MS = 20_000;
+const LOOK_MS = 30_000;
 const LOOKS_MAX = 400;
 
 /** A bench whose flash and key store can be set back to each of its earlier moments. */
@@ -40,15 +45,16 @@ export class RollbackBoard extends Bench {
   moments: Moment[] = [];
   /** Called after each record that the device commits. */
   onCommit: (() => void) | undefined;
-  /** The relay has answered since the power came. */
-  hasHeard = false;
+  /** In the order in which they came into use. */
+  readonly #kids: string[] = [];
+  #askedBefore = 0;
   #committed = 0;
   /** The flash ends with the record that was reported last. */
   #isCurrent = false;
 
   constructor(started: StartedRelay, { seed = 1, device = {}, ...rest }: BenchOptions) {
     let onRecord = () => {};
-    super({ seed, device: { ...DEVICE, onRecord: () => onRecord(), ...device }, ...rest });
+    super({ seed, everyMs: EVERY_MS, device: { ...DEVICE, onRecord: () => onRecord(), ...device }, ...rest });
     onRecord = () => this.#remember();
     this.started = started;
     this.oracle = new Oracle(this, started.relay.store);
@@ -57,7 +63,6 @@ export class RollbackBoard extends Bench {
       random: new SeededRandom(seed),
       nowMs: () => this.time.nowMs(),
       onAnswer: (request, answer) => {
-        this.hasHeard = true;
         this.oracle.heard(request, answer);
         this.#rememberSent();
       },
@@ -74,6 +79,11 @@ export class RollbackBoard extends Bench {
     return this.simulation.state === "off";
   }
 
+  /** Requests since the power came. */
+  get asked(): number {
+    return this.network.requests.length - this.#askedBefore;
+  }
+
   /** A succession was decided, and the former key is still there. */
   get isSucceeding(): boolean {
     return this.keys.read("succession") !== undefined;
@@ -81,17 +91,18 @@ export class RollbackBoard extends Bench {
 
   /** Of whose chains the device can read what its flash holds: the present key's, and while it is kept the former one's. */
   get openKids(): readonly string[] {
-    const kids = [...new Set(this.moments.map(({ kid }) => kid))].filter((kid) => kid !== this.kid);
-    return this.isSucceeding ? [this.kid, ...kids.slice(-1)] : [this.kid];
+    const at = this.#kids.indexOf(this.kid);
+    const former = this.#kids[(at < 0 ? this.#kids.length : at) - 1];
+    return this.isSucceeding && former !== undefined ? [this.kid, former] : [this.kid];
   }
 
-  /** The highest position that the device has said, durably, to have handed out; -1 before the first. */
+  /** The highest position of the present chain that the device has said, durably, to have handed out; -1 before the first. */
   get mark(): number {
-    return must(readSentMark(this.keys)) ?? -1;
+    return must(sentMarkOf(this.keys, fromHex(this.kid)!, true)) ?? -1;
   }
 
   override async powerOn(): Promise<void> {
-    this.hasHeard = false;
+    this.#askedBefore = this.network.requests.length;
     this.#isCurrent = false;
     await super.powerOn();
   }
@@ -156,6 +167,7 @@ export class RollbackBoard extends Bench {
   #remember(): void {
     this.#isCurrent = true;
     this.onCommit?.();
+    if (!this.#kids.includes(this.kid)) this.#kids.push(this.kid);
     this.moments.push(this.now());
     const over = this.moments.length - MOMENTS_NEWEST - MOMENTS_OLDER;
     if (this.moments.length > MOMENTS_NEWEST && this.#committed++ % OLDER_EVERY !== 0)
@@ -166,8 +178,8 @@ export class RollbackBoard extends Bench {
   /** Of every second record the moment is not that of its commit, but a later one: it is sent, and the key store says so. */
   #rememberSent(): void {
     const last = this.moments.length - 1;
-    if (this.#isCurrent && this.headSeq % 2 === 1 && this.moments[last]?.seq === this.headSeq)
-      this.moments[last] = this.now();
+    const { kid, seq } = this.moments[last] ?? {};
+    if (this.#isCurrent && kid === this.kid && seq === this.headSeq && seq % 2 === 1) this.moments[last] = this.now();
   }
 
   /**

@@ -11,7 +11,6 @@ export interface Defence extends Mutation {
 }
 
 const SYNC = "modules/sync/sync.ts";
-const DEVICE = "modules/device/device.ts";
 
 export const DEFENCES: readonly Defence[] = [
   {
@@ -19,14 +18,14 @@ export const DEFENCES: readonly Defence[] = [
     file: SYNC,
     from: "this.#sent = sent.value ?? -1;",
     to: "this.#sent = -1;",
-    case: 0,
+    case: 2,
   },
   {
     without: "the sent mark before a sending",
     file: SYNC,
     from: "this.#markSent(Math.max(last, gap?.seq ?? last));",
     to: "",
-    case: 0,
+    case: 2,
   },
   {
     without: "waiting for what the relay knows more",
@@ -40,69 +39,48 @@ export const DEFENCES: readonly Defence[] = [
     file: "modules/sync/acceptance.ts",
     from: 'if (!equalBytes(acknowledgement.nonce, request.nonce)) return refused("the nonce just sent", "another");',
     to: "",
-    case: 0,
+    case: 8,
   },
   {
     without: "asking for a genesis that was sent",
-    file: DEVICE,
-    from: "if (succession && sent.value !== undefined) {",
-    to: "if (succession && sent.value === null) {",
-    case: 0,
-  },
-  {
-    without: "the former key until the new chain is held",
-    file: DEVICE,
-    from: "const isHeld = (this.#chain.head?.seq ?? 0) > 0;",
-    to: "const isHeld = true;",
-    case: 0,
+    file: "modules/device/genesis.ts",
+    from: "if (succession && sent.value !== undefined) return ok(undefined);",
+    to: "",
+    case: 9,
   },
   {
     without: "room for what is fetched back",
     file: SYNC,
     from: 'restored.failure.code === "JOURNAL_FULL" && this.#releaseHeld()',
     to: "false",
-    case: 0,
+    case: 1,
   },
   {
     without: "what the relay has, before the chain ends",
     file: SYNC,
     from: 'if (this.#ends === "branch" || this.#headSeq() >= position.seq) return this.#end(position);',
     to: 'if (this.#ends === "branch" || position.seq < this.#sent) return this.#end(position);',
-    case: 0,
+    case: 102,
   },
   {
     without: "the gap that names what is missing",
     file: SYNC,
     from: "if (!namesOwn(this.#options, missing, bytes)) continue;",
     to: "if (bytes !== undefined) continue;",
-    case: 0,
+    case: 71,
   },
   {
     without: "the gap that is held in place of the one that is noted",
     file: "modules/device/gaps.ts",
     from: "for (let seq = Math.min(noted, this.#head()?.seq ?? -1); seq >= journal.releasedCount; seq--) {",
     to: "for (let seq = noted; seq === noted && seq >= journal.releasedCount; seq--) {",
-    case: 0,
-  },
-  {
-    without: "passing over what is held already, at the relay",
-    file: "hosts/relay/ingest.ts",
-    from: "if (held && equalBytes(held, id)) {",
-    to: "if (held && held.length === 0) {",
-    case: 0,
-  },
-  {
-    without: "keeping late records beside a closed chain, at the relay",
-    file: "hosts/relay/ingest.ts",
-    from: "const isLate = store.successions.of(device.device) !== undefined;",
-    to: "const isLate = false as boolean;",
-    case: 0,
+    case: 56,
   },
   {
     without: "the same answer to the same succession, at the relay",
     file: "hosts/relay/succession.ts",
     from: "if (equalBytes(successor.genesisId, id)) return { request, device: successor, isNew: false };",
     to: "",
-    case: 0,
+    case: 3,
   },
 ];

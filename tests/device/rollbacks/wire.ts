@@ -23,8 +23,11 @@ const THROUGH: Chances = { through: 1 };
 const LOST: Chances = { lost: 1 };
 
 export const CLEAR: Weather = { bring: THROUGH, ask: THROUGH };
-/** Some requests come twice. */
-export const DOUBLE: Weather = { bring: { through: 1, twice: 1 }, ask: { through: 1, twice: 1 } };
+/** For the first request of a start only: it is asked again soon. */
+export const AWKWARD: Weather = {
+  bring: { through: 1, twice: 1 },
+  ask: { through: 2, twice: 1, "answer lost": 1, "old answer": 1 },
+};
 /** Answers get lost, and requests come twice or not at all. */
 export const ROUGH: Weather = {
   bring: { through: 5, "answer lost": 2, twice: 2, lost: 1 },
