@@ -392,7 +392,9 @@ export class Device {
     // From the second record on genesis is named by another, so that no mount needs the former key any more. Flash that was
     // set back may not hold them yet.
     const isHeld = (this.#chain.head?.seq ?? 0) > 0;
-    if (this.#succession && !this.#lacksRoom && isHeld && logged && logged.seq > 0) this.#endSuccession();
+    // Not at `received`: a relay that is restored from a copy takes back what is logged, and no more.
+    const settled = this.#options.releaseAt === "final" ? final : logged;
+    if (this.#succession && !this.#lacksRoom && isHeld && settled && settled.seq > 0) this.#endSuccession();
     this.#marks.acknowledged(acknowledgement, bytes, this.#relay);
     if (this.#lacksRoom && this.#succession?.rotation) {
       this.#sync?.close();
