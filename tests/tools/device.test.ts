@@ -150,7 +150,6 @@ device ${owned.kid}
   print …
   fixture, active, newest record at seq 0
   revoked from seq 1 on
-  …  revoke
 [0]
 `);
     owned.appendReading(1);

@@ -52,5 +52,6 @@ async function tryBatch({ seed, from, to }: Batch): Promise<BatchResult> {
 if (process.send !== undefined) {
   // Ctrl-C reaches all processes of a terminal: the first of them says when this one ends.
   process.on("SIGINT", () => {});
+  process.on("disconnect", () => process.exit());
   process.on("message", (batch: Batch) => void tryBatch(batch).then((result) => process.send!(result)));
 }
