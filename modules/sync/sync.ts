@@ -312,10 +312,12 @@ export class Sync {
   /**
    * The relay gives no record that follows the head. Where a gap record of the device's own, which it holds further up, names
    * what is missing, that was dropped, and is lost with the flash: nobody has it, and the chain ends at the relay's head.
-   * Only that shows it: whoever is on the way can keep records back.
+   * Only that shows it: whoever is on the way can keep records back. The gap may wait above the relay's head, for it was
+   * sent before its position came, but not above the sent mark.
    */
-  async #seekGap({ seq: last }: Position): Promise<Step> {
+  async #seekGap({ seq: received }: Position): Promise<Step> {
     const missing = this.#headSeq() + 1;
+    const last = Math.max(received, this.#sent);
     for (let from = missing + 1; from <= last; from += FETCH_RECORDS) {
       const page = await this.#page(from, Math.min(last, from + FETCH_RECORDS - 1));
       if (!page.ok) return page;

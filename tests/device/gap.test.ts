@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { fromHex, toHex } from "tallystick/bytes/bytes";
+import { concatBytes, fromHex, toHex } from "tallystick/bytes/bytes";
 import { verifyRun } from "tallystick/chain/gap";
 import { Kind, recordId } from "tallystick/record/record";
+import { splitBatch } from "tallystick/sync/messages";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { loadEngine } from "../../hosts/simulator/board.js";
 import type { Lane } from "../../hosts/simulator/lane.js";
 import { buildBoardImage, laneB } from "../../hosts/simulator/lane-b.js";
+import type { FlashSnapshot } from "../../hosts/simulator/world/nor.js";
 import type { CutPlan } from "../../hosts/simulator/world/power.js";
 import { SeededRandom } from "../../hosts/simulator/world/random.js";
 import { ensureEngine } from "../../tools/engine/build.js";
@@ -113,30 +115,60 @@ describe("a device that drops by name", function () {
     assert.equal(parsed(bench.recordsAt(started.relay)[0]!).header.kind, Kind.genesis);
   });
 
+  /** What a device does that was set back to before what it had dropped: it cannot go on with its key. */
+  async function goesOnWithANewKey(snapshot: FlashSnapshot): Promise<void> {
+    const { kid } = bench;
+    bench.flash.restore(snapshot);
+    const reported = bench.held.length;
+    await bench.powerOn();
+    const said = () => bench.lines.slice(bench.lines.findIndex((line) => line.includes("event=succession ")));
+    const isKnown = () => bench.kid !== kid && said().some((line) => /event=acknowledged received=[1-9]/.test(line));
+    await bench.until("records", isKnown, 30 * MINUTE);
+    // Nobody has the record behind the head any more: nothing can follow it.
+    assert.ok(bench.codes.includes("SUCCESSION_NEEDED"), bench.codes.join());
+    assert.ok(bench.held.slice(reported).every((held) => held.kid !== kid));
+    assert.equal(bench.held[reported]!.kind, "genesis");
+    await bench.checkNothingLost(started, reported);
+  }
+
   for (const keysToo of [false, true])
     it(`set back to before what it dropped${keysToo ? ", its key store too" : ""}: goes on with a new key`, async () => {
       await enrolled(8);
       const snapshot = bench.flash.snapshot();
       const values = new Map(bench.cells.values);
-      const { kid } = bench;
       await rounds(2);
       bench.connect(started.url);
       await checkNamed();
       await bench.cutPower();
       assert.ok(bench.held.some((held) => held.kind === "gap"));
-      bench.flash.restore(snapshot);
       if (keysToo) for (const [name, value] of values) bench.cells.values.set(name, value);
-      const reported = bench.held.length;
-      await bench.powerOn();
-      const said = () => bench.lines.slice(bench.lines.findIndex((line) => line.includes("event=succession ")));
-      const isKnown = () => bench.kid !== kid && said().some((line) => /event=acknowledged received=[1-9]/.test(line));
-      await bench.until("records", isKnown, 30 * MINUTE);
-      // Nobody has the record behind the head any more: nothing can follow it.
-      assert.ok(bench.codes.includes("SUCCESSION_NEEDED"), bench.codes.join());
-      assert.ok(bench.held.slice(reported).every((held) => held.kid !== kid));
-      assert.equal(bench.held[reported]!.kind, "genesis");
-      await bench.checkNothingLost(started, reported);
+      await goesOnWithANewKey(snapshot);
     });
+
+  it("set back to before what it dropped while the gap waits at the relay: the same", async () => {
+    await enrolled(8);
+    const snapshot = bench.flash.snapshot();
+    await rounds(2);
+    bench.connect(started.url);
+    const relay = bench.network.target!;
+    let batches = 0;
+    // Of the first batch the gap, and the record right behind what it names; what else it has may be an older gap.
+    bench.network.target = {
+      request: (request, signal) => {
+        const batch = request.path.endsWith("/records") ? splitBatch(request.body) : undefined;
+        if (!batch?.ok) return relay.request(request, signal);
+        if (batches++ > 0) return Promise.resolve({ outcome: "no-route", detail: "the cable is out" });
+        const rest = concatBytes(...batch.value.records.slice(2));
+        return relay.request({ ...request, body: request.body.subarray(0, request.body.length - rest.length) }, signal);
+      },
+    };
+    await bench.until("a second batch", () => batches > 1);
+    await bench.cutPower();
+    const [waiting] = started.relay.store.gaps.pending(device().device);
+    assert.ok(waiting && waiting.seq > started.relay.store.head(device().device).seq, "the gap waits for its position");
+    bench.connect(started.url);
+    await goesOnWithANewKey(snapshot);
+  });
 
   it("set back behind its newest gap: the one before it is the newest again", async () => {
     await enrolled(8);

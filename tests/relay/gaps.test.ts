@@ -4,6 +4,7 @@ import { verifyRun } from "tallystick/chain/gap";
 import { encodeGap, type Gap } from "tallystick/record/gap";
 import { GapBuilder } from "tallystick/record/gap-summary";
 import { Kind, recordId } from "tallystick/record/record";
+import { splitRecords } from "tallystick/sync/messages";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { GAPS_MAX_PER_DEVICE } from "../../hosts/relay/gaps.js";
 import { type Answer, FixtureDevice, readingPayload } from "../fixtures/device.js";
@@ -92,6 +93,21 @@ describe("relay: gaps", () => {
     assert.deepEqual(pending(), [10]);
     const rest = await device.send(started.url, 7);
     assert.equal(device.read(rest, started.key).received?.seq, 11);
+  });
+
+  it("gives out the gap that waits, at its own position: a device that lost it learns of what it dropped", async () => {
+    goOffline();
+    const { chain } = device;
+    await device.sendBytes(started.url, chain[10]!, chain[7]!);
+    const between = async (from: number, to: number) => {
+      const answer = await fetch(`${started.url}/v1/devices/${device.kid}/records?from=${from}&to=${to}`);
+      return must(splitRecords(new Uint8Array(await answer.arrayBuffer())));
+    };
+    assert.deepEqual(await between(3, 20), [chain[3]!, chain[7]!, chain[10]!]);
+    assert.deepEqual(await between(4, 9), [chain[7]!]);
+    assert.deepEqual(await between(10, 10), [chain[10]!]);
+    await device.sendBytes(started.url, ...chain.slice(8));
+    assert.deepEqual(await between(8, 20), chain.slice(8), "each once");
   });
 
   it("takes the records instead, where they come after all", async () => {

@@ -156,13 +156,17 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
   app.get<{ Querystring: Type.Static<typeof PageQuery> }>(
     "/v1/devices/:kid/records",
     {
-      schema: { summary: "Records of a chain, cut before 65,536 bytes", params: KidParams, querystring: PageQuery },
+      schema: {
+        summary: "Records of a chain, gap records that wait for their position among them, cut before 65,536 bytes",
+        params: KidParams,
+        querystring: PageQuery,
+      },
       onRequest: admitDevice,
     },
     async (request, reply) => {
       const page: Uint8Array[] = [];
       let length = 0;
-      for (const record of store.recordsBetween(request.device.device, request.query.from, request.query.to)) {
+      for (const record of recordsWithGaps(request.device.device, request.query)) {
         length += record.bytes.length;
         if (length > ANSWER_MAX_BYTES) break;
         page.push(checkedBytes(options.crypto, record));
@@ -170,6 +174,16 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
       return send(reply, CBOR_SEQUENCE_TYPE, Buffer.concat(page));
     },
   );
+
+  /** In order. A position has either: a gap record that has come at its own waits no longer. */
+  function* recordsWithGaps(device: number, { from, to }: Type.Static<typeof PageQuery>) {
+    const waiting = store.gaps.pending(device).filter(({ seq }) => seq >= from && seq <= to);
+    for (const record of store.recordsBetween(device, from, to)) {
+      while (waiting[0] && waiting[0].seq < record.seq) yield waiting.shift()!;
+      yield record;
+    }
+    yield* waiting;
+  }
 
   async function answer(reply: FastifyReply, device: StoredDevice, request: Request): Promise<FastifyReply> {
     const behind = checkPinned(options.log, request);
