@@ -6,10 +6,11 @@ import { type Genesis, readGenesis } from "tallystick/record/payload";
 import { Kind, parseRecord, type Record, recordId } from "tallystick/record/record";
 import { type Enrolment, leaveOf, type Request, readEnrolment, readPossession } from "tallystick/sync/messages";
 import type { Challenges } from "./challenge.js";
-import { checkRecord, forkRefusal, type IngestOptions, newRecord } from "./ingest.js";
+import { forkRefusal, type IngestOptions, newRecord } from "./ingest.js";
 import type { Refusal } from "./problem.js";
 import type { StoredDevice } from "./store/store.js";
 import { spendToken, type TokenState, tokenState } from "./store/tokens.js";
+import { checkRecord } from "./verify/verified.js";
 
 /**
  * Letting a device in (modules/sync/SPEC.md): by a free token, by a statement of a maker that the operator has named, or,

@@ -2,21 +2,19 @@ import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { follow, type Head, headOf } from "tallystick/chain/chain";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto } from "tallystick/identity/crypto";
-import { verifySignature } from "tallystick/identity/ed25519";
-import { kidOf } from "tallystick/identity/key";
 import { CborReader } from "tallystick/record/cbor";
-import { checkPayload } from "tallystick/record/payload";
-import { Kind, parseRecord, type Record, recordId, toBeSigned } from "tallystick/record/record";
+import { Kind, parseRecord, type Record, recordId } from "tallystick/record/record";
 import { BATCH_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
 import { Gaps } from "./gaps.js";
 import type { Refusal } from "./problem.js";
-import { revokedAt } from "./standing.js";
+import { revocationsOf } from "./standing.js";
 import { type NewRecord, type Store, type StoredDevice, StoredRecordDamaged } from "./store/store.js";
 import { LATE_MAX_PER_DEVICE, type LateRecord } from "./store/successions.js";
+import type { VerifiedBatch } from "./verify/verified.js";
 
 /**
- * A batch of records of one known device: parse strictly → verify the signature by the one rule → check the chain →
- * store, in one durable transaction. Whoever sent the batch is acknowledged only after this has returned.
+ * Verified records of one known device (verify/verified.ts) enter its chain: check the chain → store, in one durable
+ * transaction. Whoever sent the batch is acknowledged only after that is on the disk.
  *
  * It is taken in order up to the first record that does not fit; nothing of that record enters the chain. Gap records
  * that are not next in the chain may stand first: what they name may then be missing (gaps.ts). Of a chain that a
@@ -50,12 +48,12 @@ export function openBatch(body: Uint8Array): Result<{ readonly request: Request;
   return request.ok ? ok({ request: request.value, records: body.subarray(reader.offset) }) : request;
 }
 
-/** Takes a CBOR sequence of records of `device`. Throws what the database throws; then nothing was stored. */
-export function ingest(options: IngestOptions, device: StoredDevice, sequence: Uint8Array): Ingested {
+/** Takes verified records of `device`. Throws what the database throws; then nothing was stored. */
+export function ingest(options: IngestOptions, device: StoredDevice, { records, failure }: VerifiedBatch): Ingested {
   const { store, crypto } = options;
-  const reader = new CborReader(sequence);
   const fresh = new Map<number, NewRecord>();
   const gaps = new Gaps(crypto, store, device.device, fresh);
+  const revokedAt = revocationsOf(store, device.device);
   const isLate = store.successions.of(device.device) !== undefined;
   let head = headOfStored(
     crypto,
@@ -67,49 +65,38 @@ export function ingest(options: IngestOptions, device: StoredDevice, sequence: U
   let repeated = 0;
   let fork: NewRecord | undefined;
   let refusal: Refusal | undefined;
-  while (!reader.atEnd && !refusal) {
-    const start = reader.offset;
-    const item = reader.item();
-    const record = item.ok ? parseRecord(sequence.subarray(start, reader.offset)) : item;
-    if (!record.ok) {
-      refusal = record;
-      break;
-    }
-    const id = recordId(crypto.sha256, record.value.bytes);
-    const held = heldAt(store, device, fresh, record.value);
+  for (const { record, id } of records) {
+    const { seq, kind } = record.header;
+    // What is above the head nobody holds yet.
+    const held = seq > head.seq ? undefined : heldAt(store, device, fresh, seq);
     if (held && equalBytes(held, id)) {
       leading = false;
       repeated++;
       continue;
     }
-    const checked = checkRecord(crypto, device, record.value);
-    const revoked = revokedAt(store, device.device, record.value.header.seq);
-    if (!checked.ok) refusal = checked;
-    else if (revoked) refusal = { failure: revoked };
-    else {
-      const { seq, kind } = record.value.header;
-      // A gap record that came before has this position, as a record in the chain has its own.
-      const other = held ?? gaps.idAt(seq);
-      if (other && !equalBytes(other, id)) {
-        fork = newRecord(record.value, id);
-        refusal = forkRefusal(seq, other, id);
-      } else if (leading && kind === Kind.gap && seq > head.seq + 1) {
-        const taken = gaps.take(head, record.value, id);
-        if (!taken.ok) refusal = chainRefusal(taken.failure, head, record.value);
-      } else {
-        leading = false;
-        const next = isLate
-          ? followLate(crypto, room, head, record.value)
-          : enter(crypto, gaps, head, record.value, id);
-        if (next.ok) {
-          room--;
-          fresh.set(seq, newRecord(record.value, id));
-          gaps.arrived(seq);
-          head = next.value;
-        } else refusal = chainRefusal(next.failure, head, record.value);
-      }
+    const revoked = revokedAt(seq);
+    // A gap record that came before has this position, as a record in the chain has its own.
+    const other = held ?? gaps.idAt(seq);
+    if (revoked) refusal = { failure: revoked };
+    else if (other && !equalBytes(other, id)) {
+      fork = newRecord(record, id);
+      refusal = forkRefusal(seq, other, id);
+    } else if (leading && kind === Kind.gap && seq > head.seq + 1) {
+      const taken = gaps.take(head, record, id);
+      if (!taken.ok) refusal = chainRefusal(taken.failure, head, record);
+    } else {
+      leading = false;
+      const next = isLate ? followLate(crypto, room, head, record, id) : enter(crypto, gaps, head, record, id);
+      if (next.ok) {
+        room--;
+        fresh.set(seq, newRecord(record, id));
+        gaps.arrived(seq);
+        head = next.value;
+      } else refusal = chainRefusal(next.failure, head, record);
     }
+    if (refusal) break;
   }
+  if (!refusal && failure) refusal = { failure };
   if (fresh.size > 0 || fork || gaps.changed)
     store.transaction(() => {
       const nowMs = options.nowMs();
@@ -125,29 +112,16 @@ export function ingest(options: IngestOptions, device: StoredDevice, sequence: U
 function enter(crypto: Crypto, gaps: Gaps, head: Head, record: Record, id: Uint8Array): Result<Head> {
   const { seq } = record.header;
   if (seq > head.seq + 1) return gaps.over(head, record);
-  if (seq > head.seq) return follow(crypto.sha256, head, record);
+  if (seq > head.seq) return follow(crypto.sha256, head, record, id);
   const filled = gaps.fill(record, id);
   return filled.ok ? ok(head) : filled;
 }
 
 /** The head after a late record: right behind the closed chain and the late ones before it. */
-function followLate(crypto: Crypto, room: number, head: Head, record: Record): Result<Head> {
+function followLate(crypto: Crypto, room: number, head: Head, record: Record, id: Uint8Array): Result<Head> {
   return room > 0
-    ? follow(crypto.sha256, head, record)
+    ? follow(crypto.sha256, head, record, id)
     : fail("CHAIN_CLOSED", `expected at most ${LATE_MAX_PER_DEVICE} late records of one chain, received another`);
-}
-
-/** Whose record it is, its signature and its payload: all that does not depend on the chain. */
-export function checkRecord(
-  crypto: Crypto,
-  { kid, publicKey }: { readonly kid: Uint8Array; readonly publicKey: Uint8Array },
-  record: Record,
-): Result<void> {
-  if (!equalBytes(record.header.kid, kid))
-    return fail("KEY_MISMATCH", `expected kid ${toHex(kid)}, received ${toHex(record.header.kid)}`);
-  if (!verifySignature(crypto.ed25519, record.signature, toBeSigned(record), publicKey))
-    return fail("SIGNATURE_INVALID", `the record at seq ${record.header.seq} is not signed by ${toHex(kid)}`);
-  return checkPayload(record, (key) => kidOf(crypto.sha256, key));
 }
 
 export function newRecord(record: Record, id: Uint8Array): NewRecord {
@@ -169,14 +143,13 @@ function chainRefusal(failure: Failure, head: Head, record: Record): Refusal {
   return { failure, members: { expected_seq: head.seq + 1, received_seq: record.header.seq } };
 }
 
-/** The id of the record that stands at the position of `record`, if one does. */
+/** The id of the record that stands at `seq`, if one does. */
 function heldAt(
   store: Store,
   { device }: StoredDevice,
   fresh: ReadonlyMap<number, NewRecord>,
-  record: Record,
+  seq: number,
 ): Uint8Array | undefined {
-  const { seq } = record.header;
   return (fresh.get(seq) ?? store.recordAt(device, seq) ?? store.successions.lateAt(device, seq))?.id;
 }
 

@@ -25,6 +25,7 @@ import {
   type RelayIdentity,
   readIdentity,
 } from "./folder.js";
+import { Intake, type KeyBudgetOptions } from "./intake.js";
 import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
 import { Log } from "./log/log.js";
 import type { Refusal } from "./problem.js";
@@ -40,6 +41,7 @@ import { createDatabase, isCorruption } from "./store/database.js";
 import { LogDiffers, StoreEntries } from "./store/entries.js";
 import { Ladder } from "./store/ladder.js";
 import { Store, StoredRecordDamaged } from "./store/store.js";
+import { VerifierPool } from "./verify/pool.js";
 
 /** One relay: store, log, ingest and server over one data folder, made from one options object. */
 
@@ -79,6 +81,12 @@ export interface RelayOptions {
   readonly openEnrolment?: boolean;
   /** How often an address may fail to enrol; the defaults are in attempts.ts. */
   readonly attempts?: Partial<AttemptsOptions>;
+  /** How many records one key may bring; the defaults are in intake.ts. */
+  readonly keyBudget?: KeyBudgetOptions;
+  /** Threads that verify; default as many as the machine runs at once. */
+  readonly threads?: number;
+  /** Verifies in place of threads of the relay's own, and is not closed with it. */
+  readonly pool?: VerifierPool;
 }
 
 export class Relay {
@@ -142,9 +150,10 @@ export class Relay {
   }
 
   async #close(): Promise<void> {
-    const { app, health, publication, anchoring, log, store, lock, logger } = this.#parts;
+    const { app, health, publication, anchoring, log, store, lock, logger, ownPool } = this.#parts;
     health.stopping = true;
     await app.close();
+    await ownPool?.close();
     await publication.close();
     await anchoring?.close();
     await log.close();
@@ -161,6 +170,8 @@ interface Parts {
   readonly log: Log;
   readonly anchoring: Anchoring | undefined;
   readonly publication: Publication;
+  /** Undefined where the caller has brought one. */
+  readonly ownPool: VerifierPool | undefined;
   readonly app: FastifyInstance;
   readonly health: Health;
   readonly logger: Logger;
@@ -288,10 +299,15 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   });
   const app = createServer({ logger, onFault, isStopping: () => health.stopping });
   undo.push(() => app.close());
+  const { threads } = options;
+  const onDeath = (error: Error): void => logger.error({ err: error }, "a verifier thread died");
+  const ownPool = options.pool ? undefined : new VerifierPool({ ...(threads !== undefined && { threads }), onDeath });
+  if (ownPool) undo.push(() => ownPool.close());
+  const pool = options.pool ?? ownPool!;
   const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring };
-  const services = { ladder, publication, health, nowMs, options, logWithinS, statements };
+  const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool };
   addRoutes(app, { ...parts, ...services, identity: identity.value });
-  return ok({ ...parts, publication, app, health, logger });
+  return ok({ ...parts, publication, app, health, logger, ownPool });
 }
 
 async function openLog(
@@ -332,6 +348,7 @@ interface RouteParts extends Pick<Parts, "relayIdentity" | "store" | "log" | "an
   readonly identity: Identity;
   readonly statements: readonly KeptStatement[];
   readonly ladder: Ladder;
+  readonly pool: VerifierPool;
   readonly nowMs: () => number;
   readonly logWithinS: number;
   readonly options: RelayOptions;
@@ -359,6 +376,11 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
     const failure = health.fault ?? publication.overdue(nowMs(), logWithinS * 1000);
     return failure && { failure, retryAfterS: UNWELL_RETRY_AFTER_S };
   };
+  // Of a clock that nobody sets, where the caller brings none.
+  const steadyMs = options.nowMs ?? (() => performance.now());
+  const onStored = (): void => publication.wake();
+  const { keyBudget } = options;
+  const ingest = { store, crypto, nowMs, pool: parts.pool, steadyMs, onStored };
   syncRoutes(app, {
     store,
     crypto,
@@ -366,8 +388,8 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
     origin,
     challenges: new Challenges(nowMs),
     admission,
-    // Of a clock that nobody sets, where the caller brings none.
-    attempts: new Attempts({ nowMs: options.nowMs ?? (() => performance.now()), ...options.attempts }),
+    attempts: new Attempts({ nowMs: steadyMs, ...options.attempts }),
+    intake: new Intake({ ...ingest, ...(keyBudget && { keyBudget }) }),
     ladder,
     identity,
     log: {
@@ -375,7 +397,7 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
       consistency: (oldSize, size) => log.consistency(oldSize, size),
     },
     logWithinS,
-    onStored: () => publication.wake(),
+    onStored,
     refusal,
   });
   deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs, refusal });

@@ -43,9 +43,20 @@ export function heldBack(store: Store, device: number): Refusal | undefined {
  * key before it was revoked at or before the position at which it handed on.
  */
 export function revokedAt(store: Store, device: number, seq: number): Failure | undefined {
-  const revocation = store.standing.revocation(device);
-  if (revocation && seq >= revocation.fromSeq)
-    return fail("KEY_REVOKED", `it is revoked from seq ${revocation.fromSeq} on, received seq ${seq}`).failure;
+  return revocationsOf(store, device)(seq);
+}
+
+/** `revokedAt` of one device, as the store has it now: asked once for many positions. */
+export function revocationsOf(store: Store, device: number): (seq: number) => Failure | undefined {
+  const own = store.standing.revocation(device);
+  const inherited = inheritedRevocation(store, device);
+  return (seq) =>
+    own && seq >= own.fromSeq
+      ? fail("KEY_REVOKED", `it is revoked from seq ${own.fromSeq} on, received seq ${seq}`).failure
+      : inherited;
+}
+
+function inheritedRevocation(store: Store, device: number): Failure | undefined {
   for (const former of lineage(store, device)) {
     const before = store.standing.revocation(former.device);
     if (!before || before.fromSeq > former.seq) continue;

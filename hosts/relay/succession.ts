@@ -12,11 +12,12 @@ import {
   type SuccessionRequest,
   type SuccessionStatement,
 } from "tallystick/sync/succession";
-import { checkRecord, forkRefusal, type IngestOptions, ingest, newRecord } from "./ingest.js";
+import { forkRefusal, type IngestOptions, ingest, newRecord } from "./ingest.js";
 import type { Refusal } from "./problem.js";
 import { heldBack, revokedAt } from "./standing.js";
 import type { StoredDevice } from "./store/store.js";
 import type { StoredSuccession } from "./store/successions.js";
+import { checkRecord, verifyBatch } from "./verify/verified.js";
 
 /**
  * Closing a chain in favour of another key (modules/sync/SPEC.md): the former key's word, a statement or the rotate record
@@ -196,7 +197,7 @@ function checkFresh(
   const tainted = revokedAt(store, former.device, 0);
   if (tainted) return { failure: tainted };
   if (rotation) {
-    const { refusal } = ingest(options, former, rotation);
+    const { refusal } = ingest(options, former, verifyBatch(options.crypto, former, rotation));
     if (refusal) return refusal;
   } else if (former.state === "closed")
     return fail("CHAIN_CLOSED", `a rotation has ended the chain of ${toHex(former.kid)}`);

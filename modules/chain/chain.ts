@@ -39,27 +39,28 @@ export function nextBody(kid: Uint8Array, head: Head | undefined, next: NextReco
   );
 }
 
-/** The head that a record makes. */
-export function headOf(sha256: Sha256, record: Record): Head {
+/** The head that a record makes; `id` is the record's, where it is known already. */
+export function headOf(sha256: Sha256, record: Record, id = recordId(sha256, record.bytes)): Head {
   const { kid, seq, boot, uptimeMs, kind } = record.header;
-  return { kid: kid.slice(), seq, id: recordId(sha256, record.bytes), boot, uptimeMs, kind };
+  return { kid: kid.slice(), seq, id, boot, uptimeMs, kind };
 }
 
 /**
  * Whether `record` follows `head` (undefined: an empty chain). The signature is not looked at. On success the new head.
+ * `known` is the record's id, where the caller has it.
  * CHAIN_REPEATED: it is the head itself. CHAIN_FORK: another record at a held position. CHAIN_GAP: one between is
  * missing. CHAIN_BROKEN: it contradicts its predecessor. CHAIN_CLOSED: nothing follows a rotation. KEY_MISMATCH: other chain.
  */
-export function follow(sha256: Sha256, head: Head | undefined, record: Record): Result<Head> {
+export function follow(sha256: Sha256, head: Head | undefined, record: Record, known?: Uint8Array): Result<Head> {
   const { kid, seq, prev, boot, uptimeMs, kind } = record.header;
   if (head === undefined) {
     if (seq !== 0) return fail("CHAIN_GAP", `expected genesis at seq 0, received seq ${seq}`);
-    return ok(headOf(sha256, record));
+    return ok(headOf(sha256, record, known));
   }
   if (!equalBytes(kid, head.kid))
     return fail("KEY_MISMATCH", `expected kid ${toHex(head.kid)}, received ${toHex(kid)}`);
   if (seq === head.seq) {
-    const id = recordId(sha256, record.bytes);
+    const id = known ?? recordId(sha256, record.bytes);
     return equalBytes(id, head.id)
       ? fail("CHAIN_REPEATED", `seq ${seq} is held already`)
       : fail("CHAIN_FORK", `at seq ${seq} expected ${toHex(head.id)}, received ${toHex(id)}`);
@@ -74,5 +75,5 @@ export function follow(sha256: Sha256, head: Head | undefined, record: Record): 
     return fail("CHAIN_BROKEN", `seq ${seq} counts start ${boot}, expected ${head.boot + (started ? 1 : 0)}`);
   if (!started && uptimeMs < head.uptimeMs)
     return fail("CHAIN_BROKEN", `uptime fell from ${head.uptimeMs} to ${uptimeMs} ms within one start`);
-  return ok(headOf(sha256, record));
+  return ok(headOf(sha256, record, known));
 }

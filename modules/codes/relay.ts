@@ -84,6 +84,16 @@ export const RELAY_CODES = Object.freeze({
     "the record is not in a checkpoint yet",
     "ask again in some seconds; the acknowledgement's log_by says by when at the latest",
   ),
+  INTAKE_FULL: entry(
+    429,
+    "as many records wait to be verified as may",
+    "send them again after the Retry-After time; nothing of them was looked at",
+  ),
+  KEY_BUDGET_SPENT: entry(
+    429,
+    "the key has brought as many records as it may for now",
+    "send on after the Retry-After time; if the device is to record that often, raise the relay's limit",
+  ),
   RELAY_BUSY: entry(503, "the relay has as much to do as it takes at once", "try again after the Retry-After time"),
   RELAY_STOPPING: entry(503, "the relay is stopping", "try again after the Retry-After time"),
   RELAY_FAULT: entry(

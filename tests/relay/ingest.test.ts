@@ -8,6 +8,7 @@ import { encodeBody, Kind, RECORD_MAX_BYTES, recordId } from "tallystick/record/
 import { BATCH_MAX_BYTES, encodeRequest } from "tallystick/sync/messages";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { ingest } from "../../hosts/relay/ingest.js";
+import { verifyBatch } from "../../hosts/relay/verify/verified.js";
 import { type Answer, FixtureDevice, post, readingPayload } from "../fixtures/device.js";
 import { StartedRelay } from "./started.js";
 
@@ -264,7 +265,8 @@ describe("relay: records", () => {
     for (let bit = 0; bit < record.length * 8; bit++) {
       const flipped = record.slice();
       flipped[bit >> 3]! ^= 1 << (bit & 7);
-      const { stored: count, refusal } = ingest({ store, crypto: relayCrypto, nowMs: Date.now }, stored, flipped);
+      const verified = verifyBatch(relayCrypto, stored, flipped);
+      const { stored: count, refusal } = ingest({ store, crypto: relayCrypto, nowMs: Date.now }, stored, verified);
       assert.equal(count, 0, `bit ${bit}`);
       assert.ok(refusal && FLIP_CODES.has(refusal.failure.code), `bit ${bit}: ${refusal?.failure.code}`);
     }

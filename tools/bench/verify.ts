@@ -4,7 +4,7 @@ import { Identity } from "tallystick/identity/identity";
 import { encodeBody, Kind, parseRecord, type Record, readBody, recordId, toBeSigned } from "tallystick/record/record";
 import { PackBuilder } from "tallystick/sampler/pack";
 import { nodeEngine, relayCrypto, sodiumEngine } from "../../hosts/relay/crypto.js";
-import { checkRecord } from "../../hosts/relay/ingest.js";
+import { checkRecord } from "../../hosts/relay/verify/verified.js";
 import { type Verifier, verifiers } from "../verdicts/engines.js";
 import { runVerdicts } from "../verdicts/run.js";
 import { type Area, figure, goal, type Measured } from "./area.js";

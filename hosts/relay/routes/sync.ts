@@ -8,7 +8,8 @@ import { type AcknowledgerOptions, acknowledge, checkPinned } from "../acknowled
 import type { Attempts } from "../attempts.js";
 import { CHALLENGE_LIFETIME_S, type Challenges } from "../challenge.js";
 import { type EnrolmentOptions, enrolDevice } from "../enrolment.js";
-import { ingest, openBatch } from "../ingest.js";
+import { openBatch } from "../ingest.js";
+import type { Intake } from "../intake.js";
 import { type Refusal, Refused } from "../problem.js";
 import { heldBack } from "../standing.js";
 import type { StoredDevice } from "../store/store.js";
@@ -21,6 +22,7 @@ export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions
   readonly challenges: Challenges;
   /** How often an address may fail to enrol or to succeed. */
   readonly attempts: Attempts;
+  readonly intake: Intake;
   /** New records are durable: the sequencer has something to do. */
   readonly onStored: () => void;
   /** Why nothing may be taken in now; undefined in health. */
@@ -55,6 +57,10 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
   const admitWord = async (request: FastifyRequest): Promise<void> => {
     const held = heldBack(store, request.device.device);
     if (held) throw new Refused(held);
+  };
+  const admitBatch = async ({ device, ip }: FastifyRequest): Promise<void> => {
+    const refusal = options.intake.refusal(device, ip);
+    if (refusal) throw new Refused(refusal);
   };
   const admitWrites = async (): Promise<void> => {
     const refusal = options.refusal();
@@ -108,18 +114,16 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
     "/v1/devices/:kid/records",
     {
       schema: { summary: "Records that follow the chain's head", params: KidParams, body: CborBody },
-      onRequest: [admitDevice, admitWord, admitWrites],
+      onRequest: [admitDevice, admitWord, admitWrites, admitBatch],
+      // Again when the body is there: many may have come meanwhile.
+      preHandler: admitBatch,
     },
     async (request, reply) => {
       const batch = openBatch(bodyOf(request));
       if (!batch.ok) throw new Refused(batch);
       const behind = checkPinned(options.log, batch.value.request);
       if (behind) throw new Refused({ failure: behind });
-      // The body may have taken its time, and an operator decided meanwhile.
-      const held = heldBack(store, request.device.device);
-      if (held) throw new Refused(held);
-      const { stored, repeated, refusal } = ingest(options, request.device, batch.value.records);
-      if (stored > 0) options.onStored();
+      const { stored, repeated, refusal } = await options.intake.take(request.device, batch.value.records, request.ip);
       if (refusal) {
         request.log.warn({ kid: toHex(request.device.kid), stored, repeated, ...refusal.failure }, "record refused");
         if (stored + repeated === 0) throw new Refused(refusal);

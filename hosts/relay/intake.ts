@@ -1,0 +1,240 @@
+import { toHex } from "tallystick/bytes/bytes";
+import { fail } from "tallystick/codes/codes";
+import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
+import { Attempts, type AttemptsOptions, placeOf } from "./attempts.js";
+import { type Ingested, type IngestOptions, ingest } from "./ingest.js";
+import type { Refusal } from "./problem.js";
+import { heldBack } from "./standing.js";
+import type { StoredDevice } from "./store/store.js";
+import type { VerifierPool } from "./verify/pool.js";
+import type { VerifiedBatch } from "./verify/verified.js";
+
+/**
+ * The way of a batch from its admission to the disk:
+ *
+ *   admitted (bounds, what is owed) → verified in a thread (verify/) → in its device's order → ingested with all others that
+ *   are ready, in one durable transaction → answered
+ *
+ * **Bounds.** What waits takes at most INTAKE_MAX_BYTES in all and INTAKE_SENDER_MAX_BYTES of one sender and key; beyond
+ * that a batch is refused before its body is looked at, and the device brings it again.
+ *
+ * **Who sends what does not hold** owes for it, and while he owes more than a few he comes behind everybody else, by address,
+ * and only as long as few wait there: nobody can keep others out by sharing their address, only slow them down to what is
+ * left over. A batch costs at most one signature that does not hold, for it ends there.
+ *
+ * **A key has a budget of records**: whoever holds it, or has stolen it, fills the disk no faster.
+ *
+ * **One transaction for many.** While the disk makes one durable the next ones gather, so that the disk's slowness sets how
+ * many share it and not how many there are a second. What throws in a shared transaction is tried again alone: one batch
+ * never fails another.
+ */
+
+/** What waits or is being examined, in all: 16 of the largest batches for each of 32 threads. */
+export const INTAKE_MAX_BYTES = 512 * BATCH_MAX_BYTES;
+/** The same of one key from one address. A device waits for its answer before it sends on; a broker may hold some. */
+export const INTAKE_SENDER_MAX_BYTES = 16 * BATCH_MAX_BYTES;
+/** Batches of senders who owe that wait at once. */
+export const INTAKE_SUSPECTS_MAX = 32;
+/** Batches that do not hold, of one address, before it comes behind others; and the time after which one is forgiven. */
+export const BAD_BATCHES_BURST = 10;
+export const BAD_BATCHES_REFILL_MS = 1000;
+/** Records of one key at once: a month of a device that records each half minute. Then so many a second. */
+export const KEY_BURST_RECORDS = 100_000;
+export const KEY_RECORDS_PER_SECOND = 50;
+/** Records in one transaction, but for those of the batch that reaches it. */
+const GROUP_MAX_RECORDS = 4096;
+/** When to come again: the queue is short. */
+const RETRY_AFTER_S = 1;
+
+export interface IntakeOptions extends IngestOptions {
+  readonly pool: VerifierPool;
+  /** Milliseconds of a clock that is never set back. */
+  readonly steadyMs: () => number;
+  /** New records are durable: the sequencer has something to do. */
+  readonly onStored: () => void;
+  /** Default KEY_BURST_RECORDS and KEY_RECORDS_PER_SECOND. */
+  readonly keyBudget?: KeyBudgetOptions;
+  readonly badBatches?: Partial<AttemptsOptions>;
+}
+
+export interface KeyBudgetOptions {
+  readonly burst?: number;
+  readonly perSecond?: number;
+}
+
+/** Verified, and waiting for a transaction. */
+interface Ready {
+  readonly device: StoredDevice;
+  readonly batch: VerifiedBatch;
+  readonly resolve: (ingested: Ingested) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class Intake {
+  readonly #options: IntakeOptions;
+  readonly #badBatches: Attempts;
+  readonly #budgets: KeyBudgets;
+  readonly #bytesOf = new Map<string, number>();
+  /** The newest batch of each device that is under way: the next one is ingested after it. */
+  readonly #newest = new Map<number, Promise<unknown>>();
+  #ready: Ready[] = [];
+  #scheduled = false;
+  #bytes = 0;
+  #suspects = 0;
+
+  constructor(options: IntakeOptions) {
+    const { steadyMs, badBatches, keyBudget } = options;
+    this.#options = options;
+    const limit = { burst: BAD_BATCHES_BURST, refillMs: BAD_BATCHES_REFILL_MS };
+    this.#badBatches = new Attempts({ nowMs: steadyMs, ...limit, ...badBatches });
+    this.#budgets = new KeyBudgets(steadyMs, keyBudget);
+  }
+
+  /** Bytes of batches that are admitted and not ingested yet. */
+  get waitingBytes(): number {
+    return this.#bytes;
+  }
+
+  /** Why nothing of `device` is taken from `address` now; undefined where a batch may come. INTAKE_FULL, KEY_BUDGET_SPENT. */
+  refusal(device: StoredDevice, address: string): Refusal | undefined {
+    const overdrawn = this.#budgets.refusal(device.device);
+    if (overdrawn) return overdrawn;
+    if (this.#bytes >= INTAKE_MAX_BYTES) return full(`${INTAKE_MAX_BYTES} bytes wait`);
+    if ((this.#bytesOf.get(senderOf(device, address)) ?? 0) >= INTAKE_SENDER_MAX_BYTES)
+      return full(`${INTAKE_SENDER_MAX_BYTES} bytes of ${toHex(device.kid)} from ${placeOf(address).name} wait`);
+    if (this.#suspects >= INTAKE_SUSPECTS_MAX && this.#badBatches.refusal(address))
+      return full(`${INTAKE_SUSPECTS_MAX} batches from addresses that send what does not hold wait`);
+    return undefined;
+  }
+
+  /** Takes a batch that `refusal` has let come; resolves when it is durable. Rejects with what the database throws. */
+  async take(device: StoredDevice, sequence: Uint8Array, address: string): Promise<Ingested> {
+    const sender = senderOf(device, address);
+    const isSuspect = this.#badBatches.refusal(address) !== undefined;
+    this.#account(sender, sequence.length, isSuspect ? 1 : 0);
+    try {
+      const verified = this.#options.pool.verify(device, sequence, { name: placeOf(address).name, isSuspect });
+      const ingested = this.#inOrder(device, verified);
+      const { failure } = await verified;
+      if (failure) this.#badBatches.failed(address);
+      return await ingested;
+    } finally {
+      this.#account(sender, -sequence.length, isSuspect ? -1 : 0);
+    }
+  }
+
+  #account(sender: string, bytes: number, suspects: number): void {
+    const left = (this.#bytesOf.get(sender) ?? 0) + bytes;
+    if (left === 0) this.#bytesOf.delete(sender);
+    else this.#bytesOf.set(sender, left);
+    this.#bytes += bytes;
+    this.#suspects += suspects;
+  }
+
+  /** Threads may end in another order than they began: a device's batches keep theirs. */
+  #inOrder(device: StoredDevice, verified: Promise<VerifiedBatch>): Promise<Ingested> {
+    const before = this.#newest.get(device.device);
+    const ingested = (async () => {
+      const batch = await verified;
+      // How it ended its own sender hears.
+      await before?.catch(() => undefined);
+      return await new Promise<Ingested>((resolve, reject) => {
+        this.#ready.push({ device, batch, resolve, reject });
+        this.#schedule();
+      });
+    })();
+    this.#newest.set(device.device, ingested);
+    const forget = (): void => {
+      if (this.#newest.get(device.device) === ingested) this.#newest.delete(device.device);
+    };
+    ingested.then(forget, forget);
+    return ingested;
+  }
+
+  /** After what else is ready by now has had its say. */
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#ingestGroup();
+      if (this.#ready.length > 0) this.#schedule();
+    });
+  }
+
+  #ingestGroup(): void {
+    const group: Ready[] = [];
+    for (let records = 0; records < GROUP_MAX_RECORDS && this.#ready.length > group.length; )
+      records += group[group.push(this.#ready[group.length]!) - 1]!.batch.records.length;
+    this.#ready = this.#ready.slice(group.length);
+    const done = this.#ingestTogether(group) ?? group.flatMap((one) => this.#ingestTogether([one]) ?? []);
+    const stored = group.reduce((sum, one, i) => {
+      const outcome = done[i]!;
+      if ("error" in outcome) one.reject(outcome.error);
+      else one.resolve(outcome);
+      return "error" in outcome ? sum : sum + outcome.stored;
+    }, 0);
+    if (stored > 0) this.#options.onStored();
+  }
+
+  /** One transaction; undefined where it failed and there is more than one to blame. */
+  #ingestTogether(group: readonly Ready[]): (Ingested | { readonly error: unknown })[] | undefined {
+    try {
+      const done = this.#options.store.transaction(() => group.map((one) => this.#ingestOne(one)));
+      for (const [i, { device }] of group.entries()) this.#budgets.owe(device.device, done[i]!.stored);
+      return done;
+    } catch (error) {
+      return group.length > 1 ? undefined : [{ error }];
+    }
+  }
+
+  #ingestOne({ device, batch }: Ready): Ingested {
+    // The batch may have waited, and an operator decided meanwhile.
+    const held = heldBack(this.#options.store, device.device);
+    return held ? { stored: 0, repeated: 0, refusal: held } : ingest(this.#options, device, batch);
+  }
+}
+
+/** What each key may still bring: a debt of records that time pays back. One entry for a device that owes. */
+class KeyBudgets {
+  readonly #nowMs: () => number;
+  readonly #burst: number;
+  readonly #perSecond: number;
+  readonly #debts = new Map<number, { owed: number; atMs: number }>();
+
+  constructor(
+    nowMs: () => number,
+    { burst = KEY_BURST_RECORDS, perSecond = KEY_RECORDS_PER_SECOND }: KeyBudgetOptions = {},
+  ) {
+    this.#nowMs = nowMs;
+    this.#burst = burst;
+    this.#perSecond = perSecond;
+  }
+
+  refusal(device: number): Refusal | undefined {
+    const owed = this.#owed(device) - this.#burst;
+    if (owed < 0) return undefined;
+    const detail = `expected at most ${this.#burst} records of one key at once, and ${this.#perSecond} a second`;
+    return { ...fail("KEY_BUDGET_SPENT", detail), retryAfterS: Math.ceil((owed + 1) / this.#perSecond) };
+  }
+
+  owe(device: number, records: number): void {
+    if (records > 0) this.#debts.set(device, { owed: this.#owed(device) + records, atMs: this.#nowMs() });
+  }
+
+  #owed(device: number): number {
+    const debt = this.#debts.get(device);
+    if (!debt) return 0;
+    const owed = debt.owed - (Math.max(0, this.#nowMs() - debt.atMs) / 1000) * this.#perSecond;
+    if (owed <= 0) this.#debts.delete(device);
+    return Math.max(0, owed);
+  }
+}
+
+function senderOf({ device }: StoredDevice, address: string): string {
+  return `${device} ${placeOf(address).name}`;
+}
+
+function full(what: string): Refusal {
+  return { ...fail("INTAKE_FULL", what), retryAfterS: RETRY_AFTER_S };
+}

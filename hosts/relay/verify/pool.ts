@@ -1,0 +1,181 @@
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import type { Job, JobAnswer } from "./thread.js";
+import { type BatchKey, unpackVerified, type VerifiedBatch } from "./verified.js";
+
+/**
+ * Worker threads that examine batches (verified.ts), and the queues in front of them.
+ *
+ * **Turns.** Each sender has a queue of its own, and the queues take turns: who sends much waits for himself. Senders that
+ * have sent what does not hold wait behind all others, and have at most one thread at a time.
+ *
+ * **A thread that dies** takes its jobs down with it: they are given to another, once. A batch that ends two threads is
+ * refused, so that no bytes can end all of them for ever.
+ *
+ * Threads are started when there is work, and do not keep a process alive that has none.
+ */
+
+/** Threads at the most, whatever the machine has. */
+export const THREADS_MAX = 16;
+/** Jobs that a thread has at once: it need not wait for the next one, and little is lost with it. */
+const IN_HAND_MAX = 2;
+/** Threads that one job may end. */
+const TRIES_MAX = 2;
+
+export interface PoolOptions {
+  /** Default as many as the machine runs at once; at most THREADS_MAX. */
+  readonly threads?: number;
+  /** Told of each thread that died. */
+  readonly onDeath?: (error: Error) => void;
+}
+
+export interface Sender {
+  readonly name: string;
+  /** It has sent what does not hold: everybody else comes first. */
+  readonly isSuspect: boolean;
+}
+
+interface Waiting {
+  readonly key: BatchKey;
+  readonly sequence: Uint8Array;
+  readonly isSuspect: boolean;
+  readonly resolve: (batch: VerifiedBatch) => void;
+  readonly reject: (error: Error) => void;
+  tries: number;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  /** Oldest first: it answers in this order. */
+  readonly inHand: Waiting[];
+}
+
+export class VerifierPool {
+  readonly threadsMax: number;
+  readonly #onDeath: ((error: Error) => void) | undefined;
+  readonly #threads = new Set<Thread>();
+  readonly #queue = new Turns<Waiting>();
+  readonly #suspects = new Turns<Waiting>();
+  #closed = false;
+
+  constructor({ threads = availableParallelism(), onDeath }: PoolOptions = {}) {
+    this.threadsMax = Math.max(1, Math.min(THREADS_MAX, threads));
+    this.#onDeath = onDeath;
+  }
+
+  /** Batches that no thread has yet. */
+  get waiting(): number {
+    return this.#queue.size + this.#suspects.size;
+  }
+
+  /** Examines a batch in its turn. Rejects where the pool is closed, and where examining it fails again and again. */
+  verify(key: BatchKey, sequence: Uint8Array, { name, isSuspect }: Sender): Promise<VerifiedBatch> {
+    if (this.#closed) return Promise.reject(new Error("the verifier pool is closed"));
+    return new Promise((resolve, reject) => {
+      const waiting = { key, sequence, isSuspect, resolve, reject, tries: 0 };
+      (isSuspect ? this.#suspects : this.#queue).add(name, waiting);
+      this.#deal();
+    });
+  }
+
+  /** Ends the threads; what waits is rejected. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const left = [...this.#threads].flatMap(({ inHand }) => inHand.splice(0));
+    for (const queue of [this.#queue, this.#suspects])
+      for (let next = queue.take(); next; next = queue.take()) left.push(next);
+    for (const { reject } of left) reject(new Error("the verifier pool is closed"));
+    await Promise.all([...this.#threads].map(({ worker }) => worker.terminate()));
+  }
+
+  /** Gives out what waits as far as threads have room. */
+  #deal(): void {
+    while (!this.#closed) {
+      const queue = this.#queue.size > 0 || this.#hasSuspect() ? this.#queue : this.#suspects;
+      const thread = queue.size > 0 ? this.#freest() : undefined;
+      if (!thread) return;
+      const next = queue.take()!;
+      thread.inHand.push(next);
+      thread.worker.ref();
+      const { key, sequence } = next;
+      // A copy that is the thread's: the body's own memory may be shared with other requests.
+      const job: Job = { kid: key.kid, publicKey: key.publicKey, sequence: sequence.slice() };
+      thread.worker.postMessage(job, [job.sequence.buffer as ArrayBuffer]);
+    }
+  }
+
+  #hasSuspect(): boolean {
+    for (const { inHand } of this.#threads) if (inHand.some(({ isSuspect }) => isSuspect)) return true;
+    return false;
+  }
+
+  /** An idle thread, else a new one where there may be more, else the one with the least in hand. */
+  #freest(): Thread | undefined {
+    let best: Thread | undefined;
+    for (const thread of this.#threads) if (thread.inHand.length < (best?.inHand.length ?? IN_HAND_MAX)) best = thread;
+    return best?.inHand.length !== 0 && this.#threads.size < this.threadsMax ? this.#start() : best;
+  }
+
+  #start(): Thread {
+    const worker = new Worker(new URL("./thread.mjs", import.meta.url));
+    const thread: Thread = { worker, inHand: [] };
+    worker.unref();
+    worker.on("message", (answer: JobAnswer) => this.#answered(thread, answer));
+    worker.on("error", (error: Error) => this.#onDeath?.(error));
+    worker.on("exit", () => this.#ended(thread));
+    this.#threads.add(thread);
+    return thread;
+  }
+
+  #answered(thread: Thread, answer: JobAnswer): void {
+    const done = thread.inHand.shift();
+    if (thread.inHand.length === 0) thread.worker.unref();
+    this.#deal();
+    if (!done) return;
+    if ("fault" in answer) done.reject(new Error(answer.fault));
+    else done.resolve(unpackVerified(done.sequence, answer));
+  }
+
+  #ended(thread: Thread): void {
+    this.#threads.delete(thread);
+    // Only the one that was being examined can have ended the thread.
+    const [examined, ...rest] = thread.inHand.splice(0);
+    if (examined && ++examined.tries >= TRIES_MAX) examined.reject(new Error("examining the batch ends its thread"));
+    else if (examined) rest.unshift(examined);
+    for (const again of rest.reverse()) (again.isSuspect ? this.#suspects : this.#queue).addFirst(again);
+    this.#deal();
+  }
+}
+
+/** Queues that take turns, one for each name. */
+class Turns<T> {
+  size = 0;
+  readonly #queues = new Map<string, T[]>();
+  /** Given back: it had its turn. */
+  readonly #first: T[] = [];
+
+  add(name: string, item: T): void {
+    const queue = this.#queues.get(name);
+    if (queue) queue.push(item);
+    else this.#queues.set(name, [item]);
+    this.size++;
+  }
+
+  addFirst(item: T): void {
+    this.#first.unshift(item);
+    this.size++;
+  }
+
+  take(): T | undefined {
+    if (this.size === 0) return undefined;
+    this.size--;
+    const again = this.#first.shift();
+    if (again) return again;
+    const [name, queue] = this.#queues.entries().next().value!;
+    const item = queue.shift()!;
+    this.#queues.delete(name);
+    // Behind all others, where it has more.
+    if (queue.length > 0) this.#queues.set(name, queue);
+    return item;
+  }
+}
