@@ -2,6 +2,7 @@ import { appendFileSync, writeFileSync } from "node:fs";
 import { Argument, Command } from "commander";
 import { type Area, goalLine } from "./area.js";
 import { journalArea } from "./journal.js";
+import { relayArea } from "./relay.js";
 import { verifyArea } from "./verify.js";
 
 /** `npm run bench -- <area>`: measures, prints a table, and says which of the design's figures are met. */
@@ -10,7 +11,7 @@ const MISSED_STATUS = 1;
 const INTERNAL_ERROR_STATUS = 70;
 
 /** A further area is a module beside this one, and a place in this list. */
-const AREAS: readonly Area[] = [journalArea, verifyArea];
+const AREAS: readonly Area[] = [journalArea, relayArea, verifyArea];
 
 const program = new Command("bench")
   .usage("<area> [options]")

@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
+import { buildThread } from "./build-thread.js";
 import type { Job, JobAnswer } from "./thread.js";
 import { type BatchKey, unpackVerified, type VerifiedBatch } from "./verified.js";
 
@@ -19,6 +20,8 @@ import { type BatchKey, unpackVerified, type VerifiedBatch } from "./verified.js
 export const THREADS_MAX = 16;
 /** Jobs that a thread has at once: it need not wait for the next one, and little is lost with it. */
 const IN_HAND_MAX = 2;
+/** A thread holds a batch and what it makes of it. */
+const THREAD_LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 8 } as const;
 /** Threads that one job may end. */
 const TRIES_MAX = 2;
 
@@ -27,6 +30,8 @@ export interface PoolOptions {
   readonly threads?: number;
   /** Told of each thread that died. */
   readonly onDeath?: (error: Error) => void;
+  /** JavaScript that answers jobs as thread.ts does, which is the default. */
+  readonly program?: () => string;
 }
 
 export interface Sender {
@@ -53,14 +58,16 @@ interface Thread {
 export class VerifierPool {
   readonly threadsMax: number;
   readonly #onDeath: ((error: Error) => void) | undefined;
+  readonly #program: () => string;
   readonly #threads = new Set<Thread>();
   readonly #queue = new Turns<Waiting>();
   readonly #suspects = new Turns<Waiting>();
   #closed = false;
 
-  constructor({ threads = availableParallelism(), onDeath }: PoolOptions = {}) {
+  constructor({ threads = availableParallelism(), onDeath, program = buildThread }: PoolOptions = {}) {
     this.threadsMax = Math.max(1, Math.min(THREADS_MAX, threads));
     this.#onDeath = onDeath;
+    this.#program = program;
   }
 
   /** Batches that no thread has yet. */
@@ -117,7 +124,7 @@ export class VerifierPool {
   }
 
   #start(): Thread {
-    const worker = new Worker(new URL("./thread.mjs", import.meta.url));
+    const worker = new Worker(this.#program(), { eval: true, resourceLimits: THREAD_LIMITS });
     const thread: Thread = { worker, inHand: [] };
     worker.unref();
     worker.on("message", (answer: JobAnswer) => this.#answered(thread, answer));
