@@ -10,10 +10,11 @@ import { encodeRequest } from "tallystick/sync/messages";
 import { encodeSuccessionRequest } from "tallystick/sync/succession";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { pathsOf } from "../../hosts/relay/folder.js";
-import { MIGRATIONS } from "../../hosts/relay/store/schema.js";
+import { MIGRATIONS, SCHEMA_VERSION } from "../../hosts/relay/store/schema.js";
 import { FixtureDevice, get, post } from "../fixtures/device.js";
 import { FixtureMaker } from "../fixtures/maker.js";
 import { keyOf } from "../fixtures/relay-keys.js";
+import { setBackTo } from "./older-store.js";
 import { MANY_ATTEMPTS, must, StartedRelay } from "./started.js";
 
 const CLI = fileURLToPath(new URL("../../tools/tallystick.mjs", import.meta.url));
@@ -118,7 +119,7 @@ describe("relay: whoever would use or stop a key that is not theirs", function (
     );
     await new Promise((resolve) => setTimeout(resolve, 300));
     started.operate((operator) => operator.decide(device.identity.kid, "hold"));
-    socket.end(body);
+    socket.write(body);
     let answer = "";
     for await (const chunk of socket) answer += String(chunk);
     assert.equal(started.relay.store.head(started.relay.store.deviceByKid(device.identity.kid)!.device).seq, 0);
@@ -181,12 +182,10 @@ describe("relay: whoever would use or stop a key that is not theirs", function (
     const device = await started.device();
     await started.settled();
     await started.relay.close();
-    const other = new Sqlite(pathsOf(started.folder).store);
-    other.exec("DROP TABLE decisions; DROP TABLE revocations; DROP TABLE held_back;");
-    other.pragma("user_version = 2");
+    const other = setBackTo(2, pathsOf(started.folder).store);
     other.exec("BEGIN IMMEDIATE");
     for (const step of MIGRATIONS.slice(1)) other.exec(step);
-    other.pragma("user_version = 3");
+    other.pragma(`user_version = ${SCHEMA_VERSION}`);
     const asked = cli("device", "list", "--data", started.folder);
     await new Promise((resolve) => setTimeout(resolve, 3500));
     other.exec("COMMIT");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -14,6 +14,7 @@ import { type Acknowledgement, splitRecords } from "tallystick/sync/messages";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
 import { Relay } from "../../hosts/relay/relay.js";
+import { buildThread } from "../../hosts/relay/verify/build-thread.js";
 import { FixtureDevice, get } from "../fixtures/device.js";
 import { must, ORIGIN, temporaryFolder } from "./started.js";
 
@@ -45,9 +46,10 @@ describe("relay: killed", () => {
       splitting: true,
       platform: "node",
       format: "esm",
-      external: ["better-sqlite3", "sodium-native", "fastify", "pino", "viem"],
+      external: ["better-sqlite3", "sodium-native", "fastify", "pino", "viem", "esbuild"],
       logLevel: "error",
     });
+    writeFileSync(join(bundle, "thread.cjs"), buildThread());
     for (let i = 0; i < LOADED_AHEAD; i++) loadChild();
   });
   after(() => {

@@ -1,11 +1,18 @@
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { explain } from "tallystick/codes/codes";
 import { Relay } from "../../hosts/relay/relay.js";
+import { VerifierPool } from "../../hosts/relay/verify/pool.js";
 
 /** A relay as a process of its own, to be killed: opens the folder that its first line of input names, says where it listens. */
 const [dataDir] = (await once(createInterface({ input: process.stdin }), "line")) as [string];
-const relay = await Relay.open({ dataDir, batchIntervalMs: 5 });
+// Bundled as this is: the thread's own text is not beside it any more.
+const pool = new VerifierPool({
+  threads: 1,
+  program: () => readFileSync(new URL("./thread.cjs", import.meta.url), "utf8"),
+});
+const relay = await Relay.open({ dataDir, batchIntervalMs: 5, pool });
 if (!relay.ok) {
   console.error(explain(relay.failure));
   process.exit(1);

@@ -8,6 +8,7 @@ import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
 import { Operator } from "../../hosts/relay/operate.js";
 import { type InitialiseOptions, Relay, type RelayOptions } from "../../hosts/relay/relay.js";
+import { VerifierPool } from "../../hosts/relay/verify/pool.js";
 import { FixtureDevice, type FixtureDeviceOptions } from "../fixtures/device.js";
 
 export const ORIGIN = "relay.example/test";
@@ -16,6 +17,9 @@ const BATCH_INTERVAL_MS = 20;
 const SETTLE_MAX_MS = 10_000;
 /** For tests that are refused more often than a relay lets one address be; attempts.test.ts is about the limit. */
 export const MANY_ATTEMPTS = { burst: 1_000_000 } as const;
+
+/** One for all relays of a test process: threads take their time to start. */
+export const pool = new VerifierPool({ threads: 2 });
 
 /** A folder of its own for one test; removed by `remove`. */
 export function temporaryFolder(): { readonly path: string; remove(): void } {
@@ -120,5 +124,5 @@ export class StartedRelay {
 }
 
 async function open(dataDir: string, options: Partial<RelayOptions>): Promise<Relay> {
-  return must(await Relay.open({ dataDir, batchIntervalMs: BATCH_INTERVAL_MS, ...options }));
+  return must(await Relay.open({ dataDir, batchIntervalMs: BATCH_INTERVAL_MS, pool, ...options }));
 }

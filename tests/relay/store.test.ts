@@ -14,14 +14,18 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import fc from "fast-check";
+import { headOf } from "tallystick/chain/chain";
 import { explain } from "tallystick/codes/codes";
+import { Kind, recordId } from "tallystick/record/record";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
 import { lockFolder, pathsOf } from "../../hosts/relay/folder.js";
+import { newRecord } from "../../hosts/relay/ingest.js";
 import { Relay } from "../../hosts/relay/relay.js";
 import { SCHEMA_VERSION } from "../../hosts/relay/store/schema.js";
 import { FORKS_MAX_PER_DEVICE, Store } from "../../hosts/relay/store/store.js";
-import { type FixtureDevice, get, post } from "../fixtures/device.js";
+import { FixtureDevice, get, post, readingPayload } from "../fixtures/device.js";
+import { setBackTo } from "./older-store.js";
 import { failureOf, must, ORIGIN, StartedRelay, temporaryFolder } from "./started.js";
 
 /** A relay's data folder with one device of 20 records in it, made once and copied for each test. */
@@ -144,26 +148,51 @@ describe("relay: data folder", () => {
   });
 
   it("gives a database of version 1 the tables that it lacks", async () => {
-    const database = new Sqlite(paths().store);
-    database.exec("DROP TABLE gaps; DROP TABLE holes; DROP TABLE held_back; DROP TABLE revocations");
-    database.exec("DROP TABLE decisions");
-    database.pragma("user_version = 1");
-    database.close();
+    setBackTo(1, paths().store).close();
     await starts();
     await starts();
   });
 
   it("holds a key back of which a database of version 2 has a fork", async () => {
-    const database = new Sqlite(paths().store);
-    database.exec("DROP TABLE held_back; DROP TABLE revocations; DROP TABLE decisions");
+    const database = setBackTo(2, paths().store);
     const columns = "INSERT INTO forks (id, device, seq, bytes, received_at_ms) VALUES (?, 1, 3, ?, 77)";
     database.prepare(columns).run(Buffer.alloc(32, 9), device.chain[3]!);
     database.exec("UPDATE devices SET state = 'forked'");
-    database.pragma("user_version = 2");
     database.close();
     const relay = must(await Relay.open({ dataDir: folder.path }));
     assert.equal(relay.store.standing.heldSinceMs(1), 77);
     await relay.close();
+  });
+
+  it("keeps what a database of version 3 holds, logged and not: ids, places and bytes", async () => {
+    const database = setBackTo(3, paths().store);
+    const { n } = database.prepare("SELECT count(*) AS n FROM records").get() as { n: number };
+    // The last three had not been logged, and one had come before another that stands further up.
+    database.exec(`UPDATE records SET log_index = NULL WHERE log_index > ${n - 3}`);
+    database.close();
+    const store = must(Store.open(paths().store));
+    assert.equal(store.loggedSize, n - 2);
+    for (const [seq, bytes] of device.chain.entries()) {
+      const id = recordId(relayCrypto.sha256, bytes);
+      const stored = store.recordById(id)!;
+      assert.deepEqual([stored.seq, stored.bytes], [seq, new Uint8Array(bytes)]);
+      assert.equal(stored.logIndex, seq < n - 3 ? seq + 1 : undefined);
+    }
+    store.close();
+    await starts();
+  });
+
+  it("finds records of every generation by their ids, and none by another", async () => {
+    const store = must(Store.open(paths().store));
+    store.database.exec("UPDATE ids SET generation = seq % 7");
+    for (const bytes of device.chain) {
+      const id = recordId(relayCrypto.sha256, bytes);
+      assert.deepEqual(store.recordById(id)?.bytes, new Uint8Array(bytes));
+      // The same place in the index, and no record.
+      id[31]! ^= 1;
+      assert.equal(store.recordById(id), undefined);
+    }
+    store.close();
   });
 
   it("refuses a database of another program", async () => {
@@ -195,7 +224,7 @@ describe("relay: data folder", () => {
         const [stored] = store.recordsBetween(1, seq, seq);
         const bytes = stored!.bytes.slice();
         bytes[byte]! ^= 0x10;
-        store.database.prepare("UPDATE records SET bytes = ?, log_index = NULL WHERE id = ?").run(bytes, stored!.id);
+        store.database.prepare("UPDATE records SET bytes = ? WHERE id = ?").run(bytes, stored!.id);
         store.close();
         const kept = readFileSync(paths().store);
         cpSync(at, paths().store);
@@ -277,7 +306,9 @@ describe("relay: data folder", () => {
 
   it("takes back from its log what an older copy of the database has not", async () => {
     const database = new Sqlite(paths().store);
-    database.exec("DELETE FROM records; DELETE FROM tokens; DELETE FROM devices");
+    database.exec(
+      "DELETE FROM records; DELETE FROM ids; UPDATE logged SET size = 0; DELETE FROM tokens; DELETE FROM devices",
+    );
     database.close();
     await starts();
     const store = must(Store.open(paths().store));
@@ -295,9 +326,43 @@ describe("relay: data folder", () => {
     store.close();
   });
 
+  it("makes room for what the log has where an older copy of the database holds records that were never logged", async () => {
+    const older = readFileSync(paths().store);
+    const other = new FixtureDevice({ crypto: relayCrypto });
+    const { token } = must(makeEnrolmentToken(folder.path, { nowMs: Date.now() }));
+    other.appendReadings(3);
+    const before = must(await Relay.open({ dataDir: folder.path, batchIntervalMs: 1 }));
+    assert.equal((await other.enrol(before.url, ORIGIN, token)).status, 200);
+    assert.equal((await other.send(before.url)).status, 200);
+    await before.close();
+    const logged = before.log.head.size;
+    writeFileSync(paths().store, older);
+    const store = must(Store.open(paths().store));
+    const first = device.make(Kind.readings, readingPayload(21.5));
+    const head = headOf(relayCrypto.sha256, device.parse(first));
+    const own = [first, device.make(Kind.readings, readingPayload(22.5), head)];
+    const records = own.map((bytes) => newRecord(device.parse(bytes), recordId(relayCrypto.sha256, bytes)));
+    store.transaction(() => store.append(1, records, Date.now()));
+    store.close();
+    const relay = must(await Relay.open({ dataDir: folder.path, batchIntervalMs: 1 }));
+    try {
+      const untilMs = performance.now() + 20_000;
+      while (relay.log.head.size < logged + own.length && performance.now() < untilMs)
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      for (const [i, bytes] of [...other.chain, ...own].entries()) {
+        const index = logged - other.chain.length + i;
+        assert.deepEqual(must(await relay.log.entry(index)), new Uint8Array(bytes));
+        const stored = relay.store.recordById(recordId(relayCrypto.sha256, bytes))!;
+        assert.deepEqual([stored.logIndex, stored.bytes], [index, new Uint8Array(bytes)]);
+      }
+    } finally {
+      await relay.close();
+    }
+  });
+
   it("refuses a database that tells other chains than its log", async () => {
     const database = new Sqlite(paths().store);
-    database.exec("DELETE FROM records WHERE seq IN (7, 8); UPDATE records SET log_index = NULL WHERE seq > 5");
+    database.exec("DELETE FROM records WHERE seq IN (7, 8); UPDATE logged SET size = 7");
     database.close();
     await refuses("RELAY_FOREIGN", /the log has seq 7 next/);
   });

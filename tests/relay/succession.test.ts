@@ -296,7 +296,9 @@ describe("relay: succession", () => {
     const database = new Sqlite(join(started.folder, "store.sqlite"));
     database.exec(`
       DELETE FROM successions WHERE device = ${before};
+      UPDATE logged SET size = (SELECT min(entry) FROM records WHERE device = ${after});
       DELETE FROM records WHERE device = ${after};
+      DELETE FROM ids WHERE device = ${after};
       DELETE FROM devices WHERE device = ${after};
       UPDATE devices SET state = 'active' WHERE device = ${before};
     `);

@@ -2,9 +2,9 @@ import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import type { Crypto } from "tallystick/identity/crypto";
 import { kidOf } from "tallystick/identity/key";
 import { readGenesis } from "tallystick/record/payload";
-import { Kind, parseRecord, recordId } from "tallystick/record/record";
+import { Kind, parseRecord, type Record, recordId } from "tallystick/record/record";
 import type { EntrySource, LoggedEntry } from "../log/sequencer.js";
-import { plainBytes } from "./database.js";
+import { type Database, plainBytes } from "./database.js";
 import { type NewRecord, type Store, StoredRecordDamaged } from "./store.js";
 
 /**
@@ -15,23 +15,22 @@ export class StoreEntries implements EntrySource {
   readonly #store: Store;
   readonly #crypto: Crypto;
   readonly #nowMs: () => number;
+  readonly #statements: ReturnType<typeof prepare>;
 
   constructor(store: Store, crypto: Crypto, nowMs: () => number) {
     this.#store = store;
+    this.#statements = prepare(store.database);
     this.#crypto = crypto;
     this.#nowMs = nowMs;
   }
 
   integratedSize(): number {
-    const highest = this.#store.database.prepare("SELECT max(log_index) FROM records").pluck().get() as number | null;
-    return highest === null ? 0 : highest + 1;
+    return this.#store.loggedSize;
   }
 
   /** Each entry is seen to be what its id names: a bit that changed in the database never gets into the log. */
   next(_fromIndex: number, limit: number): Uint8Array[] {
-    const rows = this.#store.database
-      .prepare("SELECT seq, id, bytes FROM records WHERE log_index IS NULL ORDER BY arrival LIMIT ?")
-      .all(limit) as { seq: number; id: Buffer; bytes: Buffer }[];
+    const rows = this.#statements.unlogged.all(limit) as { seq: number; id: Buffer; bytes: Buffer }[];
     return rows.map((row) => {
       const [id, bytes] = [plainBytes(row.id), plainBytes(row.bytes)];
       if (!equalBytes(recordId(this.#crypto.sha256, bytes), id)) throw new StoredRecordDamaged({ id, seq: row.seq });
@@ -39,34 +38,50 @@ export class StoreEntries implements EntrySource {
     });
   }
 
-  /** One transaction. Entries that an older copy of the database does not hold are taken in from the log. */
+  /**
+   * One transaction. Records stand where they will be logged as long as the database is the log's own; entries that an
+   * older copy of it does not hold are taken in from the log, and what was never logged makes room for them.
+   */
   integrated(fromIndex: number, entries: readonly LoggedEntry[]): void {
-    const assign = this.#store.database.prepare("UPDATE records SET log_index = ? WHERE id = ?");
     this.#store.transaction(() => {
-      entries.forEach(({ id, bytes }, i) => {
-        if (assign.run(fromIndex + i, id).changes === 1) return;
-        this.#takeBack(bytes, id);
-        assign.run(fromIndex + i, id);
-      });
+      const held = this.#statements.from.all(fromIndex, entries.length) as { entry: number; id: Buffer }[];
+      let isOwn = true;
+      for (const [i, { id, bytes }] of entries.entries()) {
+        const found = held[i];
+        isOwn &&= found?.entry === fromIndex + i && equalBytes(plainBytes(found.id), id);
+        // What stood behind the first that differs has been moved.
+        if (!isOwn) this.#place(fromIndex + i, id, bytes);
+      }
+      this.#statements.setLogged.run(fromIndex + entries.length);
     });
   }
 
-  /** The log has only what was verified on its way in, so that its order is each chain's own. */
-  #takeBack(bytes: Uint8Array, id: Uint8Array): void {
+  /** Puts a logged record at its index, wherever it stands now. */
+  #place(index: number, id: Uint8Array, bytes: Uint8Array): void {
+    this.#statements.makeRoom.run({ index });
     const record = parseRecord(bytes);
     if (!record.ok) throw new LogDiffers(`entry ${toHex(id)} is no record: ${record.failure.detail}`);
-    const { kid, seq, kind } = record.value.header;
+    const { kid, seq } = record.value.header;
+    const device = this.#store.deviceByKid(kid);
+    const held = device && this.#store.recordAt(device.device, seq);
+    if (held && equalBytes(held.id, id)) this.#statements.move.run(index, device.device, seq);
+    else this.#takeBack(record.value, id, index);
+  }
+
+  /** The log has only what was verified on its way in, so that its order is each chain's own. */
+  #takeBack(record: Record, id: Uint8Array, index: number): void {
+    const { kid, seq, kind } = record.header;
     const known = this.#store.deviceByKid(kid);
-    const entry: NewRecord = { seq, id, bytes, closesChain: kind === Kind.rotate };
+    const entry: NewRecord = { seq, id, bytes: record.bytes, closesChain: kind === Kind.rotate };
     if (known) {
       this.#takeBackHole(known.device, seq, kid);
-      this.#store.append(known.device, [entry], this.#nowMs());
+      this.#store.takeBack(known.device, entry, index, this.#nowMs());
       return;
     }
-    const genesis = kind === Kind.genesis ? readGenesis(record.value.payload) : undefined;
+    const genesis = kind === Kind.genesis ? readGenesis(record.payload) : undefined;
     if (!genesis?.ok || !equalBytes(kidOf(this.#crypto.sha256, genesis.value.publicKey), kid))
       throw new LogDiffers(`the log has seq ${seq} of ${toHex(kid)}, whose genesis the database does not hold`);
-    const { device } = this.#store.addDevice(kid, genesis.value.publicKey, entry, this.#nowMs());
+    const { device } = this.#store.addDevice(kid, genesis.value.publicKey, entry, this.#nowMs(), index);
     const { predecessor } = genesis.value;
     const former = predecessor && this.#store.deviceByKid(predecessor.kid);
     // It got into the log by its predecessor's word, which the older copy does not hold.
@@ -101,6 +116,22 @@ export class StoreEntries implements EntrySource {
     const pending = gaps.pending(device).filter((waiting) => waiting.seq !== seq);
     gaps.replace(device, pending, left, this.#nowMs());
   }
+}
+
+function prepare(database: Database) {
+  return {
+    unlogged: database.prepare(
+      "SELECT seq, id, bytes FROM records WHERE entry >= (SELECT size FROM logged) ORDER BY entry LIMIT ?",
+    ),
+    from: database.prepare("SELECT entry, id FROM records WHERE entry >= ? ORDER BY entry LIMIT ?"),
+    setLogged: database.prepare("UPDATE logged SET size = ?"),
+    // Whatever stands there was not logged, and has no place yet: behind everything, in the order in which it came.
+    makeRoom: database.prepare(
+      "UPDATE records SET entry = entry + (SELECT max(entry) FROM records) - :index + 1 " +
+        "WHERE entry >= :index AND EXISTS (SELECT 1 FROM records WHERE entry = :index)",
+    ),
+    move: database.prepare("UPDATE records SET entry = ? WHERE device = ? AND seq = ?"),
+  };
 }
 
 /** Database and log tell different chains: neither is changed. */

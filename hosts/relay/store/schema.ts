@@ -1,7 +1,10 @@
 /** Marks the file as ours (SQLite `application_id`): "TALY". */
 export const APPLICATION_ID = 0x54414c59;
 /** SQLite `user_version`. A change of the tables below takes the next number and a migration from this one. */
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
+
+/** Records of one generation of ids, as a power of two. */
+export const GENERATION_BITS = 16;
 
 /**
  * Times are whole milliseconds since 1970. A record's bytes are stored as they came; everything else about it can be
@@ -113,5 +116,48 @@ CREATE TABLE decisions (
 ) STRICT;
 `;
 
+/**
+ * Records by their place in the log. Nothing is written at random places any more, so that taking records in costs the same
+ * however many are stored: rows and ids grow at their ends, and what is logged is one number.
+ */
+const ENTRIES = `
+ALTER TABLE records RENAME TO arrivals;
+DROP INDEX records_not_logged;
+DROP INDEX records_logged;
+
+-- entry: the index in the log, which is the order in which records became durable; leaf 0 is none of theirs.
+CREATE TABLE records (
+  entry          INTEGER PRIMARY KEY CHECK (entry > 0),
+  device         INTEGER NOT NULL REFERENCES devices,
+  seq            INTEGER NOT NULL CHECK (seq >= 0),
+  id             BLOB NOT NULL CHECK (length(id) = 32),
+  bytes          BLOB NOT NULL,
+  received_at_ms INTEGER NOT NULL
+) STRICT;
+INSERT INTO records
+  SELECT log_index, device, seq, id, bytes, received_at_ms FROM arrivals WHERE log_index IS NOT NULL ORDER BY log_index;
+INSERT INTO records (device, seq, id, bytes, received_at_ms)
+  SELECT device, seq, id, bytes, received_at_ms FROM arrivals WHERE log_index IS NULL ORDER BY arrival;
+CREATE UNIQUE INDEX records_by_position ON records (device, seq);
+
+-- Finds a record by its id. A generation is so many records in a row, whose part of the tree is small enough to be kept.
+CREATE TABLE ids (
+  generation INTEGER NOT NULL,
+  prefix     BLOB NOT NULL CHECK (length(prefix) = 8),
+  device     INTEGER NOT NULL,
+  seq        INTEGER NOT NULL,
+  PRIMARY KEY (generation, prefix, device, seq)
+) STRICT, WITHOUT ROWID;
+INSERT INTO ids SELECT entry >> ${GENERATION_BITS}, substr(id, 1, 8), device, seq FROM records;
+
+-- Entries below stand in a published checkpoint.
+CREATE TABLE logged (
+  one  INTEGER PRIMARY KEY CHECK (one = 1),
+  size INTEGER NOT NULL
+) STRICT;
+INSERT INTO logged SELECT 1, coalesce(max(log_index) + 1, 0) FROM arrivals;
+DROP TABLE arrivals;
+`;
+
 /** What makes version n + 2 out of version n + 1. A new store is one of version 1, and all of these. */
-export const MIGRATIONS: readonly string[] = [GAPS, STANDING];
+export const MIGRATIONS: readonly string[] = [GAPS, STANDING, ENTRIES];

@@ -1,7 +1,8 @@
-import { toHex } from "tallystick/bytes/bytes";
+import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { ok, type Result } from "tallystick/codes/codes";
 import { type Database, openDatabase, plainBytes } from "./database.js";
 import { GapStore } from "./gaps.js";
+import { GENERATION_BITS } from "./schema.js";
 import { Standing } from "./standing.js";
 import { Successions } from "./successions.js";
 
@@ -49,6 +50,9 @@ export interface LevelReached {
   readonly atMs: number;
 }
 
+/** Answers to `lastInLog` that are remembered: a few for each device that is talking. */
+const LAST_IN_LOG_MAX = 8192;
+
 /** A device whose key is shown to have signed two histories is shown as such by one pair; more are kept up to here. */
 export const FORKS_MAX_PER_DEVICE = 64;
 
@@ -60,6 +64,8 @@ export class Store {
   readonly gaps: GapStore;
   /** Keys that are held back or revoked. */
   readonly standing: Standing;
+  /** What stands in a published checkpoint never changes. */
+  readonly #lastInLog = new Map<string, StoredRecord | undefined>();
   readonly #statements: ReturnType<typeof prepare>;
 
   constructor(database: Database) {
@@ -108,20 +114,29 @@ export class Store {
     return this.#statements.countDevices.get() as number;
   }
 
-  /** Adds a device with its genesis record. Call inside `transaction`. */
-  addDevice(kid: Uint8Array, publicKey: Uint8Array, genesis: NewRecord, nowMs: number): StoredDevice {
+  /** Adds a device with its genesis record, which stands at `entry` of the log already or will. Call inside `transaction`. */
+  addDevice(kid: Uint8Array, publicKey: Uint8Array, genesis: NewRecord, nowMs: number, entry?: number): StoredDevice {
     const { lastInsertRowid } = this.#statements.addDevice.run(kid, publicKey, genesis.id, nowMs);
     const device = Number(lastInsertRowid);
-    this.append(device, [genesis], nowMs);
+    this.#add(device, genesis, entry, nowMs);
     return this.deviceByNumber(device);
   }
 
   /** Adds records that follow the chain's head, checked by the caller. Call inside `transaction`. */
   append(device: number, records: readonly NewRecord[], nowMs: number): void {
-    for (const { seq, id, bytes, closesChain } of records) {
-      this.#statements.addRecord.run(device, seq, id, bytes, nowMs);
-      if (closesChain) this.#statements.close.run(device);
-    }
+    for (const record of records) this.#add(device, record, undefined, nowMs);
+  }
+
+  /** Adds a record that stands at `entry` of the log. Call inside `transaction`. */
+  takeBack(device: number, record: NewRecord, entry: number, nowMs: number): void {
+    this.#add(device, record, entry, nowMs);
+  }
+
+  #add(device: number, { seq, id, bytes, closesChain }: NewRecord, place: number | undefined, nowMs: number): void {
+    const { lastInsertRowid } = this.#statements.addRecord.run(place ?? null, device, seq, id, bytes, nowMs);
+    const generation = Math.floor(Number(lastInsertRowid) / 2 ** GENERATION_BITS);
+    this.#statements.addId.run(generation, id.subarray(0, PREFIX_BYTES), device, seq);
+    if (closesChain) this.#statements.close.run(device);
   }
 
   /**
@@ -152,9 +167,15 @@ export class Store {
     return row && recordOf(row);
   }
 
+  /** From the newest generation of ids to the first: some microseconds for each. */
   recordById(id: Uint8Array): StoredRecord | undefined {
-    const row = this.#statements.recordById.get(id) as RecordRow | undefined;
-    return row && recordOf(row);
+    const prefix = id.subarray(0, PREFIX_BYTES);
+    for (let generation = this.#statements.newestGeneration.get() as number; generation >= 0; generation--)
+      for (const { device, seq } of this.#statements.idsLike.all(generation, prefix) as Place[]) {
+        const found = this.recordAt(device, seq);
+        if (found && equalBytes(found.id, id)) return found;
+      }
+    return undefined;
   }
 
   /** Records `from` ≤ seq ≤ `to` in order, one at a time. Nothing may be written while the iteration is open. */
@@ -162,19 +183,34 @@ export class Store {
     for (const row of this.#statements.recordsBetween.iterate(device, from, to)) yield recordOf(row as RecordRow);
   }
 
-  /** The highest record of a chain that stands in a log of `size` entries. */
+  /** The highest record of a chain that stands in a log of `size` entries, as far as a checkpoint has them. */
   lastInLog(device: number, size: number): StoredRecord | undefined {
-    const row = this.#statements.lastInLog.get(device, size) as RecordRow | undefined;
-    return row && recordOf(row);
+    const logged = Math.min(size, this.loggedSize);
+    const name = `${device}/${logged}`;
+    if (this.#lastInLog.has(name)) return this.#lastInLog.get(name);
+    const row = this.#statements.lastInLog.get(device, logged) as RecordRow | undefined;
+    const found = row && recordOf(row);
+    if (this.#lastInLog.size >= LAST_IN_LOG_MAX) this.#lastInLog.clear();
+    this.#lastInLog.set(name, found);
+    return found;
+  }
+
+  /** Entries below stand in a published checkpoint. */
+  get loggedSize(): number {
+    return this.#statements.loggedSize.get() as number;
   }
 
   countRecords(): number {
     return this.#statements.countRecords.get() as number;
   }
+}
 
-  countInLog(size: number): number {
-    return this.#statements.countInLog.get(size) as number;
-  }
+/** Bytes of an id by which it is looked up. */
+const PREFIX_BYTES = 8;
+
+interface Place {
+  readonly device: number;
+  readonly seq: number;
 }
 
 interface DeviceRow {
@@ -218,7 +254,9 @@ function recordOf(row: RecordRow): StoredRecord {
 }
 
 function prepare(database: Database) {
-  const columns = "device, seq, id, bytes, received_at_ms, log_index";
+  const columns =
+    "device, seq, id, bytes, received_at_ms, " +
+    "CASE WHEN entry < (SELECT size FROM logged) THEN entry END AS log_index";
   return {
     beat: database.prepare("INSERT OR REPLACE INTO heartbeat (one, at_ms) VALUES (1, ?)"),
     deviceByKid: database.prepare("SELECT * FROM devices WHERE kid = ?"),
@@ -230,7 +268,13 @@ function prepare(database: Database) {
     ),
     close: database.prepare("UPDATE devices SET state = 'closed' WHERE device = ? AND state = 'active'"),
     markForked: database.prepare("UPDATE devices SET state = 'forked' WHERE device = ?"),
-    addRecord: database.prepare("INSERT INTO records (device, seq, id, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?)"),
+    // Without an entry: the next one.
+    addRecord: database.prepare(
+      "INSERT INTO records (entry, device, seq, id, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
+    ),
+    addId: database.prepare("INSERT INTO ids (generation, prefix, device, seq) VALUES (?, ?, ?, ?)"),
+    newestGeneration: database.prepare("SELECT coalesce(max(generation), -1) FROM ids").pluck(),
+    idsLike: database.prepare("SELECT device, seq FROM ids WHERE generation = ? AND prefix = ?"),
     countForks: database.prepare("SELECT count(*) FROM forks WHERE device = ?").pluck(),
     hasFork: database.prepare("SELECT 1 FROM forks WHERE id = ?").pluck(),
     addFork: database.prepare(
@@ -239,15 +283,16 @@ function prepare(database: Database) {
     forks: database.prepare("SELECT seq, id, bytes FROM forks WHERE device = ? ORDER BY seq, id"),
     head: database.prepare(`SELECT ${columns} FROM records WHERE device = ? ORDER BY seq DESC LIMIT 1`),
     recordAt: database.prepare(`SELECT ${columns} FROM records WHERE device = ? AND seq = ?`),
-    recordById: database.prepare(`SELECT ${columns} FROM records WHERE id = ?`),
     recordsBetween: database.prepare(
       `SELECT ${columns} FROM records WHERE device = ? AND seq BETWEEN ? AND ? ORDER BY seq`,
     ),
+    // Of the index alone until it is found: it has each row's entry.
     lastInLog: database.prepare(
-      `SELECT ${columns} FROM records WHERE device = ? AND log_index < ? ORDER BY log_index DESC LIMIT 1`,
+      `SELECT ${columns} FROM records INDEXED BY records_by_position WHERE device = ? AND +entry < ? ` +
+        "ORDER BY seq DESC LIMIT 1",
     ),
+    loggedSize: database.prepare("SELECT size FROM logged").pluck(),
     countRecords: database.prepare("SELECT count(*) FROM records").pluck(),
-    countInLog: database.prepare("SELECT count(*) FROM records WHERE log_index < ?").pluck(),
   };
 }
 
