@@ -212,10 +212,11 @@ class KeyBudgets {
   }
 
   refusal(device: number): Refusal | undefined {
-    const owed = this.#owed(device) - this.#burst;
-    if (owed < 0) return undefined;
+    // Room for one record at least.
+    const over = this.#owed(device) - (this.#burst - 1);
+    if (over <= 0) return undefined;
     const detail = `expected at most ${this.#burst} records of one key at once, and ${this.#perSecond} a second`;
-    return { ...fail("KEY_BUDGET_SPENT", detail), retryAfterS: Math.ceil((owed + 1) / this.#perSecond) };
+    return { ...fail("KEY_BUDGET_SPENT", detail), retryAfterS: Math.ceil(over / this.#perSecond) };
   }
 
   owe(device: number, records: number): void {

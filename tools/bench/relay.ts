@@ -263,7 +263,7 @@ class RelayProcess {
       "--log",
       "error",
     ];
-    const child = spawn(process.execPath, ["--cpu-prof", "--cpu-prof-dir=/tmp/w5/prof", COMMAND, ...args], {
+    const child = spawn(process.execPath, [COMMAND, ...args], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     for await (const line of createInterface({ input: child.stdout! })) {

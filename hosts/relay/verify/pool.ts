@@ -128,8 +128,14 @@ export class VerifierPool {
     const thread: Thread = { worker, inHand: [] };
     worker.unref();
     worker.on("message", (answer: JobAnswer) => this.#answered(thread, answer));
-    worker.on("error", (error: Error) => this.#onDeath?.(error));
-    worker.on("exit", () => this.#ended(thread));
+    let cause: Error | undefined;
+    worker.on("error", (error: Error) => {
+      cause = error;
+    });
+    worker.on("exit", (code) => {
+      if (!this.#closed) this.#onDeath?.(cause ?? new Error(`a verifier thread ended with ${code}`));
+      this.#ended(thread);
+    });
     this.#threads.add(thread);
     return thread;
   }

@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { concatBytes } from "tallystick/bytes/bytes";
+import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { buildThread } from "../../hosts/relay/verify/build-thread.js";
+import { VerifierPool } from "../../hosts/relay/verify/pool.js";
+import { verifyBatch } from "../../hosts/relay/verify/verified.js";
+import { FixtureDevice } from "../fixtures/device.js";
+
+/** Ends its thread where a batch begins with this byte, as a fault of the engine would. */
+const ENDS = 0xff;
+/** Takes memory without end. */
+const FILLS = 0xfe;
+const FAULTY = `require("node:worker_threads").parentPort.on("message", ({ sequence }) => {
+  if (sequence[0] === ${ENDS}) process.exit(7);
+  if (sequence[0] === ${FILLS}) for (const all = []; ; ) all.push(Array.from({ length: 100_000 }, (_, n) => "x" + n));
+});\n`;
+
+const HONEST = { name: "192.0.2.1", isSuspect: false };
+
+describe("relay: threads that verify", () => {
+  const device = new FixtureDevice({ crypto: relayCrypto });
+  const key = { kid: device.identity.kid, publicKey: device.identity.publicKey };
+  let pool: VerifierPool;
+  let deaths: string[];
+
+  before(() => {
+    device.appendReadings(5);
+    device.appendMark();
+  });
+  beforeEach(() => {
+    deaths = [];
+  });
+  afterEach(() => pool.close());
+
+  const make = (threads: number, program?: () => string): void => {
+    const onDeath = (error: Error) => void deaths.push(error.message);
+    pool = new VerifierPool({ threads, onDeath, ...(program && { program }) });
+  };
+
+  it("say of any batch what the examination says, part for part", async () => {
+    make(2);
+    const whole = concatBytes(...device.chain);
+    assert.equal(verifyBatch(relayCrypto, key, whole).records.length, device.chain.length);
+    const changes = fc.array(fc.tuple(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 })), { maxLength: 2 });
+    await fc.assert(
+      fc.asyncProperty(changes, fc.nat(whole.length), fc.nat(40), async (changed, end, front) => {
+        // A view into something larger, as a body after its request is.
+        const memory = concatBytes(new Uint8Array(front), whole);
+        for (const [at, flip] of changed) memory[front + at]! ^= flip;
+        const sequence = memory.subarray(front, front + end);
+        assert.deepEqual(await pool.verify(key, sequence, HONEST), verifyBatch(relayCrypto, key, sequence));
+      }),
+      { numRuns: 300 },
+    );
+    assert.deepEqual(deaths, []);
+  });
+
+  it("let senders take turns: who sends much waits for himself", async () => {
+    make(1);
+    const order: string[] = [];
+    const send = (name: string, isSuspect = false) =>
+      pool.verify(key, device.chain[0]!, { name, isSuspect }).then(() => order.push(name));
+    const all = Array.from({ length: 20 }, () => send("busy"));
+    all.push(send("other"), send("third"), send("other"));
+    await Promise.all(all);
+    const last = Math.max(order.lastIndexOf("other"), order.lastIndexOf("third"));
+    assert.ok(last < 8, `the others' three batches were through after ${last + 1} of ${order.length}: ${order.join()}`);
+  });
+
+  it("come to senders of what does not hold only when nobody else waits", async () => {
+    make(2);
+    const order: string[] = [];
+    const send = (name: string, isSuspect: boolean) =>
+      pool.verify(key, device.chain[0]!, { name, isSuspect }).then(() => order.push(name));
+    const all = Array.from({ length: 30 }, (_, n) => send(`suspect ${n}`, true));
+    all.push(...Array.from({ length: 30 }, (_, n) => send(`honest ${n}`, false)));
+    await Promise.all(all);
+    const before = order.slice(
+      0,
+      order.findLastIndex((name) => name.startsWith("honest")),
+    );
+    // One was in a thread's hands already.
+    assert.ok(before.filter((name) => name.startsWith("suspect")).length <= 1, order.join());
+  });
+
+  for (const [how, first] of [
+    ["ends", ENDS],
+    ["takes all memory of", FILLS],
+  ] as const)
+    it(`refuse a batch that ${how} a thread twice, and answer all others`, async () => {
+      make(2, () => FAULTY + buildThread());
+      const sequence = device.chain[1]!;
+      const good = Array.from({ length: 12 }, (_, n) => pool.verify(key, sequence, { ...HONEST, name: `${n % 3}` }));
+      const bad = pool.verify(key, Uint8Array.of(first), HONEST);
+      good.push(...Array.from({ length: 12 }, () => pool.verify(key, sequence, HONEST)));
+      await assert.rejects(bad, /ends its thread/);
+      for (const batch of await Promise.all(good)) assert.equal(batch.records.length, 1);
+      assert.equal(deaths.length, 2, deaths.join());
+      assert.equal((await pool.verify(key, sequence, HONEST)).records.length, 1, "the pool goes on");
+      assert.equal(pool.waiting, 0);
+    });
+
+  it("reject what waits when the pool is closed, and all after that", async () => {
+    make(1);
+    const waiting = Array.from({ length: 5 }, () => pool.verify(key, device.chain[0]!, HONEST));
+    const ended = Promise.allSettled(waiting);
+    await pool.close();
+    assert.ok((await ended).every(({ status }) => status === "rejected"));
+    await assert.rejects(pool.verify(key, device.chain[0]!, HONEST), /closed/);
+    assert.deepEqual(deaths, [], "it is no death");
+  });
+});
