@@ -43,6 +43,9 @@ export const KEY_BURST_RECORDS = 100_000;
 export const KEY_RECORDS_PER_SECOND = 50;
 /** Records in one transaction, but for those of the batch that reaches it. */
 const GROUP_MAX_RECORDS = 4096;
+/** Records that are worth a transaction of their own; and how long fewer wait for others that are being verified. */
+const GROUP_MIN_RECORDS = 512;
+const GATHER_MS = 4;
 /** When to come again: the queue is short. */
 const RETRY_AFTER_S = 1;
 
@@ -77,8 +80,12 @@ export class Intake {
   readonly #bytesOf = new Map<string, number>();
   /** The newest batch of each device that is under way: the next one is ingested after it. */
   readonly #newest = new Map<number, Promise<unknown>>();
-  #ready: Ready[] = [];
-  #scheduled = false;
+  readonly #ready: Ready[] = [];
+  #readyRecords = 0;
+  /** Batches that are admitted and not in a transaction yet. */
+  #underWay = 0;
+  #gathering: NodeJS.Timeout | undefined;
+  #due: NodeJS.Immediate | undefined;
   #bytes = 0;
   #suspects = 0;
 
@@ -134,12 +141,18 @@ export class Intake {
   /** Threads may end in another order than they began: a device's batches keep theirs. */
   #inOrder(device: StoredDevice, verified: Promise<VerifiedBatch>): Promise<Ingested> {
     const before = this.#newest.get(device.device);
+    this.#underWay++;
     const ingested = (async () => {
-      const batch = await verified;
+      const batch = await verified.catch((error: unknown) => {
+        this.#underWay--;
+        this.#schedule();
+        throw error;
+      });
       // How it ended its own sender hears.
       await before?.catch(() => undefined);
       return await new Promise<Ingested>((resolve, reject) => {
         this.#ready.push({ device, batch, resolve, reject });
+        this.#readyRecords += batch.records.length;
         this.#schedule();
       });
     })();
@@ -151,22 +164,31 @@ export class Intake {
     return ingested;
   }
 
-  /** After what else is ready by now has had its say. */
+  /**
+   * At once where nothing else is on its way, or enough is ready; else when that is, or GATHER_MS are over. A transaction
+   * costs as much as some hundred records.
+   */
   #schedule(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      this.#ingestGroup();
-      if (this.#ready.length > 0) this.#schedule();
-    });
+    const isDue = this.#readyRecords >= GROUP_MIN_RECORDS || this.#underWay === this.#ready.length;
+    if (isDue) {
+      this.#gathering = clearTimeout(this.#gathering) as undefined;
+      this.#due ??= setImmediate(() => this.#ingestGroup());
+    } else if (!this.#due) this.#gathering ??= setTimeout(() => this.#ingestGroup(), GATHER_MS);
   }
 
   #ingestGroup(): void {
-    const group: Ready[] = [];
-    for (let records = 0; records < GROUP_MAX_RECORDS && this.#ready.length > group.length; )
-      records += group[group.push(this.#ready[group.length]!) - 1]!.batch.records.length;
-    this.#ready = this.#ready.slice(group.length);
+    clearTimeout(this.#gathering);
+    clearImmediate(this.#due);
+    this.#gathering = this.#due = undefined;
+    let records = 0;
+    const end = this.#ready.findIndex(({ batch }) => {
+      records += batch.records.length;
+      return records >= GROUP_MAX_RECORDS;
+    });
+    const group = this.#ready.splice(0, end < 0 ? this.#ready.length : end + 1);
+    this.#readyRecords -= records;
+    this.#underWay -= group.length;
+    if (this.#ready.length > 0) this.#schedule();
     const done = this.#ingestTogether(group) ?? group.flatMap((one) => this.#ingestTogether([one]) ?? []);
     const stored = group.reduce((sum, one, i) => {
       const outcome = done[i]!;

@@ -152,9 +152,17 @@ export function toBeSigned(body: RecordBody): Uint8Array {
   return sigStructure(body.protectedBytes, body.payload);
 }
 
-/** Sig_structure of any COSE_Sign1: `["Signature1", protected, external_aad, payload]`. */
+/** Sig_structure of any COSE_Sign1: `["Signature1", protected, external_aad, payload]`. Put together as it always is. */
 export function sigStructure(protectedBytes: Uint8Array, payload: Uint8Array): Uint8Array {
-  return encodeCbor(["Signature1", protectedBytes, new Uint8Array(0), payload]);
+  return concatBytes(
+    // An array of four, the text "Signature1".
+    Uint8Array.of(0x84, 0x6a, 0x53, 0x69, 0x67, 0x6e, 0x61, 0x74, 0x75, 0x72, 0x65, 0x31),
+    encodeHead(2, protectedBytes.length),
+    protectedBytes,
+    Uint8Array.of(0x40),
+    encodeHead(2, payload.length),
+    payload,
+  );
 }
 
 /** The one name of a record: the RFC 6962 leaf hash of its bytes, signature included. */

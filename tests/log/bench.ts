@@ -34,11 +34,12 @@ export class MemorySource implements EntrySource {
     return this.#told;
   }
 
-  next(fromIndex: number, limit: number): readonly Uint8Array[] {
+  next(fromIndex: number, limit: number): readonly LoggedEntry[] {
     if (fromIndex !== Math.max(1, this.#told)) throw new Error(`asked from ${fromIndex}, told to ${this.#told}`);
-    const entries: Uint8Array[] = [];
+    const entries: LoggedEntry[] = [];
     for (let i = 0; i < this.entries.length && entries.length < limit; i++) {
-      if (!this.indexOf.has(i)) entries.push(this.entries[i]!);
+      const bytes = this.entries[i]!;
+      if (!this.indexOf.has(i)) entries.push({ id: naiveLeaf(bytes), bytes });
     }
     return entries;
   }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { Log } from "../../hosts/relay/log/log.js";
 import type { LoggedEntry } from "../../hosts/relay/log/sequencer.js";
+import { naiveLeaf } from "../merkle/naive.js";
 import { entropy, entryOf, OPENING, ORIGIN } from "./bench.js";
 
 const folder = process.argv[2]!;
@@ -16,7 +17,10 @@ let available = Math.max(0, toldSize());
 const source = {
   integratedSize: () => toldSize() + 1,
   next: (fromIndex: number) =>
-    Array.from({ length: Math.max(0, available - (fromIndex - 1)) }, (_, i) => entryOf(fromIndex - 1 + i)),
+    Array.from({ length: Math.max(0, available - (fromIndex - 1)) }, (_, i) => {
+      const bytes = entryOf(fromIndex - 1 + i);
+      return { id: naiveLeaf(bytes), bytes };
+    }),
   integrated(fromIndex: number, entries: readonly LoggedEntry[]) {
     const size = toldSize();
     const fresh = entries.slice(size + 1 - fromIndex);

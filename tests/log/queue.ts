@@ -1,5 +1,6 @@
 /** The plainest source there can be: a list of entries, in order, and how many of them have their index. */
 import type { EntrySource, LoggedEntry } from "../../hosts/relay/log/sequencer.js";
+import { naiveLeaf } from "../merkle/naive.js";
 
 export class QueueSource implements EntrySource {
   readonly entries: Uint8Array[] = [];
@@ -9,8 +10,9 @@ export class QueueSource implements EntrySource {
     return this.#size;
   }
 
-  next(fromIndex: number, limit: number): readonly Uint8Array[] {
-    return this.entries.slice(fromIndex - 1, fromIndex - 1 + limit);
+  next(fromIndex: number, limit: number): readonly LoggedEntry[] {
+    const entries = this.entries.slice(fromIndex - 1, fromIndex - 1 + limit);
+    return entries.map((bytes) => ({ id: naiveLeaf(bytes), bytes }));
   }
 
   integrated(fromIndex: number, entries: readonly LoggedEntry[]): void {

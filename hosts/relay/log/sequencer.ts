@@ -39,8 +39,11 @@ export interface LoggedEntry {
 export interface EntrySource {
   /** One above the highest index that it was told of; 0 or 1 where it was told of none. */
   integratedSize(): number | Promise<number>;
-  /** The durable entries that were given no index yet, oldest first: those to stand at `fromIndex` and after it. */
-  next(fromIndex: number, limit: number): readonly Uint8Array[] | Promise<readonly Uint8Array[]>;
+  /**
+   * The durable entries that were given no index yet, oldest first: those to stand at `fromIndex` and after it. Each with the
+   * leaf hash of its bytes; that it is that is seen again, from the bytes in the files, before anything is signed.
+   */
+  next(fromIndex: number, limit: number): readonly LoggedEntry[] | Promise<readonly LoggedEntry[]>;
   /**
    * The entries stand at `fromIndex` and after it in a published checkpoint; durable when it returns. After a crash it
    * may be told again, and after a restore of an old copy it is told of entries that it does not hold: it takes them in.
@@ -145,12 +148,16 @@ export class Sequencer {
     const read = found && readOpening(crypto, found);
     const own =
       read?.ok && read.value.origin === signer.key.name && equalBytes(read.value.logKey, signer.key.publicKey);
-    if (found && own) return this.#advance([found]);
+    if (found && own) return this.#advance([this.#leaf(found)]);
     if (signer.last() !== undefined) {
       return stored.ok ? fail("LOG_TILE_CORRUPT", "expected this log's opening as entry 0, received another") : stored;
     }
     const made = signer.signOpening(opening);
-    return made.ok ? this.#advance([made.value]) : made;
+    return made.ok ? this.#advance([this.#leaf(made.value)]) : made;
+  }
+
+  #leaf(bytes: Uint8Array): LoggedEntry {
+    return { id: leafHash(this.#options.crypto.sha256, bytes), bytes };
   }
 
   /** Rebuilds the right edge at `last` from the stored tiles, and holds every known tree against it. */
@@ -193,15 +200,14 @@ export class Sequencer {
   }
 
   /** Steps 1 to 5 for the entries after the edge. */
-  async #advance(entries: readonly Uint8Array[]): Promise<Result<LoggedEntry[]>> {
+  async #advance(entries: readonly LoggedEntry[]): Promise<Result<readonly LoggedEntry[]>> {
     const { crypto, tiles, signer } = this.#options;
     const from = this.#edge.size;
     tiles.forgetEdge();
     const edge = new RightEdge(crypto.sha256, from, this.#edge.peaks());
     // Hashes that stand in tiles: the new complete subtrees of each eighth level.
     const fresh: Uint8Array[][] = [];
-    const logged = entries.map((bytes) => ({ id: leafHash(crypto.sha256, bytes), bytes }));
-    for (const { id } of logged) {
+    for (const { id } of entries) {
       edge.append(id, (level, _index, hash) => {
         if (level % TILE_HEIGHT !== 0) return;
         fresh[level / TILE_HEIGHT] ??= [];
@@ -226,7 +232,7 @@ export class Sequencer {
     const settled = await this.#settle({ ...tree, ...signed.value }, undefined);
     if (!settled.ok) return settled;
     this.#edge = edge;
-    return ok(logged);
+    return ok(entries);
   }
 
   /** Steps 4 and 5. A published checkpoint of the same tree stays: it may carry cosignatures. */
@@ -262,7 +268,7 @@ export class Sequencer {
   async #files(
     from: number,
     size: number,
-    entries: readonly Uint8Array[],
+    entries: readonly LoggedEntry[],
     fresh: readonly (readonly Uint8Array[])[],
   ): Promise<Result<TileFile[]>> {
     const { tiles } = this.#options;
@@ -284,7 +290,8 @@ export class Sequencer {
       const oldEntries = oldWidth > 0 ? await tiles.bundle(name.index, oldWidth) : ok([]);
       if (!oldEntries.ok) return oldEntries;
       const start = first + oldWidth - from;
-      const bundle = packBundle([...oldEntries.value, ...entries.slice(start, start + name.width - oldWidth)]);
+      const added = entries.slice(start, start + name.width - oldWidth).map(({ bytes }) => bytes);
+      const bundle = packBundle([...oldEntries.value, ...added]);
       files.push({ name: { ...name, level: "entries" }, bytes: bundle });
     }
     return ok(files);

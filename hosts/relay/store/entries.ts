@@ -29,12 +29,12 @@ export class StoreEntries implements EntrySource {
   }
 
   /** Each entry is seen to be what its id names: a bit that changed in the database never gets into the log. */
-  next(_fromIndex: number, limit: number): Uint8Array[] {
+  next(_fromIndex: number, limit: number): LoggedEntry[] {
     const rows = this.#statements.unlogged.all(limit) as { seq: number; id: Buffer; bytes: Buffer }[];
     return rows.map((row) => {
       const [id, bytes] = [plainBytes(row.id), plainBytes(row.bytes)];
       if (!equalBytes(recordId(this.#crypto.sha256, bytes), id)) throw new StoredRecordDamaged({ id, seq: row.seq });
-      return bytes;
+      return { id, bytes };
     });
   }
 
