@@ -50,6 +50,9 @@ interface LoadRun {
   readonly p90_ms: number;
   readonly p99_ms: number;
   readonly rss_mb: number;
+  /** Processor time of the relay for each record, and of the devices' process; the engine's own is in it. */
+  readonly relay_cpu_us: number;
+  readonly fleet_cpu_us: number;
   readonly refused: number;
   readonly lost: number;
 }
@@ -108,13 +111,13 @@ async function measureRelay(quick: boolean, progress: (line: string) => void): P
       },
       table: [
         `the engine alone, in ${threads} threads: ${figure(Math.round(ceilingPerSecond))} signatures a second`,
-        "chains   records/s  of ceiling   p50 ms   p90 ms   p99 ms   RSS MB",
+        "chains   records/s  of ceiling   p50 ms   p90 ms   p99 ms   RSS MB   CPU us",
         ...runs.map((run) =>
           [
             String(run.chains).padStart(6),
             figure(run.records_per_second).padStart(11),
             figure(round(run.records_per_second / ceilingPerSecond, 3)).padStart(11),
-            ...[run.p50_ms, run.p90_ms, run.p99_ms, run.rss_mb].map((ms) => figure(ms).padStart(8)),
+            ...[run.p50_ms, run.p90_ms, run.p99_ms, run.rss_mb, run.relay_cpu_us].map((ms) => figure(ms).padStart(8)),
           ].join(" "),
         ),
         `beside ${figure(hostile.offeredPerSecond)} bad signatures a second: p99 ${figure(hostile.p99Ms)} ms, ` +
@@ -130,11 +133,13 @@ async function measureRelay(quick: boolean, progress: (line: string) => void): P
 /** One fleet alone. The clock stops when the log's checkpoint has all that was sent. */
 async function runLoad(relay: RelayProcess, devices: Fleet, prepared: Prepared, chains: number): Promise<LoadRun> {
   const sizeBefore = await relay.settled();
+  const cpuBeforeMs = [cpuMs(relay.pid), cpuMs(devices.pid)];
   const beginMs = performance.now();
   const connections = Math.min(CONNECTIONS_MAX, chains);
   const ran = await devices.ask<Ran>({ what: "run", connections });
   await relay.logged(sizeBefore + prepared.records);
   const takenMs = performance.now() - beginMs;
+  const [relayCpuMs, fleetCpuMs] = [relay.pid, devices.pid].map((pid, i) => cpuMs(pid) - cpuBeforeMs[i]!);
   const sorted = ran.latenciesMs.toSorted((a, b) => a - b);
   return {
     chains,
@@ -144,6 +149,8 @@ async function runLoad(relay: RelayProcess, devices: Fleet, prepared: Prepared, 
     p90_ms: at(sorted, 0.9),
     p99_ms: at(sorted, 0.99),
     rss_mb: relay.rssMb(),
+    relay_cpu_us: round((relayCpuMs! / ran.records) * 1000, 1),
+    fleet_cpu_us: round((fleetCpuMs! / ran.records) * 1000, 1),
     refused: ran.refused,
     lost: ran.lost,
   };
@@ -273,6 +280,10 @@ class RelayProcess {
     throw new Error("the relay did not start");
   }
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
   /** Entries of the newest checkpoint. */
   async size(): Promise<number> {
     const checkpoint = await (await fetch(`${this.url}/checkpoint`)).text();
@@ -316,6 +327,10 @@ class RelayProcess {
 class Fleet {
   readonly #child = fork(FLEET, { execArgv: ["--import", "tsx"] });
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
   ask<T>(order: Order): Promise<T> {
     return new Promise((resolve, reject) => {
       const failed = (code: number | null): void => reject(new Error(`the fleet ended with ${code}`));
@@ -335,6 +350,14 @@ class Fleet {
   end(): void {
     this.#child.kill();
   }
+}
+
+/** Processor time that a process has had with all its threads; 0 where the system does not say. */
+function cpuMs(pid: number): number {
+  if (process.platform !== "linux") return 0;
+  // proc(5): fields 14 and 15, in ticks of 10 ms, behind a name that may contain anything but a closing bracket.
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
 function at(sorted: readonly number[], share: number): number {
