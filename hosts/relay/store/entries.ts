@@ -16,6 +16,8 @@ export class StoreEntries implements EntrySource {
   readonly #crypto: Crypto;
   readonly #nowMs: () => number;
   readonly #statements: ReturnType<typeof prepare>;
+  /** Of the entries that were given out last those that stand where they will be logged. */
+  #inPlace: ReadonlySet<LoggedEntry> = new Set();
 
   constructor(store: Store, crypto: Crypto, nowMs: () => number) {
     this.#store = store;
@@ -29,13 +31,15 @@ export class StoreEntries implements EntrySource {
   }
 
   /** Each entry is seen to be what its id names: a bit that changed in the database never gets into the log. */
-  next(_fromIndex: number, limit: number): LoggedEntry[] {
-    const rows = this.#statements.unlogged.all(limit) as { seq: number; id: Buffer; bytes: Buffer }[];
-    return rows.map((row) => {
+  next(fromIndex: number, limit: number): LoggedEntry[] {
+    const rows = this.#statements.unlogged.all(limit) as Row[];
+    const entries = rows.map((row) => {
       const [id, bytes] = [plainBytes(row.id), plainBytes(row.bytes)];
       if (!equalBytes(recordId(this.#crypto.sha256, bytes), id)) throw new StoredRecordDamaged({ id, seq: row.seq });
       return { id, bytes };
     });
+    this.#inPlace = new Set(entries.filter((_, i) => rows[i]!.entry === fromIndex + i));
+    return entries;
   }
 
   /**
@@ -43,8 +47,14 @@ export class StoreEntries implements EntrySource {
    * older copy of it does not hold are taken in from the log, and what was never logged makes room for them.
    */
   integrated(fromIndex: number, entries: readonly LoggedEntry[]): void {
+    const inPlace = this.#inPlace;
+    this.#inPlace = new Set();
     this.#store.transaction(() => {
-      const held = this.#statements.from.all(fromIndex, entries.length) as { entry: number; id: Buffer }[];
+      if (entries.every((entry) => inPlace.has(entry))) {
+        this.#store.setLogged(fromIndex + entries.length);
+        return;
+      }
+      const held = this.#statements.from.all(fromIndex, entries.length) as Pick<Row, "entry" | "id">[];
       let isOwn = true;
       for (const [i, { id, bytes }] of entries.entries()) {
         const found = held[i];
@@ -52,7 +62,7 @@ export class StoreEntries implements EntrySource {
         // What stood behind the first that differs has been moved.
         if (!isOwn) this.#place(fromIndex + i, id, bytes);
       }
-      this.#statements.setLogged.run(fromIndex + entries.length);
+      this.#store.setLogged(fromIndex + entries.length);
     });
   }
 
@@ -118,13 +128,19 @@ export class StoreEntries implements EntrySource {
   }
 }
 
+interface Row {
+  readonly entry: number;
+  readonly seq: number;
+  readonly id: Buffer;
+  readonly bytes: Buffer;
+}
+
 function prepare(database: Database) {
   return {
     unlogged: database.prepare(
-      "SELECT seq, id, bytes FROM records WHERE entry >= (SELECT size FROM logged) ORDER BY entry LIMIT ?",
+      "SELECT entry, seq, id, bytes FROM records WHERE entry >= (SELECT size FROM logged) ORDER BY entry LIMIT ?",
     ),
     from: database.prepare("SELECT entry, id FROM records WHERE entry >= ? ORDER BY entry LIMIT ?"),
-    setLogged: database.prepare("UPDATE logged SET size = ?"),
     // Whatever stands there was not logged, and has no place yet: behind everything, in the order in which it came.
     makeRoom: database.prepare(
       "UPDATE records SET entry = entry + (SELECT max(entry) FROM records) - :index + 1 " +

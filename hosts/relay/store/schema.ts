@@ -4,7 +4,7 @@ export const APPLICATION_ID = 0x54414c59;
 export const SCHEMA_VERSION = 4;
 
 /** Records of one generation of ids, as a power of two. */
-export const GENERATION_BITS = 16;
+export const GENERATION_BITS = 14;
 
 /**
  * Times are whole milliseconds since 1970. A record's bytes are stored as they came; everything else about it can be
@@ -140,7 +140,7 @@ INSERT INTO records (device, seq, id, bytes, received_at_ms)
   SELECT device, seq, id, bytes, received_at_ms FROM arrivals WHERE log_index IS NULL ORDER BY arrival;
 CREATE UNIQUE INDEX records_by_position ON records (device, seq);
 
--- Finds a record by its id. A generation is so many records in a row, whose part of the tree is small enough to be kept.
+-- Finds a logged record by its id (ids.ts). A generation is so many records in a row, which are there all or none.
 CREATE TABLE ids (
   generation INTEGER NOT NULL,
   prefix     BLOB NOT NULL CHECK (length(prefix) = 8),
@@ -148,14 +148,16 @@ CREATE TABLE ids (
   seq        INTEGER NOT NULL,
   PRIMARY KEY (generation, prefix, device, seq)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO ids SELECT entry >> ${GENERATION_BITS}, substr(id, 1, 8), device, seq FROM records;
-
 -- Entries below stand in a published checkpoint.
 CREATE TABLE logged (
   one  INTEGER PRIMARY KEY CHECK (one = 1),
   size INTEGER NOT NULL
 ) STRICT;
 INSERT INTO logged SELECT 1, coalesce(max(log_index) + 1, 0) FROM arrivals;
+INSERT INTO ids
+  SELECT entry >> ${GENERATION_BITS}, substr(id, 1, 8), device, seq FROM records
+  WHERE entry >> ${GENERATION_BITS} < (SELECT size FROM logged) >> ${GENERATION_BITS}
+  ORDER BY 1, 2, 3, 4;
 DROP TABLE arrivals;
 `;
 

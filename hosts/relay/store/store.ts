@@ -2,7 +2,7 @@ import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { ok, type Result } from "tallystick/codes/codes";
 import { type Database, openDatabase, plainBytes } from "./database.js";
 import { GapStore } from "./gaps.js";
-import { GENERATION_BITS } from "./schema.js";
+import { IdIndex } from "./ids.js";
 import { Standing } from "./standing.js";
 import { Successions } from "./successions.js";
 
@@ -64,6 +64,7 @@ export class Store {
   readonly gaps: GapStore;
   /** Keys that are held back or revoked. */
   readonly standing: Standing;
+  readonly #ids: IdIndex;
   /** What stands in a published checkpoint never changes. */
   readonly #lastInLog = new Map<string, StoredRecord | undefined>();
   readonly #statements: ReturnType<typeof prepare>;
@@ -73,6 +74,7 @@ export class Store {
     this.successions = new Successions(database);
     this.gaps = new GapStore(database);
     this.standing = new Standing(database);
+    this.#ids = new IdIndex(database);
     this.#statements = prepare(database);
   }
 
@@ -133,9 +135,8 @@ export class Store {
   }
 
   #add(device: number, { seq, id, bytes, closesChain }: NewRecord, place: number | undefined, nowMs: number): void {
-    const { lastInsertRowid } = this.#statements.addRecord.run(place ?? null, device, seq, id, bytes, nowMs);
-    const generation = Math.floor(Number(lastInsertRowid) / 2 ** GENERATION_BITS);
-    this.#statements.addId.run(generation, id.subarray(0, PREFIX_BYTES), device, seq);
+    this.#statements.addRecord.run(place ?? null, device, seq, id, bytes, nowMs);
+    this.#ids.added(id, { device, seq });
     if (closesChain) this.#statements.close.run(device);
   }
 
@@ -167,14 +168,11 @@ export class Store {
     return row && recordOf(row);
   }
 
-  /** From the newest generation of ids to the first: some microseconds for each. */
   recordById(id: Uint8Array): StoredRecord | undefined {
-    const prefix = id.subarray(0, PREFIX_BYTES);
-    for (let generation = this.#statements.newestGeneration.get() as number; generation >= 0; generation--)
-      for (const { device, seq } of this.#statements.idsLike.all(generation, prefix) as Place[]) {
-        const found = this.recordAt(device, seq);
-        if (found && equalBytes(found.id, id)) return found;
-      }
+    for (const { device, seq } of this.#ids.find(id)) {
+      const found = this.recordAt(device, seq);
+      if (found && equalBytes(found.id, id)) return found;
+    }
     return undefined;
   }
 
@@ -195,6 +193,12 @@ export class Store {
     return found;
   }
 
+  /** A checkpoint with these entries is published. Call inside `transaction`. */
+  setLogged(size: number): void {
+    this.#statements.setLogged.run(size);
+    this.#ids.logged(size);
+  }
+
   /** Entries below stand in a published checkpoint. */
   get loggedSize(): number {
     return this.#statements.loggedSize.get() as number;
@@ -203,14 +207,6 @@ export class Store {
   countRecords(): number {
     return this.#statements.countRecords.get() as number;
   }
-}
-
-/** Bytes of an id by which it is looked up. */
-const PREFIX_BYTES = 8;
-
-interface Place {
-  readonly device: number;
-  readonly seq: number;
 }
 
 interface DeviceRow {
@@ -272,9 +268,7 @@ function prepare(database: Database) {
     addRecord: database.prepare(
       "INSERT INTO records (entry, device, seq, id, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
     ),
-    addId: database.prepare("INSERT INTO ids (generation, prefix, device, seq) VALUES (?, ?, ?, ?)"),
-    newestGeneration: database.prepare("SELECT coalesce(max(generation), -1) FROM ids").pluck(),
-    idsLike: database.prepare("SELECT device, seq FROM ids WHERE generation = ? AND prefix = ?"),
+    setLogged: database.prepare("UPDATE logged SET size = ?"),
     countForks: database.prepare("SELECT count(*) FROM forks WHERE device = ?").pluck(),
     hasFork: database.prepare("SELECT 1 FROM forks WHERE id = ?").pluck(),
     addFork: database.prepare(
