@@ -26,6 +26,8 @@ export interface EvidenceOptions {
   readonly store: Store;
   readonly crypto: Crypto;
   readonly log: Log;
+  /** vkey lines of the witnesses that are asked. */
+  readonly witnessKeys: readonly string[];
   /** The statements by which the relay's keys have changed, oldest first. */
   readonly relayKeys: readonly Uint8Array[];
   /** The first final anchor whose tree has at least `size` entries. */
@@ -45,13 +47,16 @@ export async function collectEvidence(options: EvidenceOptions, id: Uint8Array):
   if (!stored) return fail("RECORD_UNKNOWN", "no such record");
   const { records, devices } = withLineage(options, stored);
   const indices = records.flatMap(({ logIndex }) => (logIndex === undefined ? [] : [logIndex]));
-  // One head for all: receipts take it before they first wait, and the log may grow meanwhile.
-  const head = log.head;
-  if (indices.length < records.length || indices.some((index) => index >= head.size))
-    return fail("RECORD_NOT_LOGGED", `the newest checkpoint has ${head.size} entries`);
+  const { size } = log.head;
+  if (indices.length < records.length || indices.some((index) => index >= size))
+    return fail("RECORD_NOT_LOGGED", `the newest checkpoint has ${size} entries`);
+  const covered = Math.max(...indices) + 1;
+  const final = options.finalFor(covered);
+  // One head for all of it, the anchor's tree within: the log may grow meanwhile.
+  const head = log.cosignedHead(final && final.size <= size ? final.size : covered);
   const revocations = devices.flatMap((device) => store.standing.revocation(device)?.statement ?? []);
-  const receipts = indices.map((index) => log.receipt(index));
-  const anchor = await collectAnchor(options, indices, head.size);
+  const receipts = indices.map((index) => log.receipt(index, head));
+  const anchor = await collectAnchor(options, final, indices, head.size);
   if (!anchor.ok) return anchor;
   const entries: BundleEntry[] = [];
   for (const [i, record] of records.entries()) {
@@ -64,7 +69,7 @@ export async function collectEvidence(options: EvidenceOptions, id: Uint8Array):
     entries,
     checkpoint: Buffer.from(head.checkpoint).toString("utf8"),
     anchors: anchor.value,
-    claims: { logKey: formatVerifierKey(log.key), witnessKeys: [] },
+    claims: { logKey: formatVerifierKey(log.key), witnessKeys: options.witnessKeys },
     revocations,
     // Only who has to judge a revocation needs to know how the relay's keys have changed.
     ...(revocations.length > 0 && { relayKeys: options.relayKeys.slice(-BUNDLE_MAX_RELAY_KEYS) }),
@@ -106,11 +111,11 @@ function entryOf({ store, crypto }: EvidenceOptions, stored: StoredRecord, recei
 
 /** The first final anchor that covers all of the entries, where there is one. */
 async function collectAnchor(
-  { log, finalFor }: EvidenceOptions,
+  { log }: EvidenceOptions,
+  final: AnchorStatus | undefined,
   indices: readonly number[],
   size: number,
 ): Promise<Result<BundleAnchor[]>> {
-  const final = finalFor(Math.max(...indices) + 1);
   if (!final?.proof || final.size > size) return ok([]);
   const decoded = decodeCbor(final.proof.anchor, ANCHOR_LIMITS);
   if (!decoded.ok) return decoded;

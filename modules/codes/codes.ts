@@ -5,6 +5,7 @@ import { LEDGER_CODES } from "./ledger.js";
 import { LOG_CODES } from "./log.js";
 import { RELAY_CODES } from "./relay.js";
 import { RELAY_KEY_CODES } from "./relay-key.js";
+import { WITNESS_CODES } from "./witness.js";
 
 /**
  * Expected failures: typed results with stable codes. This table feeds device log, command line, HTTP and dashboard.
@@ -106,6 +107,7 @@ export const CODES = Object.freeze({
   ...LEDGER_CODES,
   ...RELAY_CODES,
   ...RELAY_KEY_CODES,
+  ...WITNESS_CODES,
 } as const satisfies Record<string, CodeEntry>);
 
 export type Code = keyof typeof CODES;

@@ -34,10 +34,15 @@ export function formatCheckpoint({ origin, size, root }: Checkpoint): string {
   return `${origin}\n${size}\n${toBase64(root)}\n`;
 }
 
-/** Reads a note's text. Extension lines are refused: no log here writes any, and nobody audits them. CHECKPOINT_MALFORMED. */
-export function parseCheckpoint(text: string): Result<Checkpoint> {
-  const [origin, sizeText, rootText, end, ...more] = text.split("\n");
-  if (!origin || sizeText === undefined || rootText === undefined || end !== "" || more.length > 0) {
+/**
+ * Reads a note's text. Extension lines are refused: no log here writes any, and nobody audits them. A witness takes other
+ * logs' checkpoints and says so by `"passed over"`; it cosigns the lines with the text. CHECKPOINT_MALFORMED.
+ */
+export function parseCheckpoint(text: string, extensions: "refused" | "passed over" = "refused"): Result<Checkpoint> {
+  const [origin, sizeText, rootText, ...more] = text.split("\n");
+  const end = more.pop();
+  const extended = extensions === "refused" ? more.length > 0 : more.some((line) => line === "");
+  if (!origin || sizeText === undefined || rootText === undefined || end !== "" || extended) {
     return fail("CHECKPOINT_MALFORMED", "expected three lines (origin, size, root), received others");
   }
   const size = /^(0|[1-9][0-9]{0,15})$/.test(sizeText) ? Number(sizeText) : Number.NaN;

@@ -1,10 +1,11 @@
 /** The relay's transparency log: one folder of C2SP tiles, one key, one lock, and proofs of everything in it. */
 import { join } from "node:path";
-import { fail, ok, type Result } from "tallystick/codes/codes";
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto, Entropy } from "tallystick/identity/crypto";
-import type { VerifierKey } from "tallystick/log/note";
+import { type NoteSignature, parseNote, type VerifierKey } from "tallystick/log/note";
 import type { Opening } from "tallystick/log/opening";
 import { TILE_WIDTH, tileWidth } from "tallystick/log/tile";
+import { withCosignatures } from "tallystick/log/witness";
 import { peakAddresses } from "tallystick/merkle/merkle";
 import { consistencyPlan, inclusionPlan, type PathPlan, readPath } from "tallystick/merkle/proof";
 import { encodeConsistencyReceipt, encodeInclusionReceipt } from "tallystick/receipt/receipt";
@@ -32,7 +33,9 @@ export interface LogOptions {
   readonly lockFolder?: string;
   /** Default `key` in the log's folder; its memory is beside it. */
   readonly keyPath?: string;
-  /** Hears of each checkpoint once it is published. */
+  /** Whose cosignatures the checkpoint carries on from a former run; at most WITNESSES_MAX, none by default. */
+  readonly witnesses?: readonly VerifierKey[];
+  /** Hears of each checkpoint once it is published, without cosignatures. */
   readonly onCheckpoint?: (head: SignedHead) => void;
 }
 
@@ -43,6 +46,11 @@ export class Log {
   readonly #lock: Lock;
   readonly #sequencer: Sequencer;
   #running: Promise<Result<number>> | undefined;
+  /** The last of the calls that write, each of which begins when the one before has ended. */
+  #turn: Promise<unknown> = Promise.resolve();
+  /** At i the newest tree that more than i witnesses cosigned: what a busy log proves its entries with. */
+  readonly #cosigned: SignedHead[] = [];
+  #halted: Failure | undefined;
   /** False while a run is under way, and after one that failed: the next recovers first. */
   #settled = true;
   #closed = false;
@@ -53,6 +61,7 @@ export class Log {
     this.#signer = signer;
     this.#lock = lock;
     this.#sequencer = sequencer;
+    this.#keepCosigned(this.head);
   }
 
   /**
@@ -79,7 +88,7 @@ export class Log {
   }
 
   static async #openHeld(folder: string, options: LogOptions, disk: Disk, lock: Lock): Promise<Result<Log>> {
-    const { crypto, origin, source, opening, known = [] } = options;
+    const { crypto, origin, source, opening, known = [], witnesses = [] } = options;
     const keyPath = options.keyPath ?? join(folder, "key");
     const publicFolder = options.publicFolder ?? join(folder, "public");
     await makeFolderDurable(disk, publicFolder);
@@ -91,7 +100,7 @@ export class Log {
     }
     const signer = await openFileSigner({ disk, crypto }, keyPath, origin);
     if (!signer.ok) return signer;
-    const sequencer = new Sequencer({ crypto, tiles, lock, signer: signer.value, source, opening, known });
+    const sequencer = new Sequencer({ crypto, tiles, lock, signer: signer.value, source, opening, known, witnesses });
     const recovered = await sequencer.recover();
     return recovered.ok ? ok(new Log(options, tiles, signer.value, lock, sequencer)) : recovered;
   }
@@ -106,7 +115,7 @@ export class Log {
     return this.#signer.kid;
   }
 
-  /** The newest published tree with its signatures; `checkpoint` is the signed note. */
+  /** The newest published tree with its signatures; `checkpoint` is the note as it is published, cosignatures included. */
   get head(): SignedHead {
     return this.#sequencer.head!;
   }
@@ -117,14 +126,22 @@ export class Log {
    * first, so what can pass (a full disk) passes. Throws what the source throws.
    */
   sequence(): Promise<Result<number>> {
-    this.#running ??= this.#sequence().finally(() => {
+    this.#running ??= this.#inTurn(() => this.#sequence()).finally(() => {
       this.#running = undefined;
     });
     return this.#running;
   }
 
+  #inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(run);
+    // How it ended its own caller hears.
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
   async #sequence(): Promise<Result<number>> {
     if (this.#closed) throw new Error("the log is closed");
+    if (this.#halted) return { ok: false, failure: this.#halted };
     const unsettled = !this.#settled;
     this.#settled = false;
     const result = await guarded(() => this.#run(unsettled));
@@ -146,6 +163,44 @@ export class Log {
       this.#options.onCheckpoint?.(this.head);
     }
     return ok(this.head.size - before);
+  }
+
+  /** Signs nothing from here on: someone has shown a tree of this log's key that this one is not, or is less than. */
+  halt(failure: Failure): void {
+    this.#halted ??= failure;
+  }
+
+  /**
+   * Carries `cosignatures` of the tree of `head`, a head of this log, with its checkpoint from here on, and publishes that
+   * anew where it is the newest. They are the caller's to verify. LOG_IO_FAILED, with the published checkpoint as it was.
+   */
+  cosign(head: SignedHead, cosignatures: readonly NoteSignature[]): Promise<Result<true>> {
+    return this.#inTurn(() => guarded(() => this.#cosign(head, cosignatures)));
+  }
+
+  async #cosign(head: SignedHead, cosignatures: readonly NoteSignature[]): Promise<Result<true>> {
+    if (this.#closed) return ok(true);
+    const isNewest = this.head.size === head.size;
+    const held = isNewest ? this.head : (this.#cosigned.find(({ size }) => size === head.size) ?? head);
+    const checkpoint = withCosignatures(held.checkpoint, cosignatures);
+    if (!checkpoint.ok) return checkpoint;
+    // After a failed run a newer checkpoint may be in the file already: that one is left to the recovery.
+    if (isNewest && this.#settled) await this.#sequencer.publishAgain(checkpoint.value);
+    this.#keepCosigned({ ...held, checkpoint: checkpoint.value });
+    return ok(true);
+  }
+
+  #keepCosigned(head: SignedHead): void {
+    const lines = countCosignatures(head);
+    for (let i = 0; i < lines; i++) if (head.size >= (this.#cosigned[i]?.size ?? 0)) this.#cosigned[i] = head;
+  }
+
+  /**
+   * The tree to prove the log's first `size` entries with: of those that hold them the one that most witnesses cosigned.
+   * A log that grows faster than its witnesses answer has no cosignature of its newest.
+   */
+  cosignedHead(size: number): SignedHead {
+    return this.#cosigned.findLast((head) => head.size >= size) ?? this.head;
   }
 
   /** The entry's bytes. LOG_ENTRY_UNKNOWN at or beyond the head's size. */
@@ -192,8 +247,8 @@ export class Log {
   }
 
   /** A COSE Receipt of inclusion in the head's tree; ship `head.checkpoint` with it. LOG_ENTRY_UNKNOWN. */
-  async receipt(index: number): Promise<Result<Uint8Array>> {
-    const { size, receiptSignature: signature } = this.head;
+  async receipt(index: number, head: SignedHead = this.head): Promise<Result<Uint8Array>> {
+    const { size, receiptSignature: signature } = head;
     const path = await this.inclusion(index, size);
     if (!path.ok) return path;
     if (path.value.length === 0) return unknown(index, size);
@@ -212,10 +267,15 @@ export class Log {
   /** Ends the run under way, then lets another process open the log. */
   async close(): Promise<void> {
     this.#closed = true;
-    // How it ended its own caller hears.
-    await this.#running?.catch(() => undefined);
+    await this.#turn;
     this.#lock.close();
   }
+}
+
+/** Lines behind the log's own, which stands first. */
+function countCosignatures({ checkpoint }: SignedHead): number {
+  const note = parseNote(checkpoint);
+  return note.ok ? note.value.signatures.length - 1 : 0;
 }
 
 function isBelow(value: number, bound: number): boolean {

@@ -16,7 +16,9 @@ import { fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto } from "tallystick/identity/crypto";
 import { type OpenedCheckpoint, openCheckpoint, type TreeHead } from "tallystick/log/checkpoint";
 import { type Opening, readOpening } from "tallystick/log/opening";
+import type { VerifierKey } from "tallystick/log/note";
 import { newTiles, packBundle, TILE_HEIGHT, TILE_WIDTH, tileWidth } from "tallystick/log/tile";
+import { withCosignatures } from "tallystick/log/witness";
 import { emptyRoot, foldPeaks, HASH_BYTES, leafHash, peakAddresses, RightEdge } from "tallystick/merkle/merkle";
 import { consistencyPlan, type PathPlan, readPath } from "tallystick/merkle/proof";
 import type { Lock } from "./lock.js";
@@ -65,9 +67,11 @@ export interface SequencerOptions {
   readonly source: EntrySource;
   readonly opening: Omit<Opening, "origin" | "logKey">;
   readonly known: readonly KnownTree[];
+  /** Whose lines of a published checkpoint are kept at a recovery; others nobody here could verify. */
+  readonly witnesses: readonly VerifierKey[];
 }
 
-/** The signed tree that everything is served from. */
+/** The signed tree that everything is served from; its checkpoint may carry lines of witnesses. */
 export interface SignedHead extends TreeHead, SignedTree {}
 
 export class Sequencer {
@@ -92,14 +96,14 @@ export class Sequencer {
    * lock, published checkpoint and source agree. Refuses, with what was found, where they contradict each other.
    */
   async recover(): Promise<Result<true>> {
-    const { crypto, tiles, lock, signer, known } = this.#options;
+    const { crypto, tiles, lock, signer, known, witnesses } = this.#options;
     tiles.forgetEdge();
     this.#locked = await lock.read();
     const locked = this.#locked && openCheckpoint(crypto, this.#locked, signer.key);
     if (locked && !locked.ok) return fail("LOG_LOCK_CORRUPT", locked.failure.detail);
     const publishedBytes = await tiles.checkpoint();
     // A copy of what the lock holds: where it cannot be read it is written anew.
-    const published = publishedBytes && openCheckpoint(crypto, publishedBytes, signer.key);
+    const published = publishedBytes && openCheckpoint(crypto, publishedBytes, signer.key, witnesses);
     const readable = published?.ok ? published.value : undefined;
     const last = signer.last();
 
@@ -235,14 +239,24 @@ export class Sequencer {
     return ok(entries);
   }
 
-  /** Steps 4 and 5. A published checkpoint of the same tree stays: it may carry cosignatures. */
-  async #settle(head: SignedHead, published: OpenedCheckpoint | undefined): Promise<Result<true>> {
+  /** Puts the head's checkpoint with lines of witnesses in the published one's place: the same tree, nothing to lock. */
+  async publishAgain(checkpoint: Uint8Array): Promise<void> {
+    await this.#options.tiles.publish(checkpoint);
+    this.#head = { ...this.#head!, checkpoint };
+  }
+
+  /** Steps 4 and 5. What witnesses said of the same tree when it was published is kept. */
+  async #settle(bare: SignedHead, published: OpenedCheckpoint | undefined): Promise<Result<true>> {
     const { tiles, lock } = this.#options;
-    const moved = await lock.replace(this.#locked, head.checkpoint);
+    const moved = await lock.replace(this.#locked, bare.checkpoint);
     if (!moved.ok) return moved;
-    this.#locked = head.checkpoint;
-    if (published?.size !== head.size) await tiles.publish(head.checkpoint);
-    this.#head = head;
+    this.#locked = bare.checkpoint;
+    const same = published?.size === bare.size ? published : undefined;
+    const checkpoint = withCosignatures(bare.checkpoint, same?.cosignatures ?? []);
+    if (!checkpoint.ok) return checkpoint;
+    const inPlace = same !== undefined && equalBytes(same.bytes, checkpoint.value);
+    if (!inPlace) await tiles.publish(checkpoint.value);
+    this.#head = { ...bare, checkpoint: checkpoint.value };
     return ok(true);
   }
 

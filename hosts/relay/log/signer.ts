@@ -4,18 +4,17 @@
  * leaves, so whatever is lost elsewhere, the key has never signed two histories.
  */
 import { dirname } from "node:path";
-import { fromBase64, toBase64 } from "tallystick/bytes/base64";
-import { concatBytes, equalBytes, fromUtf8, toHex, utf8 } from "tallystick/bytes/bytes";
+import { equalBytes, toHex, utf8 } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto, Entropy } from "tallystick/identity/crypto";
-import { SEED_BYTES, verifySignature } from "tallystick/identity/ed25519";
 import { kidOf } from "tallystick/identity/key";
 import { formatCheckpoint, openCheckpoint, type TreeHead } from "tallystick/log/checkpoint";
-import { formatNote, SignatureType, type VerifierKey, verifierKey } from "tallystick/log/note";
+import { formatNote, SignatureType, type VerifierKey } from "tallystick/log/note";
 import { makeOpening, type Opening } from "tallystick/log/opening";
 import { verifyConsistency } from "tallystick/merkle/proof";
 import { receiptToBeSigned } from "tallystick/receipt/receipt";
 import { type Disk, makeFolderDurable, PRIVATE_MODE, writeDurable } from "./disk.js";
+import { type DrawnKey, drawKey, KEY_PREFIX, readKeyFile, signVerified } from "./key-file.js";
 
 /** Signatures over one tree: made together or not at all. */
 export interface SignedTree {
@@ -41,10 +40,6 @@ export interface LogSigner {
   signOpening(opening: Omit<Opening, "origin" | "logKey">): Result<Uint8Array>;
 }
 
-/** What goes in front of a key's line, as Go's sumdb/note writes it. */
-const KEY_PREFIX = "PRIVATE+KEY+";
-const KEY_FILE_MAX_BYTES = 1024;
-
 /** Where a key file's memory is. */
 export function memoryPath(keyPath: string): string {
   return `${keyPath}.signed`;
@@ -62,28 +57,14 @@ export async function createLogKey(
   for (const each of [path, memoryPath(path)]) {
     if ((await disk.read(each)) !== undefined) return fail("LOG_KEY_EXISTS", `${each} is there`);
   }
-  const { key, file } = drawLogKey({ crypto, entropy }, origin);
+  const { key, file } = drawKey({ crypto, entropy }, origin, SignatureType.ed25519);
   await makeFolderDurable(disk, dirname(path));
   await writeDurable(disk, path, file, PRIVATE_MODE);
   return ok(key);
 }
 
-interface DrawnLogKey {
-  readonly key: VerifierKey;
-  readonly seed: Uint8Array;
-  /** The key file's bytes. */
-  readonly file: Uint8Array;
-}
-
-function drawLogKey({ crypto, entropy }: { crypto: Crypto; entropy: Entropy }, origin: string): DrawnLogKey {
-  const seed = entropy.bytes(SEED_BYTES);
-  const key = verifierKey(crypto.sha256, origin, SignatureType.ed25519, crypto.ed25519.publicKey(seed));
-  const encoded = toBase64(concatBytes(Uint8Array.of(SignatureType.ed25519), seed));
-  return { key, seed, file: utf8(`${KEY_PREFIX}${origin}+${toHex(key.id)}+${encoded}\n`) };
-}
-
 /** A key that is to go on where another has stopped; nothing of it is on the disk yet. */
-export interface SucceedingLogKey extends Omit<DrawnLogKey, "seed"> {
+export interface SucceedingLogKey extends Omit<DrawnKey, "seed"> {
   /** The tree where the other stopped, signed by this one: its memory, and the log's newest checkpoint. */
   readonly checkpoint: Uint8Array;
 }
@@ -97,7 +78,7 @@ export function drawSucceedingKey(
   origin: string,
   tree: TreeHead,
 ): Result<SucceedingLogKey> {
-  const { key, seed, file } = drawLogKey({ crypto, entropy }, origin);
+  const { key, seed, file } = drawKey({ crypto, entropy }, origin, SignatureType.ed25519);
   const checkpoint = signCheckpoint(crypto, key, seed, tree);
   return checkpoint ? ok({ key, file, checkpoint }) : fail("SIGNER_FAULT", FAULT);
 }
@@ -109,17 +90,6 @@ function signCheckpoint(crypto: Crypto, key: VerifierKey, seed: Uint8Array, tree
   const text = formatCheckpoint({ origin: name, size: tree.size, root: tree.root });
   const signature = signVerified(crypto, key, seed, utf8(text));
   return signature && formatNote({ text, signatures: [{ name, id, signature }] });
-}
-
-/** Undefined where what was made does not verify: a flipped bit in memory can turn a signature into the key. */
-function signVerified(
-  { ed25519 }: Crypto,
-  { publicKey }: VerifierKey,
-  seed: Uint8Array,
-  message: Uint8Array,
-): Uint8Array | undefined {
-  const signature = ed25519.sign(message, seed, publicKey);
-  return verifySignature(ed25519, signature, message, publicKey) ? signature : undefined;
 }
 
 /**
@@ -137,26 +107,13 @@ export async function openFileSigner(
   }
   const file = await disk.read(path);
   if (file === undefined) return fail("LOG_KEY_MISSING", `expected a key in ${path}, received no file`);
-  const seed = readKeyFile(crypto, file, origin);
-  if (seed === undefined) {
+  const found = readKeyFile(crypto, file, SignatureType.ed25519, origin);
+  if (found === undefined) {
     return fail("LOG_KEY_MALFORMED", `expected one line ${KEY_PREFIX}${origin}+… in ${path}, received something else`);
   }
-  const signer = new FileSigner(disk, crypto, memoryPath(path), origin, seed);
+  const signer = new FileSigner(disk, crypto, memoryPath(path), found.key, found.seed);
   const remembered = await signer.remember();
   return remembered.ok ? ok(signer) : remembered;
-}
-
-function readKeyFile(crypto: Crypto, file: Uint8Array, origin: string): Uint8Array | undefined {
-  const line = file.length <= KEY_FILE_MAX_BYTES ? fromUtf8(file) : undefined;
-  const start = `${KEY_PREFIX}${origin}+`;
-  if (line === undefined || !line.startsWith(start) || !line.endsWith("\n")) return undefined;
-  const [id, ...encoded] = line.slice(start.length, -1).split("+");
-  const bytes = fromBase64(encoded.join("+"));
-  if (bytes?.length !== 1 + SEED_BYTES || bytes[0] !== SignatureType.ed25519) return undefined;
-  const seed = bytes.slice(1);
-  // The id is of the public key: it shows a flipped bit of the seed before anything is signed with it.
-  const key = verifierKey(crypto.sha256, origin, SignatureType.ed25519, crypto.ed25519.publicKey(seed));
-  return toHex(key.id) === id ? seed : undefined;
 }
 
 class FileSigner implements LogSigner {
@@ -169,12 +126,12 @@ class FileSigner implements LogSigner {
   #last: TreeHead | undefined;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(disk: Disk, crypto: Crypto, memory: string, origin: string, seed: Uint8Array) {
+  constructor(disk: Disk, crypto: Crypto, memory: string, key: VerifierKey, seed: Uint8Array) {
     this.#disk = disk;
     this.#crypto = crypto;
     this.#memory = memory;
     this.#seed = seed;
-    this.key = verifierKey(crypto.sha256, origin, SignatureType.ed25519, crypto.ed25519.publicKey(seed));
+    this.key = key;
     this.kid = kidOf(crypto.sha256, this.key.publicKey);
   }
 
