@@ -11,6 +11,7 @@ import { ownerCommand } from "./owner/command.js";
 import { relayCommand } from "./relay/command.js";
 import { relayKeyCommand } from "./relay-key/command.js";
 import { verifyCommand } from "./verify/command.js";
+import { witnessCommand } from "./witness/command.js";
 
 /**
  * The `tallystick` command. Each subcommand is a folder beside this file; its command.ts only names what it takes, and
@@ -33,6 +34,7 @@ for (const command of [
   fsckCommand,
   relayCommand,
   relayKeyCommand,
+  witnessCommand,
   enrolCommand,
   deviceCommand,
   makerCommand,

@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { type Logger, pino } from "pino";
 import { toHex } from "tallystick/bytes/bytes";
@@ -12,6 +11,8 @@ import { MAKERS_MAX } from "tallystick/record/maker";
 import type { Anchoring, LedgerOptions } from "./anchoring.js";
 import { Attempts, type AttemptsOptions } from "./attempts.js";
 import { Challenges } from "./challenge.js";
+import { Cosigning } from "./cosigning/cosigning.js";
+import { checkWitnesses, type WitnessOptions } from "./cosigning/options.js";
 import { relayCrypto as crypto } from "./crypto.js";
 import {
   beginFolder,
@@ -27,6 +28,7 @@ import {
 } from "./folder.js";
 import { Intake, type KeyBudgetOptions } from "./intake.js";
 import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
+import { listen } from "./listen.js";
 import { Log } from "./log/log.js";
 import type { Refusal } from "./problem.js";
 import { BATCH_INTERVAL_MS, Publication, rootAt } from "./publication.js";
@@ -34,7 +36,7 @@ import { type KeptStatement, openRelayKeys, statementsAfter } from "./relay-keys
 import { deviceRoutes } from "./routes/devices.js";
 import { logRoutes } from "./routes/log.js";
 import { recordRoutes } from "./routes/records.js";
-import { type ReadyView, type RelayView, relayRoutes } from "./routes/relay.js";
+import { type ReadyView, type RelayView, relayRoutes, viewWitness } from "./routes/relay.js";
 import { syncRoutes } from "./routes/sync.js";
 import { createServer, recordMethods, refuseOtherMethods } from "./server.js";
 import { createDatabase, isCorruption } from "./store/database.js";
@@ -75,6 +77,10 @@ export interface RelayOptions {
   readonly nowMs?: () => number;
   /** Where checkpoints are anchored; without it the ladder ends at `logged`. */
   readonly ledger?: LedgerOptions;
+  /** Who is asked to cosign the log's checkpoints; at most WITNESSES_MAX, none by default. */
+  readonly witnesses?: readonly WitnessOptions[];
+  /** How many cosignatures a checkpoint should have for the relay to be ready; default 0. The log waits for none. */
+  readonly witnessesWanted?: number;
   /** Public keys of makers whose statement lets a device in without a token; at most MAKERS_MAX, none by default. */
   readonly makers?: readonly Uint8Array[];
   /** Lets in any device that proves to hold its key. Never by default. */
@@ -150,11 +156,12 @@ export class Relay {
   }
 
   async #close(): Promise<void> {
-    const { app, health, publication, anchoring, log, store, lock, logger, ownPool } = this.#parts;
+    const { app, health, publication, anchoring, cosigning, log, store, lock, logger, ownPool } = this.#parts;
     health.stopping = true;
     await app.close();
     await ownPool?.close();
     await publication.close();
+    await cosigning?.close();
     await anchoring?.close();
     await log.close();
     store.close();
@@ -169,6 +176,7 @@ interface Parts {
   readonly store: Store;
   readonly log: Log;
   readonly anchoring: Anchoring | undefined;
+  readonly cosigning: Cosigning | undefined;
   readonly publication: Publication;
   /** Undefined where the caller has brought one. */
   readonly ownPool: VerifierPool | undefined;
@@ -223,6 +231,9 @@ async function make(dataDir: string, options: InitialiseOptions): Promise<Result
 /** Opens everything but the port. What must be closed again is pushed on `undo` as it is opened. */
 async function openParts(options: RelayOptions, undo: (() => void | Promise<void>)[]): Promise<Result<Parts>> {
   const { dataDir, nowMs = Date.now, logger = pino({ level: "silent" }) } = options;
+  const { witnesses = [], witnessesWanted: wanted = 0 } = options;
+  const checked = checkWitnesses(witnesses, wanted);
+  if (!checked.ok) return checked;
   const paths = pathsOf(dataDir);
   // What may not be looked into would else pass for blank; what is not there is not made here.
   const prepared = existsSync(dataDir) ? prepareFolder(dataDir) : ok(undefined);
@@ -260,13 +271,36 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   };
 
   let anchoring: Anchoring | undefined;
+  let cosigning: Cosigning | undefined;
   const log = await openLog(relayIdentity, identity.value, store.value, options, (head) => {
     ladder.logged(head, nowMs());
     anchoring?.submit(head);
+    cosigning?.wake();
     logger.info({ size: head.size }, "checkpoint");
   });
   if (!log.ok) return log;
   undo.push(() => log.value.close());
+  if (witnesses.length > 0) {
+    // Before anything new is signed: they may know of a tree that this folder has lost.
+    const begun = await Cosigning.begin({
+      crypto,
+      log: log.value,
+      witnesses,
+      wanted,
+      nowMs: () => performance.now(),
+      onChange: ({ url, key }, failure) =>
+        failure
+          ? logger.warn({ witness: key.name, url }, explain(failure))
+          : logger.info({ witness: key.name, url }, "the witness cosigns again"),
+      onContradiction: (failure) => {
+        health.fault ??= failure;
+        logger.error(explain(failure));
+      },
+    });
+    if (!begun.ok) return begun;
+    cosigning = begun.value;
+    undo.push(() => begun.value.close());
+  }
   ladder.logged(log.value.head, nowMs());
 
   if (options.ledger) {
@@ -304,7 +338,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const ownPool = options.pool ? undefined : new VerifierPool({ ...(threads !== undefined && { threads }), onDeath });
   if (ownPool) undo.push(() => ownPool.close());
   const pool = options.pool ?? ownPool!;
-  const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring };
+  const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring, cosigning };
   const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool };
   addRoutes(app, { ...parts, ...services, identity: identity.value });
   return ok({ ...parts, publication, app, health, logger, ownPool });
@@ -314,7 +348,7 @@ async function openLog(
   { origin, logKey, logWithinS }: RelayIdentity,
   identity: Identity,
   store: Store,
-  { dataDir, nowMs = Date.now }: RelayOptions,
+  { dataDir, nowMs = Date.now, witnesses = [] }: RelayOptions,
   onCheckpoint: (head: TreeHead) => void,
 ): Promise<Result<Log>> {
   try {
@@ -324,6 +358,7 @@ async function openLog(
       entropy: systemEntropy,
       source: new StoreEntries(store, crypto, nowMs),
       opening: { relayKey: identity.publicKey, logWithinS, policy: "" },
+      witnesses: witnesses.map(({ key }) => key),
       onCheckpoint,
     });
     if (!log.ok || formatVerifierKey(log.value.key) === logKey) return log;
@@ -344,7 +379,8 @@ function damageOf(error: unknown): Failure | undefined {
   return undefined;
 }
 
-interface RouteParts extends Pick<Parts, "relayIdentity" | "store" | "log" | "anchoring" | "publication" | "health"> {
+interface RouteParts
+  extends Pick<Parts, "relayIdentity" | "store" | "log" | "anchoring" | "cosigning" | "publication" | "health"> {
   readonly identity: Identity;
   readonly statements: readonly KeptStatement[];
   readonly ladder: Ladder;
@@ -357,6 +393,7 @@ interface RouteParts extends Pick<Parts, "relayIdentity" | "store" | "log" | "an
 function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   const { store, log, ladder, identity, anchoring, publication, health, relayIdentity, nowMs, logWithinS, options } =
     parts;
+  const { cosigning } = parts;
   const taken = recordMethods(app);
   const { origin } = relayIdentity;
   const { publicKey, logKey, recoveryKey, generation = 0 } = relayIdentity;
@@ -402,19 +439,35 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   });
   deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs, refusal });
   const relayKeys = parts.statements.map(({ bytes }) => bytes);
-  recordRoutes(app, { store, ladder, crypto, log, relayKeys, finalFor: (size) => anchoring?.finalFor(size) });
+  const witnessKeys = (options.witnesses ?? []).map(({ key }) => formatVerifierKey(key));
+  recordRoutes(app, {
+    store,
+    ladder,
+    crypto,
+    log,
+    witnessKeys,
+    relayKeys,
+    finalFor: (size) => anchoring?.finalFor(size),
+  });
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic });
   relayRoutes(app, {
-    describe: () => ({ ...pins, enrolment, ...(anchoring && { ledger: anchoring.describe() }) }),
+    describe: () => ({
+      ...pins,
+      enrolment,
+      ...(anchoring && { ledger: anchoring.describe() }),
+      ...(cosigning && { witnesses: cosigning.witnesses.map(viewWitness) }),
+    }),
     statementsAfter: (pinned) => statementsAfter(parts.statements, pinned),
     checkReady: (): { failure: Failure } | ReadyView => {
-      const failure = health.fault ?? publication.failure ?? anchoring?.trouble ?? beat(store, nowMs());
+      const failure =
+        health.fault ?? publication.failure ?? anchoring?.trouble ?? cosigning?.trouble() ?? beat(store, nowMs());
       if (failure) return { failure };
       return {
         ready: true,
         log_size: log.head.size,
         submitted_size: ladder.sizeAt("submitted"),
         final_size: ladder.sizeAt("final"),
+        ...(cosigning && { witnessed_size: cosigning.satisfiedSize }),
       };
     },
   });
@@ -430,21 +483,4 @@ function beat(store: Store, nowMs: number): Failure | undefined {
   } catch (error) {
     return fail("STORE_FAILED", (error as Error).message).failure;
   }
-}
-
-/** PORT_TAKEN, ADDRESS_UNUSABLE. */
-async function listen(app: FastifyInstance, options: RelayOptions): Promise<Result<string>> {
-  const { host = "127.0.0.1", port = 0 } = options;
-  try {
-    await app.listen({ host, port });
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === "EADDRINUSE") return fail("PORT_TAKEN", `port ${port} of ${host}`);
-    if (code === undefined || !["EACCES", "EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"].includes(code))
-      throw error;
-    return fail("ADDRESS_UNUSABLE", `${host} port ${port}: ${code}`);
-  }
-  const address = app.server.address() as AddressInfo;
-  const shown = address.family === "IPv6" ? `[${address.address}]` : address.address;
-  return ok(`http://${shown}:${address.port}`);
 }

@@ -2,7 +2,9 @@ import { randomBytes } from "node:crypto";
 import { pino } from "pino";
 import { explain, type Failure } from "tallystick/codes/codes";
 import type { LedgerOptions } from "./anchoring.js";
+import type { WitnessOptions } from "./cosigning/options.js";
 import { Relay } from "./relay.js";
+import { signalled } from "./signalled.js";
 
 /** The relay as a process: starts, says where it listens, ends in order on SIGINT and SIGTERM. */
 export interface RunOptions {
@@ -19,6 +21,8 @@ export interface RunOptions {
   /** Public keys of the makers whose devices need no token. */
   readonly makers: readonly Uint8Array[];
   readonly openEnrolment: boolean;
+  readonly witnesses: readonly WitnessOptions[];
+  readonly witnessesWanted: number;
   /** A level of pino: fatal, error, warn, info, debug, silent. Logs are JSON lines on standard error. */
   readonly logLevel: string;
   /** One line of standard output for people, or as JSON for a program. */
@@ -31,7 +35,8 @@ export async function runRelay(options: RunOptions): Promise<number> {
   const ended = signalled();
   const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment } = options;
   const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
-  const opening = { ...places, makers, openEnrolment };
+  const { witnesses, witnessesWanted } = options;
+  const opening = { ...places, makers, openEnrolment, witnesses, witnessesWanted };
   let relay = await Relay.open(opening);
   if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise) {
     const { recoveryKey } = options;
@@ -60,24 +65,4 @@ function refuse(failure: Failure): number {
   // A channel that is listened to would keep the process from ending.
   process.removeAllListeners("disconnect");
   return 1;
-}
-
-/**
- * Resolves at the first request to stop, and when a parent that holds a channel to this process is gone; at the second
- * request the process ends as if killed, which loses nothing.
- */
-function signalled(): Promise<void> {
-  return new Promise((resolve) => {
-    let asked = 0;
-    const onSignal = (): void => {
-      asked++;
-      if (asked > 1) process.exit(130);
-      // Who listens for a channel's end keeps the process alive; from here on nobody needs to.
-      process.off("disconnect", onSignal);
-      resolve();
-    };
-    process.on("SIGINT", onSignal);
-    process.on("SIGTERM", onSignal);
-    process.on("disconnect", onSignal);
-  });
 }

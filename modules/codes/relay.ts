@@ -64,7 +64,7 @@ export const RELAY_CODES = Object.freeze({
     "restore them from one backup, or correct the origin that the relay is started with",
   ),
   PORT_TAKEN: entry(500, "another program listens on the port", "stop it, or choose another port with --port"),
-  ADDRESS_UNUSABLE: entry(500, "the relay cannot listen on the address", "choose another with --host and --port"),
+  ADDRESS_UNUSABLE: entry(500, "nothing can listen on the address", "choose another with --host and --port"),
   REQUEST_MALFORMED: entry(
     400,
     "the request is not one of the relay's routes",

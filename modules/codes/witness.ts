@@ -62,6 +62,11 @@ export const WITNESS_CODES = Object.freeze({
     "the witness's key file holds no witness's key, or another's",
     "restore the file from its backup, or correct --name",
   ),
+  WITNESS_OPTION_MALFORMED: entry(
+    400,
+    "these are no witnesses that a relay can ask",
+    "give each as <url>=<verifier key>, the line that tallystick witness prints",
+  ),
   WITNESS_UNREACHABLE: entry(
     502,
     "the witness gave no answer",

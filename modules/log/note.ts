@@ -96,7 +96,8 @@ export function parseVerifierKey(sha256: Sha256, text: string): Result<VerifierK
 // Unicode's White_Space, and the plus sign.
 const NOT_IN_NAME = /[\t-\r +\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
 
-function isKeyName(name: string): boolean {
+/** Whether a key may have this name: not empty, no spaces, no plus sign. */
+export function isKeyName(name: string): boolean {
   return name.length > 0 && !NOT_IN_NAME.test(name);
 }
 

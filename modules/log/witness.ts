@@ -140,19 +140,19 @@ export function readCosignatures(
   const opened = openNote(crypto, concatBytes(utf8(`${text}\n`), answer), known);
   if (!opened.ok) return opened;
   // An empty line in the answer would make text of what stands before it.
-  if (opened.value.text !== text) return fail("NOTE_MALFORMED", "expected signature lines only, received an empty line");
+  if (opened.value.text !== text)
+    return fail("NOTE_MALFORMED", "expected signature lines only, received an empty line");
   const timed = opened.value.verified.filter(({ timeS }) => timeS !== 0);
-  return timed.length > 0 ? ok(timed) : fail("NOTE_UNSIGNED", "expected a cosignature with a time, received one without");
+  return timed.length > 0
+    ? ok(timed)
+    : fail("NOTE_UNSIGNED", "expected a cosignature with a time, received one without");
 }
 
 /**
  * The checkpoint with `cosignatures` behind its own lines; one of a key that has cosigned it already takes the earlier
  * one's place. NOTE_MALFORMED.
  */
-export function withCosignatures(
-  checkpoint: Uint8Array,
-  cosignatures: readonly NoteSignature[],
-): Result<Uint8Array> {
+export function withCosignatures(checkpoint: Uint8Array, cosignatures: readonly NoteSignature[]): Result<Uint8Array> {
   if (cosignatures.length === 0) return ok(checkpoint);
   const note = parseNote(checkpoint);
   if (!note.ok) return note;

@@ -1,8 +1,10 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { explain, type Result } from "tallystick/codes/codes";
 import { fromDidKey } from "tallystick/identity/key";
+import { WITNESSES_MAX } from "tallystick/log/witness";
 import { MAKERS_MAX } from "tallystick/record/maker";
 import type { LedgerOptions } from "../../hosts/relay/anchoring.js";
+import type { WitnessOptions } from "../../hosts/relay/cosigning/options.js";
 
 interface Options {
   readonly data: string;
@@ -16,6 +18,8 @@ interface Options {
   readonly contract?: `0x${string}`;
   readonly maker: readonly Uint8Array[];
   readonly openEnrolment?: true;
+  readonly witness: readonly string[];
+  readonly witnessesWanted: number;
   readonly log: string;
   readonly json?: true;
 }
@@ -44,6 +48,13 @@ export const relayCommand = new Command("relay")
   .option("--contract <address>", "the anchor contract; default one deployed by the relay's own ledger key", address)
   .option("--maker <did:key>", `a maker whose devices need no token; up to ${MAKERS_MAX} times`, maker, [])
   .option("--open-enrolment", "let in any device that proves to hold its key: for a relay that strangers may use")
+  .option(
+    "--witness <url=line>",
+    `a witness to be asked for cosignatures, as tallystick witness prints it; up to ${WITNESSES_MAX} times`,
+    (text: string, before: readonly string[]) => [...before, text],
+    [],
+  )
+  .option("--witnesses-wanted <number>", "not ready while fewer of them cosign; the log waits for none", count, 0)
   .addOption(
     new Option("--log <level>", "what is logged on standard error")
       .choices(["fatal", "error", "warn", "info", "debug", "silent"])
@@ -57,6 +68,7 @@ export const relayCommand = new Command("relay")
       process.exitCode = 1;
       return;
     }
+    const witnesses = await witnessesOf(options.witness);
     const { runRelay } = await import("../../hosts/relay/run.js");
     process.exitCode = await runRelay({
       dataDir: options.data,
@@ -67,6 +79,8 @@ export const relayCommand = new Command("relay")
       json: options.json === true,
       makers: options.maker,
       openEnrolment: options.openEnrolment === true,
+      witnesses,
+      witnessesWanted: options.witnessesWanted,
       ...(options.origin !== undefined && { origin: options.origin }),
       ...(options.recoveryKey && { recoveryKey: options.recoveryKey }),
       ...(ledger.value && { ledger: ledger.value }),
@@ -82,6 +96,21 @@ async function ledgerOf({ ledger, rpc, contract }: Options): Promise<Result<Ledg
   if (ledger === "dev") return { ok: true, value: { kind: "development", artifact: artifact.value } };
   const place = contract === undefined ? {} : { contract };
   return { ok: true, value: { kind: "evm", artifact: artifact.value, rpcUrl: rpc!, ...place } };
+}
+
+async function witnessesOf(texts: readonly string[]): Promise<WitnessOptions[]> {
+  if (texts.length === 0) return [];
+  const { readWitness } = await import("../../hosts/relay/cosigning/options.js");
+  const { relayCrypto } = await import("../../hosts/relay/crypto.js");
+  return texts.map((text) => {
+    const witness = readWitness(relayCrypto.sha256, text);
+    return witness.ok ? witness.value : relayCommand.error(`error: --witness: ${witness.failure.detail}`);
+  });
+}
+
+function count(text: string): number {
+  if (!/^[0-9]{1,2}$/.test(text)) throw new InvalidArgumentError("expected a small whole number");
+  return Number(text);
 }
 
 function port(text: string): number {

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto, Entropy } from "tallystick/identity/crypto";
+import type { TreeHead } from "tallystick/log/checkpoint";
 import { type NoteSignature, parseNote, type VerifierKey } from "tallystick/log/note";
 import type { Opening } from "tallystick/log/opening";
 import { TILE_WIDTH, tileWidth } from "tallystick/log/tile";
@@ -118,6 +119,11 @@ export class Log {
   /** The newest published tree with its signatures; `checkpoint` is the note as it is published, cosignatures included. */
   get head(): SignedHead {
     return this.#sequencer.head!;
+  }
+
+  /** The last tree that the log's key has signed here; ahead of the head while that is being published. */
+  get signed(): TreeHead {
+    return this.#signer.last() ?? this.head;
   }
 
   /**

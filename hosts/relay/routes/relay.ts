@@ -1,6 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import type { Failure } from "tallystick/codes/codes";
 import Type from "typebox";
+import type { WitnessView } from "../cosigning/cosigning.js";
 import { PROBLEM_TYPE, problemOf } from "../problem.js";
 import { CBOR_SEQUENCE_TYPE } from "./shapes.js";
 
@@ -11,6 +12,12 @@ const LedgerShape = Type.Object({
   contract: Type.String(),
   chain_id: Type.Optional(Type.Integer()),
   rpc_url: Type.Optional(Type.String()),
+});
+
+const WitnessShape = Type.Object({
+  key: Type.String({ description: "the witness's verifier key (C2SP tlog-cosignature)" }),
+  cosigned_size: Type.Integer({ description: "largest tree that it has cosigned for this process" }),
+  failure: Type.Optional(Type.String({ description: "code of why it did not when it was asked last" })),
 });
 
 export const RelayShape = Type.Object({
@@ -24,6 +31,7 @@ export const RelayShape = Type.Object({
     description: "what lets a device in: a token, a statement of a trusted maker, nothing",
   }),
   ledger: Type.Optional(LedgerShape),
+  witnesses: Type.Optional(Type.Array(WitnessShape, { description: "who is asked to cosign checkpoints" })),
 });
 export type RelayView = Type.Static<typeof RelayShape>;
 
@@ -32,8 +40,14 @@ const ReadyShape = Type.Object({
   log_size: Type.Integer(),
   submitted_size: Type.Integer(),
   final_size: Type.Integer(),
+  witnessed_size: Type.Optional(Type.Integer()),
 });
 export type ReadyView = Type.Static<typeof ReadyShape>;
+
+/** Its address is the operator's alone: it may be of a network inside. */
+export function viewWitness({ key, cosignedSize, failure }: WitnessView): Type.Static<typeof WitnessShape> {
+  return { key, cosigned_size: cosignedSize, ...(failure && { failure: failure.code }) };
+}
 
 const KeysQuery = Type.Object(
   { generation: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0 }) },

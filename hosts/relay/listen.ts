@@ -1,0 +1,28 @@
+import type { AddressInfo } from "node:net";
+import type { FastifyInstance } from "fastify";
+import { fail, ok, type Result } from "tallystick/codes/codes";
+
+/** Where a server listens. */
+export interface ListenOptions {
+  /** Default 127.0.0.1: reaching further is for the operator to say. */
+  readonly host?: string;
+  /** Default 0, any free one. */
+  readonly port?: number;
+}
+
+/** Listens; where, as `http://host:port`. PORT_TAKEN, ADDRESS_UNUSABLE. */
+export async function listen(app: FastifyInstance, options: ListenOptions): Promise<Result<string>> {
+  const { host = "127.0.0.1", port = 0 } = options;
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "EADDRINUSE") return fail("PORT_TAKEN", `port ${port} of ${host}`);
+    if (code === undefined || !["EACCES", "EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"].includes(code))
+      throw error;
+    return fail("ADDRESS_UNUSABLE", `${host} port ${port}: ${code}`);
+  }
+  const address = app.server.address() as AddressInfo;
+  const shown = address.family === "IPv6" ? `[${address.address}]` : address.address;
+  return ok(`http://${shown}:${address.port}`);
+}
