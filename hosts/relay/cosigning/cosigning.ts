@@ -85,8 +85,9 @@ export class Cosigning {
   private constructor(options: CosigningOptions) {
     this.#options = options;
     const { retryMinMs = RETRY_MIN_MS } = options;
-    this.#asked = options.witnesses.map((witness) => ({
-      ...witness,
+    this.#asked = options.witnesses.map(({ url, key }) => ({
+      url,
+      key,
       cosignedSize: 0,
       heldSize: undefined,
       failure: undefined,
