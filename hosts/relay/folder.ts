@@ -32,6 +32,8 @@ export interface FolderPaths {
   readonly logKey: string;
   readonly logPublic: string;
   readonly ledger: string;
+  /** How far the rolling scrub is. */
+  readonly scrub: string;
   /** There while a new relay is being made. */
   readonly beginning: string;
 }
@@ -48,6 +50,7 @@ export function pathsOf(folder: string): FolderPaths {
     logKey: join(folder, "log", "key"),
     logPublic: join(folder, "log", "public"),
     ledger: join(folder, "ledger"),
+    scrub: join(folder, "scrub.json"),
     beginning: join(folder, BEGINNING),
   };
 }

@@ -30,6 +30,7 @@ import { Intake, type KeyBudgetOptions } from "./intake.js";
 import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
 import { listen } from "./listen.js";
 import { Log } from "./log/log.js";
+import type { Scrub } from "./log/scrub.js";
 import type { Refusal } from "./problem.js";
 import { BATCH_INTERVAL_MS, Publication, rootAt } from "./publication.js";
 import { type KeptStatement, openRelayKeys, statementsAfter } from "./relay-keys.js";
@@ -38,6 +39,7 @@ import { logRoutes } from "./routes/log.js";
 import { recordRoutes } from "./routes/records.js";
 import { type ReadyView, type RelayView, relayRoutes, viewWitness } from "./routes/relay.js";
 import { syncRoutes } from "./routes/sync.js";
+import { damageFound, openScrub, SCRUB_PERIOD_MS } from "./scrubbing.js";
 import { createServer, recordMethods, refuseOtherMethods } from "./server.js";
 import { createDatabase, isCorruption } from "./store/database.js";
 import { LogDiffers, StoreEntries } from "./store/entries.js";
@@ -85,6 +87,8 @@ export interface RelayOptions {
   readonly makers?: readonly Uint8Array[];
   /** Lets in any device that proves to hold its key. Never by default. */
   readonly openEnrolment?: boolean;
+  /** Within which time everything that is stored is read again and checked; default SCRUB_PERIOD_MS. */
+  readonly scrubPeriodMs?: number;
   /** How often an address may fail to enrol; the defaults are in attempts.ts. */
   readonly attempts?: Partial<AttemptsOptions>;
   /** How many records one key may bring; the defaults are in intake.ts. */
@@ -101,6 +105,7 @@ export class Relay {
   readonly identity: RelayIdentity;
   readonly store: Store;
   readonly log: Log;
+  readonly scrub: Scrub;
   readonly #parts: Parts;
   #closing: Promise<void> | undefined;
 
@@ -110,6 +115,7 @@ export class Relay {
     this.identity = parts.relayIdentity;
     this.store = parts.store;
     this.log = parts.log;
+    this.scrub = parts.scrub;
   }
 
   /**
@@ -139,6 +145,7 @@ export class Relay {
     if (opened.ok && listening.ok) {
       const relay = new Relay(opened.value, listening.value);
       opened.value.publication.wake();
+      opened.value.scrub.start();
       opened.value.logger.info(
         { url: relay.url, origin: relay.identity.origin, entries: relay.log.head.size },
         "relay",
@@ -156,10 +163,11 @@ export class Relay {
   }
 
   async #close(): Promise<void> {
-    const { app, health, publication, anchoring, cosigning, log, store, lock, logger, ownPool } = this.#parts;
+    const { app, health, publication, anchoring, cosigning, log, store, lock, logger, scrub, ownPool } = this.#parts;
     health.stopping = true;
     await app.close();
     await ownPool?.close();
+    await scrub.close();
     await publication.close();
     await cosigning?.close();
     await anchoring?.close();
@@ -180,6 +188,7 @@ interface Parts {
   readonly publication: Publication;
   /** Undefined where the caller has brought one. */
   readonly ownPool: VerifierPool | undefined;
+  readonly scrub: Scrub;
   readonly app: FastifyInstance;
   readonly health: Health;
   readonly logger: Logger;
@@ -331,6 +340,20 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     onFailure: (failure) => logger.warn(failure, "the log did not advance"),
     onFault,
   });
+  const scrub = await openScrub({
+    dataDir,
+    store: store.value,
+    log: log.value,
+    crypto,
+    periodMs: options.scrubPeriodMs ?? SCRUB_PERIOD_MS,
+    nowMs,
+    logger,
+    // What the database says of itself is what acknowledgements are made of; a damaged file of the log is of the past.
+    onStoreDamage: (failure) => {
+      health.fault ??= failure;
+    },
+  });
+  undo.push(() => scrub.close());
   const app = createServer({ logger, onFault, isStopping: () => health.stopping });
   undo.push(() => app.close());
   const { threads } = options;
@@ -338,7 +361,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const ownPool = options.pool ? undefined : new VerifierPool({ ...(threads !== undefined && { threads }), onDeath });
   if (ownPool) undo.push(() => ownPool.close());
   const pool = options.pool ?? ownPool!;
-  const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring, cosigning };
+  const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring, cosigning, scrub };
   const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool };
   addRoutes(app, { ...parts, ...services, identity: identity.value });
   return ok({ ...parts, publication, app, health, logger, ownPool });
@@ -380,7 +403,10 @@ function damageOf(error: unknown): Failure | undefined {
 }
 
 interface RouteParts
-  extends Pick<Parts, "relayIdentity" | "store" | "log" | "anchoring" | "cosigning" | "publication" | "health"> {
+  extends Pick<
+    Parts,
+    "relayIdentity" | "store" | "log" | "anchoring" | "cosigning" | "publication" | "health" | "scrub"
+  > {
   readonly identity: Identity;
   readonly statements: readonly KeptStatement[];
   readonly ladder: Ladder;
@@ -460,7 +486,12 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
     statementsAfter: (pinned) => statementsAfter(parts.statements, pinned),
     checkReady: (): { failure: Failure } | ReadyView => {
       const failure =
-        health.fault ?? publication.failure ?? anchoring?.trouble ?? cosigning?.trouble() ?? beat(store, nowMs());
+        health.fault ??
+        publication.failure ??
+        damageFound(parts.scrub) ??
+        anchoring?.trouble ??
+        cosigning?.trouble() ??
+        beat(store, nowMs());
       if (failure) return { failure };
       return {
         ready: true,

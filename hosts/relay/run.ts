@@ -23,6 +23,8 @@ export interface RunOptions {
   readonly openEnrolment: boolean;
   readonly witnesses: readonly WitnessOptions[];
   readonly witnessesWanted: number;
+  /** Within which time everything stored is read again. */
+  readonly scrubPeriodMs: number;
   /** A level of pino: fatal, error, warn, info, debug, silent. Logs are JSON lines on standard error. */
   readonly logLevel: string;
   /** One line of standard output for people, or as JSON for a program. */
@@ -33,10 +35,10 @@ export interface RunOptions {
 export async function runRelay(options: RunOptions): Promise<number> {
   const logger = pino({ level: options.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
   const ended = signalled();
-  const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment } = options;
+  const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment, scrubPeriodMs } = options;
   const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
   const { witnesses, witnessesWanted } = options;
-  const opening = { ...places, makers, openEnrolment, witnesses, witnessesWanted };
+  const opening = { ...places, makers, openEnrolment, scrubPeriodMs, witnesses, witnessesWanted };
   let relay = await Relay.open(opening);
   if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise) {
     const { recoveryKey } = options;

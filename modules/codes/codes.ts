@@ -1,3 +1,4 @@
+import { BACKUP_CODES } from "./backup.js";
 import { type CodeEntry, entry } from "./entry.js";
 import { JOURNAL_CODES } from "./journal.js";
 import { KEY_CODES } from "./key.js";
@@ -108,6 +109,7 @@ export const CODES = Object.freeze({
   ...RELAY_CODES,
   ...RELAY_KEY_CODES,
   ...WITNESS_CODES,
+  ...BACKUP_CODES,
 } as const satisfies Record<string, CodeEntry>);
 
 export type Code = keyof typeof CODES;

@@ -79,12 +79,12 @@ export const LOG_CODES = Object.freeze({
   LOG_TILE_CORRUPT: entry(
     500,
     "a tile or bundle of the log does not hold what was signed",
-    "restore the file from a mirror or backup: the checkpoint says which bytes are right",
+    "restore the file from a mirror or backup, or stop the relay and run tallystick fsck --repair, which makes it again from what is left: the root says which bytes are right",
   ),
   LOG_TILE_MISSING: entry(
     500,
     "a tile or bundle of the log is gone",
-    "restore the file from a mirror or backup: the checkpoint says which bytes are right",
+    "restore the file from a mirror or backup, or stop the relay and run tallystick fsck --repair, which makes it again from what is left: the root says which bytes are right",
   ),
   NOTE_KEY_MALFORMED: entry(
     400,

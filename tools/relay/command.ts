@@ -20,6 +20,7 @@ interface Options {
   readonly openEnrolment?: true;
   readonly witness: readonly string[];
   readonly witnessesWanted: number;
+  readonly scrubDays: number;
   readonly log: string;
   readonly json?: true;
 }
@@ -55,6 +56,7 @@ export const relayCommand = new Command("relay")
     [],
   )
   .option("--witnesses-wanted <number>", "not ready while fewer of them cosign; the log waits for none", count, 0)
+  .option("--scrub-days <number>", "within so many days all that is stored is read again and checked", days, 7)
   .addOption(
     new Option("--log <level>", "what is logged on standard error")
       .choices(["fatal", "error", "warn", "info", "debug", "silent"])
@@ -81,6 +83,7 @@ export const relayCommand = new Command("relay")
       openEnrolment: options.openEnrolment === true,
       witnesses,
       witnessesWanted: options.witnessesWanted,
+      scrubPeriodMs: options.scrubDays * 86_400_000,
       ...(options.origin !== undefined && { origin: options.origin }),
       ...(options.recoveryKey && { recoveryKey: options.recoveryKey }),
       ...(ledger.value && { ledger: ledger.value }),
@@ -116,6 +119,13 @@ function count(text: string): number {
 function port(text: string): number {
   const number = Number(text);
   if (!/^[0-9]{1,5}$/.test(text) || number > 65_535) throw new InvalidArgumentError("expected a port from 0 to 65535");
+  return number;
+}
+
+function days(text: string): number {
+  const number = Number(text);
+  if (!/^[0-9]{1,3}$/.test(text) || number < 1 || number > 366)
+    throw new InvalidArgumentError("expected 1 to 366 days");
   return number;
 }
 

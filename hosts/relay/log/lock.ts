@@ -14,6 +14,8 @@ import { type Disk, makeFolderDurable, PRIVATE_MODE, writeDurable } from "./disk
 export interface Lock {
   /** The checkpoint's bytes; undefined where none was ever put. */
   read(): Promise<Uint8Array | undefined>;
+  /** LOG_LOCK_MOVED where the lock holds something else than `expected`. */
+  expect(expected: Uint8Array | undefined): Promise<Result<true>>;
   /**
    * Puts `next` where `expected` is, durable on return. LOG_LOCK_MOVED where something else is: another process, or
    * another copy of this one, has been at work.
@@ -32,13 +34,18 @@ export async function openFileLock(disk: Disk, folder: string): Promise<Result<L
   const holder = await disk.hold(join(folder, HOLDER_FILE));
   if (holder === undefined) return fail("LOG_LOCK_HELD", `another process holds ${join(folder, HOLDER_FILE)}`);
   const path = join(folder, HEAD_FILE);
+  const expect: Lock["expect"] = async (expected) => {
+    const found = await disk.read(path);
+    const same = expected === undefined ? found === undefined : found !== undefined && equalBytes(found, expected);
+    if (same) return ok(true);
+    return fail("LOG_LOCK_MOVED", `expected in ${path} what was read there before, received something else`);
+  };
   return ok({
     read: () => disk.read(path),
+    expect,
     async replace(expected, next) {
-      const found = await disk.read(path);
-      const same = expected === undefined ? found === undefined : found !== undefined && equalBytes(found, expected);
-      if (!same)
-        return fail("LOG_LOCK_MOVED", `expected in ${path} what was read there before, received something else`);
+      const unmoved = await expect(expected);
+      if (!unmoved.ok) return unmoved;
       await writeDurable(disk, path, next, PRIVATE_MODE);
       return ok(true);
     },

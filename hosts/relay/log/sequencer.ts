@@ -3,7 +3,7 @@
  *
  *   1. write bundles and tiles        durable, but named by nothing
  *   2. read them back and recompute   new leaves and the right edge, from the stored bytes
- *   3. sign                           the signer remembers the tree before the signature leaves
+ *   3. sign                           where lock and signer's memory are what they were; it remembers the tree first
  *   4. move the lock                  compare-and-swap: from here on the batch is history
  *   5. publish the checkpoint
  *   6. tell the source its indices
@@ -205,7 +205,7 @@ export class Sequencer {
 
   /** Steps 1 to 5 for the entries after the edge. */
   async #advance(entries: readonly LoggedEntry[]): Promise<Result<readonly LoggedEntry[]>> {
-    const { crypto, tiles, signer } = this.#options;
+    const { crypto, tiles, lock, signer } = this.#options;
     const from = this.#edge.size;
     tiles.forgetEdge();
     const edge = new RightEdge(crypto.sha256, from, this.#edge.peaks());
@@ -230,6 +230,9 @@ export class Sequencer {
     const nodes = await tiles.nodes(signer.last()?.size === tree.size ? [] : plan, tree.size);
     if (!nodes.ok) return nodes;
     const path = signer.last()?.size === tree.size ? [] : readPath(crypto.sha256, plan, nodes.value);
+    // What would be found when the lock is moved is better found before anything is signed.
+    const unmoved = await lock.expect(this.#locked);
+    if (!unmoved.ok) return unmoved;
     const signed = await signer.sign(tree, path);
     if (!signed.ok) return signed;
 

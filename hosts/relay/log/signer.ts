@@ -33,7 +33,8 @@ export interface LogSigner {
   last(): TreeHead | undefined;
   /**
    * Signs `tree`, which must continue `last()` by `path`, or be it. LOG_SIGNER_REFUSED where it does not,
-   * CONSISTENCY_FALSE and PROOF_MALFORMED where the path does not show it, SIGNER_FAULT.
+   * CONSISTENCY_FALSE and PROOF_MALFORMED where the path does not show it, SIGNER_FAULT; LOG_SIGNER_STATE_CORRUPT where
+   * its memory is not what it was, and no signature leaves.
    */
   sign(tree: TreeHead, path: readonly Uint8Array[]): Promise<Result<SignedTree>>;
   /** Signs leaf 0, as long as no tree was signed. LOG_SIGNER_REFUSED afterwards. */
@@ -124,7 +125,9 @@ class FileSigner implements LogSigner {
   readonly #memory: string;
   readonly #seed: Uint8Array;
   #last: TreeHead | undefined;
-  #writing: Promise<void> = Promise.resolve();
+  /** What the memory holds: what was read or written last, and what a write that failed may have put there. */
+  #remembered: (Uint8Array | undefined)[] = [undefined];
+  #writing: Promise<unknown> = Promise.resolve();
 
   constructor(disk: Disk, crypto: Crypto, memory: string, key: VerifierKey, seed: Uint8Array) {
     this.#disk = disk;
@@ -144,7 +147,21 @@ class FileSigner implements LogSigner {
       return fail("LOG_SIGNER_STATE_CORRUPT", `${this.#memory}: ${checkpoint.failure.detail}`);
     }
     this.#last = { size: checkpoint.value.size, root: checkpoint.value.root };
+    this.#remembered = [bytes];
     return ok(true);
+  }
+
+  /** Another process that signs with this key, or a changed bit, shows in the memory: then this one knows too little. */
+  async #checkMemory(): Promise<Result<true>> {
+    const found = await this.#disk.read(this.#memory);
+    const same = this.#remembered.some((bytes) =>
+      bytes === undefined || found === undefined ? bytes === found : equalBytes(bytes, found),
+    );
+    if (same) return ok(true);
+    return fail(
+      "LOG_SIGNER_STATE_CORRUPT",
+      `expected in ${this.#memory} what was put there last, received something else`,
+    );
   }
 
   last(): TreeHead | undefined {
@@ -169,9 +186,18 @@ class FileSigner implements LogSigner {
     // Remembered before anything is awaited, so that a second call in the meantime is held against this tree; durable
     // before it leaves, also when it is the same tree again, since an earlier attempt may have failed half-way.
     this.#last = { size, root };
-    const written = this.#writing.then(() => writeDurable(this.#disk, this.#memory, checkpoint, PRIVATE_MODE));
+    const written = this.#writing.then(async () => {
+      const unchanged = await this.#checkMemory();
+      if (!unchanged.ok) return unchanged;
+      // A write that fails may have put it there, or not; it is tried again before another is.
+      this.#remembered = [this.#remembered[0], checkpoint];
+      await writeDurable(this.#disk, this.#memory, checkpoint, PRIVATE_MODE);
+      this.#remembered = [checkpoint];
+      return ok(true);
+    });
     this.#writing = written.catch(() => undefined);
-    await written;
+    const remembered = await written;
+    if (!remembered.ok) return remembered;
     return ok({ checkpoint, receiptSignature });
   }
 

@@ -1,0 +1,87 @@
+import type { Logger } from "pino";
+import { explain, type Failure } from "tallystick/codes/codes";
+import type { Crypto } from "tallystick/identity/crypto";
+import { TILE_WIDTH } from "tallystick/log/tile";
+import { pathsOf } from "./folder.js";
+import { nodeDisk } from "./log/disk.js";
+import type { Log } from "./log/log.js";
+import { Scrub, type ScrubPart } from "./log/scrub.js";
+import { bundlesOf, checkBundle, type Finding } from "./log/tree-check.js";
+import { isCorruption } from "./store/database.js";
+import { StoredRows } from "./store/rows.js";
+import type { Store } from "./store/store.js";
+
+export { SCRUB_PERIOD_MS } from "./log/scrub.js";
+
+/** The rolling scrub of a running relay: its log's files, what its database says of them, and the database's rows. */
+export interface ScrubbingOptions {
+  readonly dataDir: string;
+  readonly store: Store;
+  readonly log: Log;
+  readonly crypto: Crypto;
+  readonly periodMs: number;
+  /** Wall time in milliseconds since 1970. */
+  readonly nowMs: () => number;
+  readonly logger: Logger;
+  /** The database is damaged: nothing can be promised any more. */
+  readonly onStoreDamage: (failure: Failure) => void;
+}
+
+export function openScrub(options: ScrubbingOptions): Promise<Scrub> {
+  const { dataDir, store, log, crypto, periodMs, nowMs, logger, onStoreDamage } = options;
+  const rows = new StoredRows(store.database, crypto);
+  const { logPublic, scrub } = pathsOf(dataDir);
+  const logPart: ScrubPart = {
+    name: "log",
+    units: () => bundlesOf(log.head.size),
+    async check(bundle) {
+      const { findings, ids } = await checkBundle(
+        { disk: nodeDisk, sha256: crypto.sha256, folder: logPublic },
+        log.head,
+        bundle,
+      );
+      return ids ? guarded("records", () => rows.checkLogged(bundle * TILE_WIDTH, ids, rows.told())) : findings;
+    },
+  };
+  const rowParts = rows.parts.map(
+    ({ name, pages, check }): ScrubPart => ({
+      name,
+      units: pages,
+      check: async (page) => guarded(name, () => check(page)),
+    }),
+  );
+  return Scrub.open({
+    parts: [logPart, ...rowParts],
+    disk: nodeDisk,
+    path: scrub,
+    periodMs,
+    nowMs,
+    onFinding: (finding, part) => {
+      const failure = failureOf(finding);
+      logger.error({ ...failure, part }, explain(failure));
+      if (failure.code.startsWith("STORE_")) onStoreDamage(failure);
+    },
+    onPass: ({ units, startedMs }) => logger.info({ units, since: new Date(startedMs).toISOString() }, "scrubbed"),
+    onFault: (error) => logger.warn({ err: error }, "the scrub goes on later"),
+  });
+}
+
+/** A page of the file that SQLite itself finds damaged is a finding, too. */
+function guarded(table: string, check: () => Finding[]): Finding[] {
+  try {
+    return check();
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    return [{ code: "STORE_CORRUPT", where: `store.sqlite ${table}`, detail: (error as Error).message }];
+  }
+}
+
+/** What a scrub has found that is still so; undefined where nothing is. */
+export function damageFound(scrub: Scrub): Failure | undefined {
+  const [finding] = scrub.findings;
+  return finding && failureOf(finding);
+}
+
+function failureOf({ code, where, detail }: Finding): Failure {
+  return { code, detail: `${where}: ${detail}` };
+}
