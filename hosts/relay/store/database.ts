@@ -49,10 +49,35 @@ export function openDatabase(path: string, pages: "checked" | "trusted" = "check
     return found;
   } catch (error) {
     database?.close();
-    if (!(error instanceof Sqlite.SqliteError)) throw error;
-    const damaged = error.code.startsWith("SQLITE_CORRUPT") || error.code === "SQLITE_NOTADB";
-    return fail(damaged ? "STORE_CORRUPT" : "STORE_FAILED", `${path}: ${error.message} (${error.code})`);
+    return failureOf(error, path);
   }
+}
+
+/**
+ * Opens a store only to look at it, also beside a relay that runs: nothing is written, no table is added.
+ * STORE_MISSING, STORE_NEWER, STORE_CORRUPT, STORE_FAILED; STORE_UNEXAMINED where it is of an older version.
+ */
+export function openToRead(path: string): Result<Database> {
+  if (!existsSync(path)) return fail("STORE_MISSING", `expected the database ${path}, found no such file`);
+  let database: Database | undefined;
+  try {
+    database = new Sqlite(path, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
+    const found = inspect(database, path, "checked");
+    if (found.ok && found.value === SCHEMA_VERSION) return ok(database);
+    database.close();
+    return found.ok
+      ? fail("STORE_UNEXAMINED", `expected schema version ${SCHEMA_VERSION} in ${path}, found ${found.value}`)
+      : found;
+  } catch (error) {
+    database?.close();
+    return failureOf(error, path);
+  }
+}
+
+function failureOf(error: unknown, path: string): Result<never> {
+  if (!(error instanceof Sqlite.SqliteError)) throw error;
+  const damaged = error.code.startsWith("SQLITE_CORRUPT") || error.code === "SQLITE_NOTADB";
+  return fail(damaged ? "STORE_CORRUPT" : "STORE_FAILED", `${path}: ${error.message} (${error.code})`);
 }
 
 function inspect(database: Database, path: string, pages: "checked" | "trusted"): Result<number> {
