@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import packageJson from "../package.json" with { type: "json" };
+import { backupCommand, restoreCommand } from "./backup/command.js";
 import { demoCommand } from "./demo/command.js";
 import { deviceCommand } from "./device/command.js";
 import { enrolCommand } from "./enrol/command.js";
@@ -35,6 +36,8 @@ for (const command of [
   relayCommand,
   relayKeyCommand,
   witnessCommand,
+  backupCommand,
+  restoreCommand,
   enrolCommand,
   deviceCommand,
   makerCommand,

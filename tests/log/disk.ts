@@ -137,6 +137,11 @@ export class MemoryDisk implements Disk {
     this.#modes.set(path, mode);
   }
 
+  async syncFile(path: string): Promise<void> {
+    // What is written here is durable at once.
+    if (!(this.#visible.get(path) instanceof Uint8Array)) throw new Error(`no file ${path}`);
+  }
+
   async rename(from: string, to: string): Promise<void> {
     const content = this.#visible.get(from);
     if (content === undefined || content === FOLDER) throw new Error(`no file ${from}`);

@@ -11,6 +11,8 @@ export interface Disk {
   read(path: string): Promise<Uint8Array | undefined>;
   /** Writes a whole file. On return its bytes are durable, its name is not before `syncFolder`. */
   write(path: string, bytes: Uint8Array, mode: number): Promise<void>;
+  /** Makes a file's bytes durable that something else has written. */
+  syncFile(path: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   /** Makes the names in a folder durable. */
   syncFolder(path: string): Promise<void>;
@@ -96,6 +98,16 @@ export const nodeDisk: Disk = {
       try {
         await file.chmod(mode);
         await file.writeFile(bytes);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    }),
+
+  syncFile: (path) =>
+    step("syncFile", path, async () => {
+      const file = await open(path, "r+");
+      try {
         await file.sync();
       } finally {
         await file.close();

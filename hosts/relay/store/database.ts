@@ -57,12 +57,12 @@ export function openDatabase(path: string, pages: "checked" | "trusted" = "check
  * Opens a store only to look at it, also beside a relay that runs: nothing is written, no table is added.
  * STORE_MISSING, STORE_NEWER, STORE_CORRUPT, STORE_FAILED; STORE_UNEXAMINED where it is of an older version.
  */
-export function openToRead(path: string): Result<Database> {
+export function openToRead(path: string, pages: "checked" | "trusted" = "checked"): Result<Database> {
   if (!existsSync(path)) return fail("STORE_MISSING", `expected the database ${path}, found no such file`);
   let database: Database | undefined;
   try {
     database = new Sqlite(path, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
-    const found = inspect(database, path, "checked");
+    const found = inspect(database, path, pages);
     if (found.ok && found.value === SCHEMA_VERSION) return ok(database);
     database.close();
     return found.ok
