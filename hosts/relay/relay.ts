@@ -31,6 +31,7 @@ import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./key
 import { listen } from "./listen.js";
 import { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
+import type { KnownTree } from "./log/sequencer.js";
 import type { Refusal } from "./problem.js";
 import { BATCH_INTERVAL_MS, Publication, rootAt } from "./publication.js";
 import { type KeptStatement, openRelayKeys, statementsAfter } from "./relay-keys.js";
@@ -87,6 +88,8 @@ export interface RelayOptions {
   readonly makers?: readonly Uint8Array[];
   /** Lets in any device that proves to hold its key. Never by default. */
   readonly openEnrolment?: boolean;
+  /** Trees of the log that others hold proofs of; the relay refuses to go on from less, or beside them. */
+  readonly known?: readonly KnownTree[];
   /** Within which time everything that is stored is read again and checked; default SCRUB_PERIOD_MS. */
   readonly scrubPeriodMs?: number;
   /** How often an address may fail to enrol; the defaults are in attempts.ts. */
@@ -371,7 +374,7 @@ async function openLog(
   { origin, logKey, logWithinS }: RelayIdentity,
   identity: Identity,
   store: Store,
-  { dataDir, nowMs = Date.now, witnesses = [] }: RelayOptions,
+  { dataDir, nowMs = Date.now, witnesses = [], known = [] }: RelayOptions,
   onCheckpoint: (head: TreeHead) => void,
 ): Promise<Result<Log>> {
   try {
@@ -382,6 +385,7 @@ async function openLog(
       source: new StoreEntries(store, crypto, nowMs),
       opening: { relayKey: identity.publicKey, logWithinS, policy: "" },
       witnesses: witnesses.map(({ key }) => key),
+      known,
       onCheckpoint,
     });
     if (!log.ok || formatVerifierKey(log.value.key) === logKey) return log;
