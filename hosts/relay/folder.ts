@@ -85,7 +85,9 @@ export function readIdentity(folder: string): Result<RelayIdentity> {
     return fail("DATA_FOLDER_BLANK", `expected a folder with a relay's data, found the file ${folder}`);
   if (!existsSync(identity)) {
     const found = existsSync(folder) ? readdirSync(folder).filter((name) => !isLockFile(name)) : [];
-    return found.length === 0 || found.includes(BEGINNING)
+    // Of a mark that is not whole: nothing else was begun.
+    const begun = found.includes(BEGINNING) || (found.length === 1 && found[0] === `${BEGINNING}.new`);
+    return found.length === 0 || begun
       ? fail(
           "DATA_FOLDER_BLANK",
           `expected a relay's data in ${folder}, found ${found.length === 0 ? "nothing" : "a beginning"}`,
@@ -136,7 +138,8 @@ export function endBeginning(folder: string): void {
 export function isBlank(folder: string): boolean {
   const paths = pathsOf(folder);
   if (existsSync(paths.beginning) && !existsSync(paths.identity)) {
-    const made = [paths.deviceFacingKey, paths.store, `${paths.store}-wal`, `${paths.store}-shm`, paths.log];
+    const database = ["", "-wal", "-shm", "-journal"].map((end) => `${paths.store}${end}`);
+    const made = [paths.deviceFacingKey, ...database, paths.log];
     for (const path of [...made, `${paths.deviceFacingKey}.new`, `${paths.identity}.new`])
       rmSync(path, { recursive: true, force: true });
     endBeginning(folder);
@@ -188,6 +191,8 @@ function makeFolder(folder: string): void {
   const above = dirname(folder);
   if (above !== folder) makeFolder(above);
   mkdirSync(folder, { mode: 0o700 });
+  // Else a power cut could take the folder away, with all that was made durable in it.
+  syncFolder(above);
 }
 
 /** Held while a relay runs on a folder. */
