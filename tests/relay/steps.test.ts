@@ -1,20 +1,14 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { toHex, utf8 } from "tallystick/bytes/bytes";
-import { openCheckpoint } from "tallystick/log/checkpoint";
-import { parseVerifierKey } from "tallystick/log/note";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
-import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
-import { examineFolder } from "../../hosts/relay/examine.js";
-import { Relay } from "../../hosts/relay/relay.js";
-import { restore } from "../../hosts/relay/restore.js";
 import { seeded } from "../log/disk.js";
-import { must, ORIGIN } from "./started.js";
-import { lifeDevice, type Promised } from "./steps/life.js";
+import type { Promised } from "./steps/life.js";
+import { keepsPromises } from "./steps/promises.js";
 import { changes, type Keeps, promisesBefore, putState, ReplayedDisk, readTrace, type Step } from "./steps/replay.js";
 
 /**
@@ -22,10 +16,14 @@ import { changes, type Keeps, promisesBefore, putState, ReplayedDisk, readTrace,
  * preloaded into a real process (steps/trace.c). The life then ends at each of them, one after the other: killed, and with
  * the power cut; and each of them fails. What is left must go on, with all that was promised.
  *
- * STEP=n reruns one step. Needs Linux and a C compiler.
+ * STEP=n reruns one step, STEPS=all tries what takes longer. Needs Linux and a C compiler.
  */
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const HERE = join(ROOT, "tests/relay/steps");
+const [EIO, ENOSPC] = [5, 28];
+/** A failing step takes a whole life: every so many are tried, with STEPS=all each. */
+const STRIDE = 16;
+const ALL = process.env["STEPS"] === "all";
 const ONLY = process.env["STEP"] === undefined ? undefined : Number(process.env["STEP"]);
 
 describe("relay: every step of its life", function () {
@@ -82,11 +80,12 @@ describe("relay: every step of its life", function () {
     console.log(`      ${steps.filter(changes).length} steps`);
   });
 
+  const DRAWN = "the power cut, a drawn part of the unsynced left";
   const endings: [string, (step: number) => Keeps][] = [
     ["killed", () => () => true],
     ["the power cut, nothing unsynced left", () => () => false],
     [
-      "the power cut, a drawn part of the unsynced left",
+      DRAWN,
       (step) => {
         const draw = seeded(step + 1);
         return () => draw() < 0.5;
@@ -94,7 +93,8 @@ describe("relay: every step of its life", function () {
     ],
   ];
   for (const [name, keepsAt] of endings)
-    it(`before each step: ${name}`, async () => {
+    it(`before each step: ${name}`, async function () {
+      if (name === DRAWN && !ALL && ONLY === undefined) this.skip();
       const disk = new ReplayedDisk();
       const seen = new Set<string>();
       let tried = 0;
@@ -116,8 +116,30 @@ describe("relay: every step of its life", function () {
         }
         if (step) disk.play(step);
       }
-      if (ONLY === undefined) assert.ok(tried > 100, `${tried} states`);
+      if (ONLY === undefined) assert.ok(tried > 80, `${tried} states`);
       console.log(`      ${tried} different states`);
+    });
+
+  for (const [name, errno, from] of [
+    ["the disk faulty once", EIO, 0],
+    ["the disk full from then on", ENOSPC, 1],
+  ] as const)
+    it(`each step fails: ${name}`, () => {
+      const all = steps.filter(changes).length;
+      const [first, last, stride] = ONLY !== undefined ? [ONLY, ONLY, 1] : [1, all, ALL ? 1 : STRIDE];
+      const args = [join(HERE, "failing.ts"), join(work, "failing")];
+      args.push(...[errno, from, first, last, stride].map(String));
+      const ran = spawnSync(process.execPath, ["--import", "tsx", ...args], {
+        cwd: ROOT,
+        env: { ...process.env, ...tracing(join(work, "failing")) },
+        encoding: "utf8",
+      });
+      assert.equal(
+        ran.status,
+        0,
+        `STEP=n npx mocha tests/relay/steps.test.ts reruns step n: ${ran.stdout}${ran.stderr}`,
+      );
+      console.log(`      ${ran.stdout.trim()}`);
     });
 
   function fingerprint(state: ReadonlyMap<string, Buffer | undefined>, promises: number): string {
@@ -142,62 +164,3 @@ describe("relay: every step of its life", function () {
     }
   }
 });
-
-/** What is left in `folder` goes on with all that was promised, up to the end of the life that was cut. */
-async function keepsPromises(folder: string, promised: readonly Promised[]): Promise<void> {
-  const dataDir = join(folder, "relay");
-  const initialised = promised.some((each) => each.initialised);
-  // What was signed and lies somewhere may have been seen, whether or not it was marked.
-  const paths = ["log/public/checkpoint", "log/lock/head", "log/key.signed"].map((path) => join(dataDir, path));
-  const left = paths.filter(existsSync).map((path) => readFileSync(path, "utf8"));
-  let opened = await Relay.open({ dataDir, batchIntervalMs: 3_600_000 });
-  if (!opened.ok && !initialised) {
-    assert.equal(opened.failure.code, "DATA_FOLDER_BLANK", opened.failure.detail);
-    must(await Relay.initialise(dataDir, { origin: ORIGIN }));
-    left.length = 0;
-    opened = await Relay.open({ dataDir, batchIntervalMs: 3_600_000 });
-  }
-  const relay = must(opened);
-  try {
-    const key = Buffer.from(relay.identity.publicKey, "hex");
-    const logKey = must(parseVerifierKey(relayCrypto.sha256, relay.identity.logKey));
-    const device = lifeDevice();
-    const received = Math.max(-1, ...promised.map((each) => each.received ?? -1));
-    const logged = Math.max(-1, ...promised.map((each) => each.logged ?? -1));
-    const stored = relay.store.deviceByKid(device.identity.kid);
-    if (!stored) {
-      assert.equal(received, -1, "an enrolled device is gone");
-      const { token } = must(makeEnrolmentToken(dataDir));
-      device.read(await device.enrol(relay.url, ORIGIN, token), key);
-    }
-    const head = device.read(await device.askHead(relay.url), key);
-    assert.ok(head.received!.seq >= received, `seq ${received} was acknowledged, ${head.received!.seq} is held`);
-    assert.ok((head.logged?.seq ?? -1) >= logged, `seq ${logged} was acknowledged as logged, now ${head.logged?.seq}`);
-    if (head.received!.seq + 1 < device.chain.length)
-      device.read(await device.send(relay.url, head.received!.seq + 1), key);
-    must(await relay.log.sequence());
-    assert.equal(relay.log.head.size, device.chain.length + 1);
-    const { device: number } = relay.store.deviceByKid(device.identity.kid)!;
-    const held = [...relay.store.recordsBetween(number, 0, device.chain.length)].map(({ bytes }) => toHex(bytes));
-    assert.deepEqual(
-      held,
-      device.chain.map((bytes) => toHex(bytes)),
-      "no record lost, none changed",
-    );
-    const given = [...promised.flatMap(({ checkpoint }) => checkpoint ?? []), ...left];
-    for (const text of new Set(given)) {
-      const checkpoint = openCheckpoint(relayCrypto, utf8(text), logKey);
-      // What a cut left half-written under no name of its own is no checkpoint that anyone saw.
-      assert.ok(checkpoint.ok, checkpoint.ok ? "" : checkpoint.failure.detail);
-      const root = must(await relay.log.rootAt(checkpoint.value.size));
-      assert.equal(toHex(root), toHex(checkpoint.value.root), `two histories at ${checkpoint.value.size}`);
-    }
-  } finally {
-    await relay.close();
-  }
-  assert.deepEqual(must(await examineFolder(dataDir)).findings, []);
-  if (promised.some(({ backup }) => backup)) {
-    const failure = await restore(join(folder, "backups"), join(folder, "restored"));
-    assert.ok(failure.ok, failure.ok ? "" : failure.failure.detail);
-  }
-}
