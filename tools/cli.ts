@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import packageJson from "../package.json" with { type: "json" };
 import { backupCommand, restoreCommand } from "./backup/command.js";
+import { checkConfigCommand } from "./check-config/command.js";
 import { demoCommand } from "./demo/command.js";
 import { deviceCommand } from "./device/command.js";
 import { enrolCommand } from "./enrol/command.js";
@@ -34,6 +35,7 @@ for (const command of [
   inspectCommand,
   fsckCommand,
   relayCommand,
+  checkConfigCommand,
   relayKeyCommand,
   witnessCommand,
   backupCommand,

@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { explain, type Failure } from "tallystick/codes/codes";
 import type { LedgerOptions } from "./anchoring.js";
 import type { WitnessOptions } from "./cosigning/options.js";
-import { Relay } from "./relay.js";
+import { Relay, type RelayOptions } from "./relay.js";
 import { signalled } from "./signalled.js";
 
 /** The relay as a process: starts, says where it listens, ends in order on SIGINT and SIGTERM. */
@@ -17,6 +17,9 @@ export interface RunOptions {
   readonly initialise: boolean;
   /** A new relay's recovery key, its public half; an existing relay keeps its own. */
   readonly recoveryKey?: Uint8Array;
+  /** A new relay's, for its log's opening; an existing relay keeps its own. */
+  readonly policy?: string;
+  readonly logWithinS?: number;
   readonly ledger?: LedgerOptions;
   /** Public keys of the makers whose devices need no token. */
   readonly makers: readonly Uint8Array[];
@@ -25,6 +28,14 @@ export interface RunOptions {
   readonly witnessesWanted: number;
   /** Within which time everything stored is read again. */
   readonly scrubPeriodMs: number;
+  /** Least milliseconds between two checkpoints. */
+  readonly batchIntervalMs?: number;
+  /** How often an address may fail to enrol. */
+  readonly attempts?: RelayOptions["attempts"];
+  /** Threads that verify. */
+  readonly threads?: number;
+  /** How many records one key may bring. */
+  readonly keyBudget?: RelayOptions["keyBudget"];
   /** A level of pino: fatal, error, warn, info, debug, silent. Logs are JSON lines on standard error. */
   readonly logLevel: string;
   /** One line of standard output for people, or as JSON for a program. */
@@ -37,14 +48,27 @@ export async function runRelay(options: RunOptions): Promise<number> {
   const ended = signalled();
   const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment, scrubPeriodMs } = options;
   const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
-  const { witnesses, witnessesWanted } = options;
-  const opening = { ...places, makers, openEnrolment, scrubPeriodMs, witnesses, witnessesWanted };
+  const { witnesses, witnessesWanted, batchIntervalMs, attempts, threads, keyBudget } = options;
+  const opening: RelayOptions = {
+    ...places,
+    makers,
+    openEnrolment,
+    scrubPeriodMs,
+    witnesses,
+    witnessesWanted,
+    ...(batchIntervalMs !== undefined && { batchIntervalMs }),
+    ...(attempts && { attempts }),
+    ...(threads !== undefined && { threads }),
+    ...(keyBudget && { keyBudget }),
+  };
   let relay = await Relay.open(opening);
   if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise) {
-    const { recoveryKey } = options;
+    const { recoveryKey, policy, logWithinS } = options;
     const made = await Relay.initialise(dataDir, {
       origin: origin ?? localOrigin(),
       ...(recoveryKey && { recoveryKey }),
+      ...(policy !== undefined && { policy }),
+      ...(logWithinS !== undefined && { logWithinS }),
     });
     if (!made.ok) return refuse(made.failure);
     relay = await Relay.open(opening);

@@ -1,4 +1,5 @@
 import { BACKUP_CODES } from "./backup.js";
+import { CONFIG_CODES } from "./config.js";
 import { type CodeEntry, entry } from "./entry.js";
 import { JOURNAL_CODES } from "./journal.js";
 import { KEY_CODES } from "./key.js";
@@ -110,6 +111,7 @@ export const CODES = Object.freeze({
   ...RELAY_KEY_CODES,
   ...WITNESS_CODES,
   ...BACKUP_CODES,
+  ...CONFIG_CODES,
 } as const satisfies Record<string, CodeEntry>);
 
 export type Code = keyof typeof CODES;

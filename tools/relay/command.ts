@@ -1,35 +1,58 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { explain, type Result } from "tallystick/codes/codes";
+import { explain, type Failure, type Result } from "tallystick/codes/codes";
 import { fromDidKey } from "tallystick/identity/key";
 import { WITNESSES_MAX } from "tallystick/log/witness";
 import { MAKERS_MAX } from "tallystick/record/maker";
 import type { LedgerOptions } from "../../hosts/relay/anchoring.js";
-import type { WitnessOptions } from "../../hosts/relay/cosigning/options.js";
+import type { ConfigInput } from "../../hosts/relay/config/config.js";
+import type { SettingValue } from "../../hosts/relay/config/setting.js";
+import type { Config } from "../../hosts/relay/config/settings.js";
 
 interface Options {
-  readonly data: string;
-  readonly host: string;
-  readonly port: number;
+  readonly config?: string;
+  readonly data?: string;
+  readonly host?: string;
+  readonly port?: number;
   readonly origin?: string;
   readonly init?: true;
-  readonly recoveryKey?: Uint8Array;
-  readonly ledger: "none" | "dev" | "evm";
+  readonly recoveryKey?: string;
+  readonly ledger?: "none" | "dev" | "evm";
   readonly rpc?: string;
-  readonly contract?: `0x${string}`;
-  readonly maker: readonly Uint8Array[];
+  readonly contract?: string;
+  readonly maker?: readonly string[];
   readonly openEnrolment?: true;
-  readonly witness: readonly string[];
-  readonly witnessesWanted: number;
-  readonly scrubDays: number;
-  readonly log: string;
+  readonly witness?: readonly string[];
+  readonly witnessesWanted?: number;
+  readonly scrubDays?: number;
+  readonly log?: string;
   readonly json?: true;
 }
 
+/** Which setting each option says; `--json` says none. */
+const SETTING_OF = {
+  data: "relay.data",
+  host: "http.host",
+  port: "http.port",
+  origin: "relay.origin",
+  init: "relay.initialise",
+  recoveryKey: "relay.recovery_key",
+  ledger: "ledger.kind",
+  rpc: "ledger.rpc_url",
+  contract: "ledger.contract",
+  maker: "enrolment.makers",
+  openEnrolment: "enrolment.open",
+  witness: "witnesses.asked",
+  witnessesWanted: "witnesses.wanted",
+  scrubDays: "limits.scrub_days",
+  log: "log.level",
+} as const satisfies Partial<Record<keyof Options, string>>;
+
 export const relayCommand = new Command("relay")
   .description("the server that verifies, stores, logs, acknowledges and submits")
-  .option("--data <dir>", "the relay's data folder", "tallystick-relay")
-  .option("--host <address>", "where it listens", "127.0.0.1")
-  .option("--port <number>", "0 takes any free port", port, 0)
+  .option("--config <file>", "its settings as TOML; options here and the environment count before it")
+  .option("--data <dir>", 'the relay\'s data folder (default: "tallystick-relay")')
+  .option("--host <address>", 'where it listens (default: "127.0.0.1")')
+  .option("--port <number>", "0 takes any free port (default: 0)", port)
   .option("--origin <name>", "name of the relay and of its log, such as relay.example/attic")
   .option("--init", "make a new relay if the folder is blank; implied by --ledger dev")
   .option(
@@ -40,75 +63,91 @@ export const relayCommand = new Command("relay")
   .addOption(
     new Option(
       "--ledger <kind>",
-      "where checkpoints are anchored: a development chain of its own, an EVM chain, nowhere",
-    )
-      .choices(["none", "dev", "evm"])
-      .default("none"),
+      "where checkpoints are anchored: a development chain of its own, an EVM chain, nowhere (default: none)",
+    ).choices(["none", "dev", "evm"]),
   )
   .option("--rpc <url>", "the EVM chain's node, with --ledger evm")
   .option("--contract <address>", "the anchor contract; default one deployed by the relay's own ledger key", address)
-  .option("--maker <did:key>", `a maker whose devices need no token; up to ${MAKERS_MAX} times`, maker, [])
+  .option("--maker <did:key>", `a maker whose devices need no token; up to ${MAKERS_MAX} times`, maker)
   .option("--open-enrolment", "let in any device that proves to hold its key: for a relay that strangers may use")
   .option(
     "--witness <url=line>",
     `a witness to be asked for cosignatures, as tallystick witness prints it; up to ${WITNESSES_MAX} times`,
-    (text: string, before: readonly string[]) => [...before, text],
-    [],
+    (text: string, before: readonly string[] = []) => [...before, text],
   )
-  .option("--witnesses-wanted <number>", "not ready while fewer of them cosign; the log waits for none", count, 0)
-  .option("--scrub-days <number>", "within so many days all that is stored is read again and checked", days, 7)
+  .option("--witnesses-wanted <number>", "not ready while fewer of them cosign; the log waits for none", count)
+  .option(
+    "--scrub-days <number>",
+    "within so many days all that is stored is read again and checked (default: 7)",
+    days,
+  )
   .addOption(
-    new Option("--log <level>", "what is logged on standard error")
-      .choices(["fatal", "error", "warn", "info", "debug", "silent"])
-      .default("info"),
+    new Option("--log <level>", "what is logged on standard error (default: info)").choices([
+      "fatal",
+      "error",
+      "warn",
+      "info",
+      "debug",
+      "silent",
+    ]),
   )
   .option("--json", "say where it listens as one line of JSON")
   .action(async (options: Options) => {
-    const ledger = await ledgerOf(options);
-    if (!ledger.ok) {
-      console.error(explain(ledger.failure));
-      process.exitCode = 1;
-      return;
-    }
-    const witnesses = await witnessesOf(options.witness);
-    const { runRelay } = await import("../../hosts/relay/run.js");
+    const { loadConfig } = await import("../../hosts/relay/config/config.js");
+    const loaded = loadConfig({
+      environment: process.env,
+      arguments: saidBy(options),
+      ...(options.config !== undefined && { path: options.config }),
+    });
+    if (!loaded.ok) return refuse(loaded.failures);
+    const { config } = loaded.value;
+    const ledger = await ledgerOf(config);
+    if (!ledger.ok) return refuse([ledger.failure]);
+    const [{ runOptionsOf }, { runRelay }] = await Promise.all([
+      import("../../hosts/relay/config/options.js"),
+      import("../../hosts/relay/run.js"),
+    ]);
     process.exitCode = await runRelay({
-      dataDir: options.data,
-      host: options.host,
-      port: options.port,
-      initialise: options.init === true || options.ledger === "dev",
-      logLevel: options.log,
+      ...runOptionsOf(config),
       json: options.json === true,
-      makers: options.maker,
-      openEnrolment: options.openEnrolment === true,
-      witnesses,
-      witnessesWanted: options.witnessesWanted,
-      scrubPeriodMs: options.scrubDays * 86_400_000,
-      ...(options.origin !== undefined && { origin: options.origin }),
-      ...(options.recoveryKey && { recoveryKey: options.recoveryKey }),
       ...(ledger.value && { ledger: ledger.value }),
     });
   });
 
-async function ledgerOf({ ledger, rpc, contract }: Options): Promise<Result<LedgerOptions | undefined>> {
-  if (ledger === "none") return { ok: true, value: undefined };
-  if (ledger === "evm" && rpc === undefined) relayCommand.error("--ledger evm needs --rpc <url>");
+function refuse(failures: readonly Failure[]): void {
+  for (const failure of failures) console.error(explain(failure));
+  process.exitCode = 1;
+}
+
+/** What the command line says, by the setting's name. */
+function saidBy(options: Options): NonNullable<ConfigInput["arguments"]> {
+  const said = new Map<string, { readonly value: SettingValue; readonly option: string }>();
+  for (const [name, setting] of Object.entries(SETTING_OF) as [keyof typeof SETTING_OF, string][]) {
+    const value = options[name];
+    if (value === undefined) continue;
+    const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    said.set(setting, { value, option });
+  }
+  return said;
+}
+
+async function ledgerOf({ ledger }: Config): Promise<Result<LedgerOptions | undefined>> {
+  const { kind, rpc_url, contract, max_fee_per_gas_wei } = ledger;
+  if (kind === "none") return { ok: true, value: undefined };
   const { compileAnchor } = await import("../../hosts/evm/compile.js");
   const artifact = await compileAnchor();
   if (!artifact.ok) return artifact;
-  if (ledger === "dev") return { ok: true, value: { kind: "development", artifact: artifact.value } };
-  const place = contract === undefined ? {} : { contract };
-  return { ok: true, value: { kind: "evm", artifact: artifact.value, rpcUrl: rpc!, ...place } };
-}
-
-async function witnessesOf(texts: readonly string[]): Promise<WitnessOptions[]> {
-  if (texts.length === 0) return [];
-  const { readWitness } = await import("../../hosts/relay/cosigning/options.js");
-  const { relayCrypto } = await import("../../hosts/relay/crypto.js");
-  return texts.map((text) => {
-    const witness = readWitness(relayCrypto.sha256, text);
-    return witness.ok ? witness.value : relayCommand.error(`error: --witness: ${witness.failure.detail}`);
-  });
+  if (kind === "dev") return { ok: true, value: { kind: "development", artifact: artifact.value } };
+  return {
+    ok: true,
+    value: {
+      kind,
+      artifact: artifact.value,
+      rpcUrl: rpc_url!,
+      ...(contract !== undefined && { contract: contract.toLowerCase() as `0x${string}` }),
+      ...(max_fee_per_gas_wei !== undefined && { maxFeePerGas: BigInt(max_fee_per_gas_wei) }),
+    },
+  };
 }
 
 function count(text: string): number {
@@ -129,20 +168,18 @@ function days(text: string): number {
   return number;
 }
 
-function maker(text: string, before: readonly Uint8Array[]): readonly Uint8Array[] {
-  const key = did(text);
+function maker(text: string, before: readonly string[] = []): readonly string[] {
   if (before.length >= MAKERS_MAX) throw new InvalidArgumentError(`expected at most ${MAKERS_MAX} makers`);
-  return [...before, key];
+  return [...before, did(text)];
 }
 
-function did(text: string): Uint8Array {
-  const key = fromDidKey(text);
-  if (!key)
+function did(text: string): string {
+  if (!fromDidKey(text))
     throw new InvalidArgumentError("expected did:key:z… of an Ed25519 key, as the command prints it that made it");
-  return key;
+  return text;
 }
 
-function address(text: string): `0x${string}` {
+function address(text: string): string {
   if (!/^0x[0-9a-fA-F]{40}$/.test(text)) throw new InvalidArgumentError("expected 0x and 40 hexadecimal digits");
-  return text.toLowerCase() as `0x${string}`;
+  return text;
 }

@@ -1,0 +1,213 @@
+import { fromDidKey } from "tallystick/identity/key";
+import { WITNESSES_MAX } from "tallystick/log/witness";
+import { MAKERS_MAX } from "tallystick/record/maker";
+import { ATTEMPT_ADDRESSES_MAX, ATTEMPTS_BURST, ATTEMPTS_REFILL_MS } from "../attempts.js";
+import { readWitness } from "../cosigning/options.js";
+import { relayCrypto } from "../crypto.js";
+import { KEY_BURST_RECORDS, KEY_RECORDS_PER_SECOND } from "../intake.js";
+import { THREADS_MAX } from "../verify/pool.js";
+import { flag, integer, list, oneOf, type Section, text, type ValuesOf } from "./setting.js";
+
+/**
+ * Every setting of a relay: the one table from which the file's shape, the environment's names, the defaults, the example
+ * file and `check-config` come. A new setting is a line here, and the place where it is used.
+ *
+ * Only what a start says to whoever started it (`--json`) is not here: that is about the caller, not about the relay.
+ */
+
+export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "silent"] as const;
+
+const DID_KEY = "did:key:z… of an Ed25519 key, as the command prints it that made it";
+const WITNESS = "<url>=<verifier key line>, as tallystick witness prints it";
+const didKey = (value: string) => (fromDidKey(value) ? undefined : DID_KEY);
+
+export const SETTINGS = {
+  relay: {
+    comment: "Who the relay is, and where it keeps what it holds.",
+    settings: {
+      data: text({
+        fallback: "tallystick-relay",
+        comment: "The data folder (README.md beside this file says what is in it). One process at a time.",
+      }),
+      origin: text({
+        comment:
+          "Name of the relay and of its log: a URL without its scheme. A folder of another relay is then refused.",
+        example: "relay.example/attic",
+      }),
+      initialise: flag({
+        fallback: false,
+        comment: "Make a new relay where the data folder is blank; a mistyped path would become one, too.",
+      }),
+      recovery_key: text({
+        comment:
+          "Of a new relay only: the public half of the offline recovery key, from tallystick relay-key recovery.",
+        expected: DID_KEY,
+        check: didKey,
+        example: "did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw",
+      }),
+      policy: text({
+        comment: "Of a new relay only: who runs it and by what rules, for people, in the log's opening.",
+        example: "Measured for the town of Example; relay@example.org",
+      }),
+      log_within_s: integer({
+        minimum: 1,
+        maximum: 86_400,
+        fallback: 600,
+        comment:
+          "Of a new relay only: seconds within which the log's opening promises a checkpoint over what was received.",
+      }),
+    },
+  },
+  http: {
+    comment:
+      "Where devices and readers reach the relay. It speaks no TLS: put a proxy in front of anything but loopback.",
+    settings: {
+      host: text({ fallback: "127.0.0.1", comment: "The address that it listens on." }),
+      port: integer({ minimum: 0, maximum: 65_535, fallback: 0, comment: "0 takes any free one." }),
+    },
+  },
+  log: {
+    comment: "What is logged on standard error: lines of JSON.",
+    settings: {
+      level: oneOf(LOG_LEVELS, { fallback: "info", comment: "The least level that is logged." }),
+    },
+  },
+  ledger: {
+    comment: "Where checkpoints are anchored.",
+    settings: {
+      kind: oneOf(["none", "dev", "evm"], {
+        fallback: "none",
+        comment: "none; dev, a chain of the relay's own that convinces nobody else; evm, a chain that others keep.",
+      }),
+      rpc_url: text({
+        secret: "url",
+        comment:
+          "The EVM chain's node, with kind evm. A token in it is never shown; rpc_url_file names a file with it.",
+        expected: "a URL that begins with http:// or https://",
+        check: (value) => (isHttpUrl(value) ? undefined : "a URL that begins with http:// or https://"),
+        example: "https://node.example/",
+      }),
+      contract: text({
+        pattern: "^0x[0-9a-fA-F]{40}$",
+        expected: "0x and 40 hexadecimal digits",
+        comment: "The anchor contract; without it the relay's own ledger key deploys one.",
+        example: "0x5fbdb2315678afecb367f032d93f642f64180aa3",
+      }),
+      max_fee_per_gas_wei: integer({
+        minimum: 1,
+        maximum: Number.MAX_SAFE_INTEGER,
+        comment: "The most that is paid for a unit of gas.",
+        example: 100_000_000_000,
+      }),
+    },
+  },
+  enrolment: {
+    comment: "Who may come in besides those that bring a token of tallystick enrol.",
+    settings: {
+      makers: list({
+        maximum: MAKERS_MAX,
+        fallback: [],
+        expected: DID_KEY,
+        check: didKey,
+        comment: "Makers whose statement lets a device in.",
+      }),
+      open: flag({
+        fallback: false,
+        comment: "Any device that proves to hold its key: for a relay that strangers may use.",
+      }),
+    },
+  },
+  witnesses: {
+    comment: "Who sees that the log never shows two histories. It waits for none of them.",
+    settings: {
+      asked: list({
+        maximum: WITNESSES_MAX,
+        fallback: [],
+        expected: WITNESS,
+        check: (value) => (readWitness(relayCrypto.sha256, value).ok ? undefined : WITNESS),
+        comment: "Witnesses that are asked for cosignatures.",
+      }),
+      wanted: integer({
+        minimum: 0,
+        maximum: WITNESSES_MAX,
+        fallback: 0,
+        comment: "The relay is not ready while fewer of them cosign.",
+      }),
+    },
+  },
+  limits: {
+    comment: "What bounds the work.",
+    settings: {
+      threads: integer({
+        minimum: 1,
+        maximum: THREADS_MAX,
+        comment: "Threads that verify; without it as many as the machine runs at once.",
+        example: 4,
+      }),
+      key_burst_records: integer({
+        minimum: 1,
+        maximum: Number.MAX_SAFE_INTEGER,
+        fallback: KEY_BURST_RECORDS,
+        comment: "Records that one key may bring at once: what a device has after it was offline for long.",
+      }),
+      key_records_per_second: integer({
+        minimum: 1,
+        maximum: 1_000_000,
+        fallback: KEY_RECORDS_PER_SECOND,
+        comment: "Records that one key may bring a second after that.",
+      }),
+      scrub_days: integer({
+        minimum: 1,
+        maximum: 366,
+        fallback: 7,
+        comment: "Days within which all that is stored is read again and checked.",
+      }),
+      checkpoint_interval_ms: integer({
+        minimum: 1,
+        maximum: 3_600_000,
+        fallback: 1000,
+        comment: "Least time between two checkpoints.",
+      }),
+      failed_attempts_burst: integer({
+        minimum: 1,
+        maximum: 1_000_000,
+        fallback: ATTEMPTS_BURST,
+        comment: "How often an address may fail to enrol or to succeed at once.",
+      }),
+      failed_attempts_refill_ms: integer({
+        minimum: 1,
+        maximum: 86_400_000,
+        fallback: ATTEMPTS_REFILL_MS,
+        comment: "Milliseconds after which it may fail once more.",
+      }),
+      failed_attempts_addresses: integer({
+        minimum: 1,
+        maximum: 1_000_000,
+        fallback: ATTEMPT_ADDRESSES_MAX,
+        comment: "Addresses in debt that are kept apart.",
+      }),
+    },
+  },
+} as const satisfies Readonly<Record<string, Section>>;
+
+export type Config = { readonly [Name in keyof typeof SETTINGS]: ValuesOf<(typeof SETTINGS)[Name]> };
+
+/** What must hold between settings: the setting that is wrong, and what was expected and what came. */
+export interface Rule {
+  readonly at: readonly [section: string, key: string];
+  readonly complaint: (config: Config) => string | undefined;
+}
+
+export const RULES: readonly Rule[] = [
+  {
+    at: ["ledger", "rpc_url"],
+    complaint: ({ ledger }) =>
+      ledger.kind === "evm" && ledger.rpc_url === undefined
+        ? 'expected a node\'s URL, since ledger.kind is "evm", received nothing'
+        : undefined,
+  },
+];
+
+function isHttpUrl(value: string): boolean {
+  return URL.canParse(value) && ["http:", "https:"].includes(new URL(value).protocol);
+}
