@@ -14,6 +14,7 @@ import { Challenges } from "./challenge.js";
 import { Cosigning } from "./cosigning/cosigning.js";
 import { checkWitnesses, type WitnessOptions } from "./cosigning/options.js";
 import { relayCrypto as crypto } from "./crypto.js";
+import { RelayEvents } from "./events.js";
 import {
   beginFolder,
   endBeginning,
@@ -32,6 +33,8 @@ import { listen } from "./listen.js";
 import { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
 import type { KnownTree } from "./log/sequencer.js";
+import { Metrics } from "./metrics/metrics.js";
+import { Operation, type OperationOptions } from "./operation.js";
 import type { Refusal } from "./problem.js";
 import { BATCH_INTERVAL_MS, Publication, rootAt } from "./publication.js";
 import { type KeptStatement, openRelayKeys, statementsAfter } from "./relay-keys.js";
@@ -65,7 +68,7 @@ export interface InitialiseOptions {
   readonly entropy?: Entropy;
 }
 
-export interface RelayOptions {
+export interface RelayOptions extends OperationOptions {
   readonly dataDir: string;
   /** The name that the folder's relay must have; default whatever it has. */
   readonly origin?: string;
@@ -109,6 +112,7 @@ export class Relay {
   readonly store: Store;
   readonly log: Log;
   readonly scrub: Scrub;
+  readonly operation: Operation;
   readonly #parts: Parts;
   #closing: Promise<void> | undefined;
 
@@ -119,6 +123,7 @@ export class Relay {
     this.store = parts.store;
     this.log = parts.log;
     this.scrub = parts.scrub;
+    this.operation = parts.operation;
   }
 
   /**
@@ -166,11 +171,13 @@ export class Relay {
   }
 
   async #close(): Promise<void> {
-    const { app, health, publication, anchoring, cosigning, log, store, lock, logger, scrub, ownPool } = this.#parts;
+    const { app, health, publication, anchoring, cosigning, log, store, lock, logger } = this.#parts;
+    const { scrub, ownPool, operation } = this.#parts;
     health.stopping = true;
     await app.close();
     await ownPool?.close();
     await scrub.close();
+    await operation.close();
     await publication.close();
     await cosigning?.close();
     await anchoring?.close();
@@ -194,6 +201,7 @@ interface Parts {
   readonly scrub: Scrub;
   readonly app: FastifyInstance;
   readonly health: Health;
+  readonly operation: Operation;
   readonly logger: Logger;
 }
 
@@ -357,7 +365,25 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     },
   });
   undo.push(() => scrub.close());
-  const app = createServer({ logger, onFault, isStopping: () => health.stopping });
+  const metrics = new Metrics();
+  const events = new RelayEvents(onFault);
+  const taking = () => health.fault ?? publication.overdue(nowMs(), logWithinS * 1000);
+  const operation = await Operation.open({
+    options,
+    metrics,
+    events,
+    database: store.value.database,
+    ladder,
+    logEntries: () => log.value.head.size,
+    nowMs,
+    taking,
+    logTrouble: () => publication.failure,
+    ledgerTrouble: () => (anchoring ? anchoring.trouble : null),
+    logger,
+  });
+  if (!operation.ok) return operation;
+  undo.push(() => operation.value.close());
+  const app = createServer({ logger, onFault, isStopping: () => health.stopping, metrics });
   undo.push(() => app.close());
   const { threads } = options;
   const onDeath = (error: Error): void => logger.error({ err: error }, "a verifier thread died");
@@ -365,9 +391,9 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   if (ownPool) undo.push(() => ownPool.close());
   const pool = options.pool ?? ownPool!;
   const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring, cosigning, scrub };
-  const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool };
+  const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool, events, taking };
   addRoutes(app, { ...parts, ...services, identity: identity.value });
-  return ok({ ...parts, publication, app, health, logger, ownPool });
+  return ok({ ...parts, publication, app, health, logger, ownPool, operation: operation.value });
 }
 
 async function openLog(
@@ -418,6 +444,9 @@ interface RouteParts
   readonly nowMs: () => number;
   readonly logWithinS: number;
   readonly options: RelayOptions;
+  readonly events: RelayEvents;
+  /** Why nothing may be taken in now; undefined in health. */
+  readonly taking: () => Failure | undefined;
 }
 
 function addRoutes(app: FastifyInstance, parts: RouteParts): void {
@@ -440,7 +469,7 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   if (admission.makers.length > 0) enrolment.push("maker");
   if (admission.open) enrolment.push("open");
   const refusal = (): Refusal | undefined => {
-    const failure = health.fault ?? publication.overdue(nowMs(), logWithinS * 1000);
+    const failure = parts.taking();
     return failure && { failure, retryAfterS: UNWELL_RETRY_AFTER_S };
   };
   // Of a clock that nobody sets, where the caller brings none.
@@ -466,6 +495,7 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
     logWithinS,
     onStored,
     refusal,
+    events: parts.events,
   });
   deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs, refusal });
   const relayKeys = parts.statements.map(({ bytes }) => bytes);

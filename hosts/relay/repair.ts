@@ -73,7 +73,7 @@ async function repairRecords(dataDir: string, { size }: TreeHead): Promise<strin
       const entries = index < size ? await tiles.bundle(bundle, tileWidth(0, bundle, size)) : undefined;
       const bytes = entries?.ok ? entries.value[index % TILE_WIDTH] : undefined;
       if (!bytes || !equalBytes(leafHash(crypto.sha256, bytes), id)) continue;
-      rows.putBack(id, bytes);
+      rows.putBack(index, id, bytes);
       repaired.push(`store.sqlite records entry ${index}`);
     }
     return repaired;

@@ -3,11 +3,12 @@ import { pino } from "pino";
 import { explain, type Failure } from "tallystick/codes/codes";
 import type { LedgerOptions } from "./anchoring.js";
 import type { WitnessOptions } from "./cosigning/options.js";
+import type { OperationOptions } from "./operation.js";
 import { Relay, type RelayOptions } from "./relay.js";
 import { signalled } from "./signalled.js";
 
 /** The relay as a process: starts, says where it listens, ends in order on SIGINT and SIGTERM. */
-export interface RunOptions {
+export interface RunOptions extends OperationOptions {
   readonly dataDir: string;
   readonly host: string;
   readonly port: number;
@@ -48,7 +49,7 @@ export async function runRelay(options: RunOptions): Promise<number> {
   const ended = signalled();
   const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment, scrubPeriodMs } = options;
   const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
-  const { witnesses, witnessesWanted, batchIntervalMs, attempts, threads, keyBudget } = options;
+  const { witnesses, witnessesWanted, batchIntervalMs, attempts, threads, keyBudget, metrics, watch } = options;
   const opening: RelayOptions = {
     ...places,
     makers,
@@ -60,6 +61,8 @@ export async function runRelay(options: RunOptions): Promise<number> {
     ...(attempts && { attempts }),
     ...(threads !== undefined && { threads }),
     ...(keyBudget && { keyBudget }),
+    ...(metrics && { metrics }),
+    ...(watch && { watch }),
   };
   let relay = await Relay.open(opening);
   if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise) {

@@ -9,6 +9,7 @@ import Fastify, {
 } from "fastify";
 import { type Code, type Failure, fail } from "tallystick/codes/codes";
 import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
+import type { Metrics } from "./metrics/metrics.js";
 import { PROBLEM_TYPE, problemOf, type Refusal, Refused } from "./problem.js";
 import { isCorruption, isSqliteError } from "./store/database.js";
 
@@ -47,6 +48,8 @@ export interface ServerOptions {
   readonly onFault: (error: unknown) => Failure | undefined;
   /** Requests that come on open connections while the relay stops are told to come again. */
   readonly isStopping: () => boolean;
+  /** Told of every answer. */
+  readonly metrics?: Pick<Metrics, "answered" | "problem">;
   readonly requestsUnderWayMax?: number;
 }
 
@@ -85,6 +88,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   });
   app.addHook("onResponse", (request, reply, done) => {
     const { method, url } = request;
+    options.metrics?.answered(request.routeOptions.url, method, reply.statusCode, reply.elapsedTime);
     request.log.debug({ method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, "request");
     done();
   });
@@ -97,6 +101,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const refusal = refusalOf(error);
     const { status, body } = answerOf(refusal ?? fault(options.onFault(error)));
+    options.metrics?.problem(body.code);
     const retryAfterS = refusal?.retryAfterS ?? (status === 503 ? RETRY_AFTER_S : undefined);
     if (retryAfterS !== undefined) reply.header("retry-after", String(retryAfterS));
     if (body.code === "MEDIA_TYPE_UNKNOWN") reply.header("accept-encoding", "identity");

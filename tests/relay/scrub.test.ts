@@ -76,7 +76,7 @@ describe("relay: damage in what it stores", function () {
     ["a logged record's bytes", "UPDATE records SET bytes = zeroblob(100) WHERE seq = 17"],
     [
       "a record's index",
-      "UPDATE records SET log_index = 9999 WHERE seq = 300; UPDATE records SET log_index = 301 WHERE seq = 299",
+      "UPDATE records SET entry = 9999 WHERE seq = 300; UPDATE records SET entry = 301 WHERE seq = 299",
     ],
     ["a device's key", "UPDATE devices SET public_key = zeroblob(32)"],
     ["a device's genesis", "UPDATE devices SET genesis_id = zeroblob(32)"],
@@ -127,7 +127,7 @@ describe("relay: damage in what it stores", function () {
       await started.settled();
     }
     await one();
-    sql("UPDATE records SET bytes = zeroblob(100) WHERE log_index IS NULL");
+    sql("UPDATE records SET bytes = zeroblob(100) WHERE entry >= (SELECT size FROM logged)");
     const before = signed();
     await assert.rejects(log.sequence(), /the stored bytes at seq \d+ are not those of record/);
     assert.deepEqual(signed(), before);

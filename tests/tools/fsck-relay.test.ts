@@ -172,19 +172,11 @@ tallystick fsck: .: DATA_FOLDER_INCOMPLETE: …
     ],
     [
       "an index",
-      () => sql("UPDATE records SET log_index = 9999 WHERE log_index = 20"),
+      () => sql("UPDATE records SET entry = 9999 WHERE entry = 20"),
       "damaged STORE_INCOHERENT store.sqlite records entry 20",
     ],
-    [
-      "indices beyond the log",
-      () => sql("UPDATE records SET log_index = 9999 WHERE log_index = 20"),
-      "damaged LOG_BEHIND store.sqlite",
-    ],
-    [
-      "a database that is behind",
-      () => sql("UPDATE records SET log_index = NULL WHERE log_index > 290"),
-      "recovers STORE_INCOHERENT store.sqlite",
-    ],
+    ["indices beyond the log", () => sql("UPDATE logged SET size = 10000"), "damaged LOG_BEHIND store.sqlite"],
+    ["a database that is behind", () => sql("UPDATE logged SET size = 291"), "recovers STORE_INCOHERENT store.sqlite"],
     [
       "a hole that is none",
       () => sql("INSERT INTO holes VALUES (1, 5, 6)"),

@@ -15,6 +15,7 @@ export function runOptionsOf({
   enrolment,
   witnesses,
   limits,
+  metrics,
 }: Config): Omit<RunOptions, "ledger" | "json"> {
   return {
     dataDir: relay.data,
@@ -37,6 +38,7 @@ export function runOptionsOf({
       refillMs: limits.failed_attempts_refill_ms,
       addressesMax: limits.failed_attempts_addresses,
     },
+    ...(metrics.port !== undefined && { metrics: { host: metrics.host, port: metrics.port } }),
     ...(relay.origin !== undefined && { origin: relay.origin }),
     ...(relay.recovery_key !== undefined && { recoveryKey: keyOf(relay.recovery_key) }),
     ...(relay.policy !== undefined && { policy: relay.policy }),

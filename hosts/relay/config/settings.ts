@@ -188,6 +188,21 @@ export const SETTINGS = {
       }),
     },
   },
+  metrics: {
+    comment: "Figures for Prometheus, and the rules for them in alerts.yml beside this file.",
+    settings: {
+      host: text({
+        fallback: "127.0.0.1",
+        comment: "The address of /metrics, which is on a listener of its own: it is the operator's, not the public's.",
+      }),
+      port: integer({
+        minimum: 0,
+        maximum: 65_535,
+        comment: "Its port, 0 for any free one; without one there are no metrics.",
+        example: 9464,
+      }),
+    },
+  },
 } as const satisfies Readonly<Record<string, Section>>;
 
 export type Config = { readonly [Name in keyof typeof SETTINGS]: ValuesOf<(typeof SETTINGS)[Name]> };

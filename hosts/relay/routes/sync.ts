@@ -8,6 +8,7 @@ import { type AcknowledgerOptions, acknowledge, checkPinned } from "../acknowled
 import type { Attempts } from "../attempts.js";
 import { CHALLENGE_LIFETIME_S, type Challenges } from "../challenge.js";
 import { type EnrolmentOptions, enrolDevice } from "../enrolment.js";
+import type { RelayEvents } from "../events.js";
 import { openBatch } from "../ingest.js";
 import type { Intake } from "../intake.js";
 import { type Refusal, Refused } from "../problem.js";
@@ -27,6 +28,7 @@ export interface SyncRoutesOptions extends EnrolmentOptions, AcknowledgerOptions
   readonly onStored: () => void;
   /** Why nothing may be taken in now; undefined in health. */
   readonly refusal: () => Refusal | undefined;
+  readonly events: RelayEvents;
 }
 
 declare module "fastify" {
@@ -124,7 +126,15 @@ export function syncRoutes(app: FastifyInstance, options: SyncRoutesOptions): vo
       const behind = checkPinned(options.log, batch.value.request);
       if (behind) throw new Refused({ failure: behind });
       const { stored, repeated, refusal } = await options.intake.take(request.device, batch.value.records, request.ip);
+      const kid = toHex(request.device.kid);
+      options.events.emit({ event: "records", kid, stored, repeated });
       if (refusal) {
+        options.events.emit({
+          event: "refused",
+          kid,
+          ...refusal.failure,
+          ...(refusal.members && { members: refusal.members }),
+        });
         request.log.warn({ kid: toHex(request.device.kid), stored, repeated, ...refusal.failure }, "record refused");
         if (stored + repeated === 0) throw new Refused(refusal);
       }

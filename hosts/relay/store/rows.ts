@@ -25,8 +25,8 @@ interface RecordTable {
 const TABLES: readonly RecordTable[] = [
   {
     name: "records",
-    end: "SELECT coalesce(max(arrival), 0) + 1 FROM records",
-    page: "SELECT device, seq, id, bytes FROM records WHERE arrival >= ? AND arrival < ?",
+    end: "SELECT coalesce(max(entry), 0) + 1 FROM records",
+    page: "SELECT device, seq, id, bytes FROM records WHERE entry >= ? AND entry < ?",
   },
   {
     name: "forks",
@@ -64,8 +64,8 @@ export class StoredRows {
   readonly #database: Database;
   readonly #crypto: Pick<Crypto, "sha256">;
   readonly #tables: readonly { readonly name: string; end(): number; page(from: number, to: number): Row[] }[];
-  readonly #logged: (from: number, to: number) => { log_index: number; id: Buffer }[];
-  readonly #entries: (from: number, to: number) => { log_index: number; bytes: Buffer }[];
+  readonly #logged: (from: number, to: number) => { entry: number; id: Buffer }[];
+  readonly #entries: (from: number, to: number) => { entry: number; bytes: Buffer }[];
   readonly #devices: (from: number, to: number) => DeviceRow[];
   readonly #deviceEnd: () => number;
 
@@ -76,10 +76,14 @@ export class StoredRows {
       const [count, rows] = [database.prepare(end).pluck(), database.prepare(page)];
       return { name, end: () => count.get() as number, page: (from, to) => rows.all(from, to) as Row[] };
     });
-    const logged = database.prepare("SELECT log_index, id FROM records WHERE log_index >= ? AND log_index < ?");
-    this.#logged = (from, to) => logged.all(from, to) as { log_index: number; id: Buffer }[];
-    const entries = database.prepare("SELECT log_index, bytes FROM records WHERE log_index >= ? AND log_index < ?");
-    this.#entries = (from, to) => entries.all(from, to) as { log_index: number; bytes: Buffer }[];
+    const logged = database.prepare(
+      "SELECT entry, id FROM records WHERE entry >= ? AND entry < min(?, (SELECT size FROM logged))",
+    );
+    this.#logged = (from, to) => logged.all(from, to) as { entry: number; id: Buffer }[];
+    const entries = database.prepare(
+      "SELECT entry, bytes FROM records WHERE entry >= ? AND entry < min(?, (SELECT size FROM logged))",
+    );
+    this.#entries = (from, to) => entries.all(from, to) as { entry: number; bytes: Buffer }[];
     const devices = database.prepare(
       "SELECT device, kid, public_key AS key, genesis_id AS genesis FROM devices WHERE device >= ? AND device < ?",
     );
@@ -139,7 +143,7 @@ export class StoredRows {
    * an older copy of the database may know of fewer: `told` is one above the highest index that it was told of.
    */
   checkLogged(from: number, ids: readonly Uint8Array[], told: number): Finding[] {
-    const found = new Map(this.#logged(from, from + ids.length).map((row) => [row.log_index, row.id]));
+    const found = new Map(this.#logged(from, from + ids.length).map((row) => [row.entry, row.id]));
     const findings: Finding[] = [];
     for (const [at, id] of ids.entries()) {
       const index = from + at;
@@ -154,32 +158,30 @@ export class StoredRows {
 
   /** Bytes that the database holds of the entries from `from` on, by index: for a log that has lost them. */
   entries(from: number, count: number): ReadonlyMap<number, Uint8Array> {
-    return new Map(
-      this.#entries(from, from + count).map(({ log_index, bytes }) => [log_index, plainBytes(bytes)] as const),
-    );
+    return new Map(this.#entries(from, from + count).map(({ entry, bytes }) => [entry, plainBytes(bytes)] as const));
   }
 
   /** One above the highest index that the database was told of. */
   told(): number {
-    return this.#database.prepare("SELECT coalesce(max(log_index), -1) + 1 FROM records").pluck().get() as number;
+    return this.#database.prepare("SELECT size FROM logged").pluck().get() as number;
   }
 
   /** Indices of the log whose records here are damaged: their right bytes are in the log. One page after the other. */
   *damagedLogged(): IterableIterator<{ readonly index: number; readonly id: Uint8Array }> {
     const page = this.#database.prepare(
-      "SELECT log_index, id, bytes FROM records WHERE log_index >= ? AND log_index < ? ORDER BY log_index",
+      "SELECT entry, id, bytes FROM records WHERE entry >= ? AND entry < min(?, (SELECT size FROM logged)) ORDER BY entry",
     );
     for (let from = 0, end = this.told(); from < end; from += ROWS_AT_ONCE)
-      for (const row of page.all(from, from + ROWS_AT_ONCE) as { log_index: number; id: Buffer; bytes: Buffer }[])
+      for (const row of page.all(from, from + ROWS_AT_ONCE) as { entry: number; id: Buffer; bytes: Buffer }[])
         if (!equalBytes(recordId(this.#crypto.sha256, plainBytes(row.bytes)), row.id))
-          yield { index: row.log_index, id: plainBytes(row.id) };
+          yield { index: row.entry, id: plainBytes(row.id) };
   }
 
-  /** Puts a record's right bytes back. Throws where they are not those that `id` names. */
-  putBack(id: Uint8Array, bytes: Uint8Array): void {
+  /** Puts the right bytes of the record at `index` back. Throws where they are not those that `id` names. */
+  putBack(index: number, id: Uint8Array, bytes: Uint8Array): void {
     if (!equalBytes(recordId(this.#crypto.sha256, bytes), id))
       throw new RangeError(`bytes: expected those of record ${toHex(id)}`);
-    this.#database.prepare("UPDATE records SET bytes = ? WHERE id = ?").run(bytes, id);
+    this.#database.prepare("UPDATE records SET bytes = ? WHERE entry = ? AND id = ?").run(bytes, index, id);
   }
 }
 
