@@ -34,6 +34,7 @@ import { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
 import type { KnownTree } from "./log/sequencer.js";
 import { Metrics } from "./metrics/metrics.js";
+import { openapiRoute } from "./openapi/openapi.js";
 import { Operation, type OperationOptions } from "./operation.js";
 import type { Refusal } from "./problem.js";
 import { BATCH_INTERVAL_MS, Publication, rootAt } from "./publication.js";
@@ -454,6 +455,7 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
     parts;
   const { cosigning } = parts;
   const taken = recordMethods(app);
+  openapiRoute(app);
   const { origin } = relayIdentity;
   const { publicKey, logKey, recoveryKey, generation = 0 } = relayIdentity;
   const pins = {

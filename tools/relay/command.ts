@@ -26,9 +26,10 @@ interface Options {
   readonly scrubDays?: number;
   readonly log?: string;
   readonly json?: true;
+  readonly openapi?: true;
 }
 
-/** Which setting each option says; `--json` says none. */
+/** Which setting each option says; `--json` and `--openapi` say none. */
 const SETTING_OF = {
   data: "relay.data",
   host: "http.host",
@@ -92,7 +93,13 @@ export const relayCommand = new Command("relay")
     ]),
   )
   .option("--json", "say where it listens as one line of JSON")
+  .option("--openapi", "print what its routes take and answer as OpenAPI 3.1 instead, and end")
   .action(async (options: Options) => {
+    if (options.openapi) {
+      const { printOpenapi } = await import("./openapi.js");
+      process.exitCode = await printOpenapi();
+      return;
+    }
     const { loadConfig } = await import("../../hosts/relay/config/config.js");
     const loaded = loadConfig({
       environment: process.env,

@@ -1,0 +1,130 @@
+import { REVOCATION_TYP } from "tallystick/chain/revocation";
+import type { Code } from "tallystick/codes/codes";
+import { FORK_TYPE } from "../routes/devices.js";
+import { EVIDENCE_TYPE, RECORD_TYPE } from "../routes/records.js";
+import { CBOR_SEQUENCE_TYPE, CBOR_TYPE } from "../routes/shapes.js";
+
+/**
+ * What each route answers beyond the shapes of its JSON: other types of bodies, and the codes of its problems. A test holds
+ * the routes of this table against those that are registered.
+ */
+export interface Answers {
+  /** Types of the body of a 200 that is no JSON, and where it is specified. */
+  readonly types?: readonly string[];
+  readonly specified?: string;
+  readonly problems: readonly Code[];
+}
+
+/** What any request may come to. */
+export const COMMON_PROBLEMS: readonly Code[] = [
+  "REQUEST_MALFORMED",
+  "REQUEST_SLOW",
+  "MEDIA_TYPE_UNKNOWN",
+  "RELAY_BUSY",
+  "RELAY_STOPPING",
+  "RELAY_FAULT",
+  "STORE_FAILED",
+  "STORE_CORRUPT",
+];
+
+const SYNC = "modules/sync/SPEC.md";
+const CHAIN = "modules/chain/SPEC.md";
+const TLOG = "C2SP tlog-tiles";
+/** Of what is taken in: the log does not advance, or there is damage. */
+const UNWELL: readonly Code[] = ["LOG_IO_FAILED", "LOG_TILE_CORRUPT", "LOG_LOCK_CORRUPT"];
+const MESSAGE: readonly Code[] = ["MESSAGE_MALFORMED", "CBOR_INVALID", "BODY_TOO_LARGE", "RELAY_BEHIND"];
+const RECORD: readonly Code[] = ["RECORD_MALFORMED", "RECORD_TOO_LARGE", "SIGNATURE_INVALID", "KEY_MISMATCH"];
+const FOLLOWS: readonly Code[] = ["CHAIN_GAP", "CHAIN_FORK", "CHAIN_BROKEN", "CHAIN_CLOSED", "GAP_FALSE"];
+
+export const ANSWERS: Readonly<Record<string, Answers>> = {
+  "GET /v1/challenge": { types: [CBOR_TYPE], specified: SYNC, problems: [] },
+  "POST /v1/devices": {
+    types: [CBOR_TYPE],
+    specified: SYNC,
+    problems: [
+      ...MESSAGE,
+      ...RECORD,
+      ...UNWELL,
+      "TOKEN_INVALID",
+      "POSSESSION_UNPROVED",
+      "MAKER_UNKNOWN",
+      "MAKER_FALSE",
+      "MAKER_MALFORMED",
+      "MAKER_MISMATCH",
+      "OPEN_ENROLMENT_FULL",
+      "SUCCESSION_FALSE",
+      "ATTEMPTS_EXHAUSTED",
+    ],
+  },
+  "POST /v1/devices/:kid/head": { types: [CBOR_TYPE], specified: SYNC, problems: [...MESSAGE, "DEVICE_UNKNOWN"] },
+  "POST /v1/devices/:kid/records": {
+    types: [CBOR_TYPE],
+    specified: SYNC,
+    problems: [...MESSAGE, ...RECORD, ...FOLLOWS, ...UNWELL, "DEVICE_UNKNOWN", "DEVICE_FORKED", "KEY_REVOKED"],
+  },
+  "POST /v1/devices/:kid/succession": {
+    types: [CBOR_TYPE],
+    specified: SYNC,
+    problems: [
+      ...MESSAGE,
+      ...RECORD,
+      ...UNWELL,
+      "STATEMENT_MALFORMED",
+      "DEVICE_UNKNOWN",
+      "DEVICE_FORKED",
+      "CHAIN_CLOSED",
+      "KEY_REVOKED",
+      "POSSESSION_UNPROVED",
+      "SUCCESSION_FALSE",
+      "SUCCESSION_KEY_TAKEN",
+      "ATTEMPTS_EXHAUSTED",
+    ],
+  },
+  "GET /v1/devices/:kid/records": { types: [CBOR_SEQUENCE_TYPE], specified: SYNC, problems: ["DEVICE_UNKNOWN"] },
+  "GET /v1/devices": { problems: [] },
+  "GET /v1/devices/:kid": { problems: ["DEVICE_UNKNOWN"] },
+  "GET /v1/devices/:kid/forks/:id": {
+    types: [FORK_TYPE],
+    specified: CHAIN,
+    problems: ["DEVICE_UNKNOWN", "RECORD_UNKNOWN"],
+  },
+  "GET /v1/devices/:kid/revocation": {
+    types: [REVOCATION_TYP],
+    specified: CHAIN,
+    problems: ["DEVICE_UNKNOWN", "REVOCATION_UNKNOWN"],
+  },
+  "POST /v1/devices/:kid/revocation": {
+    types: [REVOCATION_TYP],
+    specified: CHAIN,
+    problems: [
+      ...UNWELL,
+      "DEVICE_UNKNOWN",
+      "BODY_TOO_LARGE",
+      "STATEMENT_MALFORMED",
+      "REVOCATION_FALSE",
+      "KEY_MISMATCH",
+    ],
+  },
+  "GET /v1/records/:id": { types: [RECORD_TYPE], specified: "modules/record/SPEC.md", problems: ["RECORD_UNKNOWN"] },
+  "GET /v1/records/:id/receipt": {
+    types: [RECORD_TYPE],
+    specified: "modules/receipt/SPEC.md",
+    problems: ["RECORD_UNKNOWN", "RECORD_NOT_LOGGED"],
+  },
+  "GET /v1/records/:id/evidence": {
+    types: [EVIDENCE_TYPE],
+    specified: "modules/evidence/SPEC.md",
+    problems: ["RECORD_UNKNOWN", "RECORD_NOT_LOGGED"],
+  },
+  "GET /checkpoint": { types: ["text/plain"], specified: TLOG, problems: ["LOG_ENTRY_UNKNOWN"] },
+  "GET /tile/*": {
+    types: ["application/octet-stream"],
+    specified: TLOG,
+    problems: ["LOG_ENTRY_UNKNOWN", "ROUTE_UNKNOWN"],
+  },
+  "GET /v1/relay": { problems: [] },
+  "GET /v1/relay/keys": { types: [CBOR_SEQUENCE_TYPE], specified: SYNC, problems: [] },
+  "GET /livez": { types: ["text/plain"], specified: "the line ok", problems: [] },
+  "GET /readyz": { problems: [] },
+  "GET /openapi.json": { problems: [] },
+};
