@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { explain, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { TreeHead } from "tallystick/log/checkpoint";
 import { ANVIL_CHAIN_ID } from "./ledger/anvil.js";
 import { openDevelopmentLedger } from "./ledger/development.js";
@@ -81,10 +81,10 @@ export class Anchoring {
       dataDir: folder,
       database,
       artifact: ledger.artifact,
-      onNotice: (text) => logger.warn(text),
+      onNotice: (text) => logger.warn({ detail: text }, "ledger notice"),
       onFailed: (failure) => {
         this.trouble = failure;
-        logger.error(failure, explain(failure));
+        logger.error(failure, "ledger failed");
       },
     });
     if (!opened.ok) return opened;

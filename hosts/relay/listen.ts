@@ -14,7 +14,8 @@ export interface ListenOptions {
 export async function listen(app: FastifyInstance, options: ListenOptions): Promise<Result<string>> {
   const { host = "127.0.0.1", port = 0 } = options;
   try {
-    await app.listen({ host, port });
+    // Fastify's own line has an address in its text; ours follows.
+    await app.listen({ host, port, listenTextResolver: () => "socket opened" });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "EADDRINUSE") return fail("PORT_TAKEN", `port ${port} of ${host}`);

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 import { type Logger, pino } from "pino";
 import { toHex } from "tallystick/bytes/bytes";
-import { explain, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Entropy } from "tallystick/identity/crypto";
 import type { Identity } from "tallystick/identity/identity";
 import type { TreeHead } from "tallystick/log/checkpoint";
@@ -90,6 +90,8 @@ export interface RelayOptions extends OperationOptions {
   readonly witnessesWanted?: number;
   /** Public keys of makers whose statement lets a device in without a token; at most MAKERS_MAX, none by default. */
   readonly makers?: readonly Uint8Array[];
+  /** Milliseconds for what is under way when the relay stops; default STOP_REQUESTS_MAX_MS. */
+  readonly stopRequestsMs?: number;
   /** Lets in any device that proves to hold its key. Never by default. */
   readonly openEnrolment?: boolean;
   /** Trees of the log that others hold proofs of; the relay refuses to go on from less, or beside them. */
@@ -157,7 +159,7 @@ export class Relay {
       opened.value.scrub.start();
       opened.value.logger.info(
         { url: relay.url, origin: relay.identity.origin, entries: relay.log.head.size },
-        "relay",
+        "listening",
       );
       return ok(relay);
     }
@@ -171,11 +173,20 @@ export class Relay {
     return this.#closing;
   }
 
+  async #finishRequests(app: FastifyInstance): Promise<void> {
+    const timer = setTimeout(() => {
+      this.#parts.logger.warn("requests cut off");
+      app.server.closeAllConnections();
+    }, this.#parts.stopRequestsMs);
+    await app.close();
+    clearTimeout(timer);
+  }
+
   async #close(): Promise<void> {
     const { app, health, publication, anchoring, cosigning, log, store, lock, logger } = this.#parts;
     const { scrub, ownPool, operation } = this.#parts;
     health.stopping = true;
-    await app.close();
+    await this.#finishRequests(app);
     await ownPool?.close();
     await scrub.close();
     await operation.close();
@@ -188,6 +199,9 @@ export class Relay {
     logger.info("stopped");
   }
 }
+
+/** For what is under way when the relay stops; a client that has not finished by then is cut off, and comes again. */
+export const STOP_REQUESTS_MAX_MS = 10_000;
 
 interface Parts {
   readonly relayIdentity: RelayIdentity;
@@ -204,6 +218,7 @@ interface Parts {
   readonly health: Health;
   readonly operation: Operation;
   readonly logger: Logger;
+  readonly stopRequestsMs: number;
 }
 
 /** What keeps the relay from taking records in. */
@@ -255,6 +270,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const { witnesses = [], witnessesWanted: wanted = 0 } = options;
   const checked = checkWitnesses(witnesses, wanted);
   if (!checked.ok) return checked;
+  const { stopRequestsMs = STOP_REQUESTS_MAX_MS } = options;
   const paths = pathsOf(dataDir);
   // What may not be looked into would else pass for blank; what is not there is not made here.
   const prepared = existsSync(dataDir) ? prepareFolder(dataDir) : ok(undefined);
@@ -287,7 +303,8 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const onFault = (error: unknown): Failure | undefined => {
     const damage = damageOf(error);
     health.fault ??= damage;
-    logger.error({ err: error }, damage ? explain(damage) : "fault");
+    if (damage) logger.error({ err: error, ...damage }, "damage found");
+    else logger.error({ err: error }, "fault");
     return damage;
   };
 
@@ -349,7 +366,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     log: log.value,
     intervalMs: options.batchIntervalMs ?? BATCH_INTERVAL_MS,
     nowMs,
-    onFailure: (failure) => logger.warn(failure, "the log did not advance"),
+    onFailure: (failure) => logger.warn(failure, "log did not advance"),
     onFault,
   });
   const scrub = await openScrub({
@@ -394,7 +411,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring, cosigning, scrub };
   const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool, events, taking };
   addRoutes(app, { ...parts, ...services, identity: identity.value });
-  return ok({ ...parts, publication, app, health, logger, ownPool, operation: operation.value });
+  return ok({ ...parts, publication, app, health, logger, ownPool, operation: operation.value, stopRequestsMs });
 }
 
 async function openLog(

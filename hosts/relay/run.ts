@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { pino } from "pino";
 import { explain, type Failure } from "tallystick/codes/codes";
 import type { LedgerOptions } from "./anchoring.js";
 import type { WitnessOptions } from "./cosigning/options.js";
+import { createLogger } from "./logger.js";
 import type { OperationOptions } from "./operation.js";
 import { Relay, type RelayOptions } from "./relay.js";
 import { signalled } from "./signalled.js";
@@ -43,9 +43,13 @@ export interface RunOptions extends OperationOptions {
   readonly json: boolean;
 }
 
+/** From the request to stop to the process's end, at the most: the log may have thousands of entries to write. */
+export const STOP_MAX_MS = 25_000;
+const STOP_CUT_OFF_STATUS = 75;
+
 /** Resolves with the exit status once the relay has ended: 0 in order, 1 where it could not start. */
 export async function runRelay(options: RunOptions): Promise<number> {
-  const logger = pino({ level: options.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
+  const logger = createLogger(options.logLevel);
   const ended = signalled();
   const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment, scrubPeriodMs } = options;
   const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
@@ -80,6 +84,11 @@ export async function runRelay(options: RunOptions): Promise<number> {
   const { url, identity } = relay.value;
   console.log(options.json ? JSON.stringify({ url, origin: identity.origin }) : `relay ${identity.origin}: ${url}`);
   await ended;
+  // What is durable is so already: a stop that hangs is ended as if killed, which loses nothing.
+  setTimeout(() => {
+    logger.error({ stop_max_ms: STOP_MAX_MS }, "stop cut off");
+    process.exit(STOP_CUT_OFF_STATUS);
+  }, STOP_MAX_MS).unref();
   await relay.value.close();
   return 0;
 }

@@ -9,6 +9,7 @@ import Fastify, {
 } from "fastify";
 import { type Code, type Failure, fail } from "tallystick/codes/codes";
 import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
+import { LOGGED_TEXT_MAX } from "./logger.js";
 import type { Metrics } from "./metrics/metrics.js";
 import { PROBLEM_TYPE, problemOf, type Refusal, Refused } from "./problem.js";
 import { isCorruption, isSqliteError } from "./store/database.js";
@@ -89,7 +90,10 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.addHook("onResponse", (request, reply, done) => {
     const { method, url } = request;
     options.metrics?.answered(request.routeOptions.url, method, reply.statusCode, reply.elapsedTime);
-    request.log.debug({ method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, "request");
+    request.log.debug(
+      { method, url: url.slice(0, LOGGED_TEXT_MAX), status: reply.statusCode, ms: Math.round(reply.elapsedTime) },
+      "request",
+    );
     done();
   });
   limitRequestsUnderWay(app, options.requestsUnderWayMax ?? REQUESTS_UNDER_WAY_MAX);

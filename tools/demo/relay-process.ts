@@ -65,11 +65,11 @@ async function listening(child: ChildProcess): Promise<string> {
   return new Promise(() => {});
 }
 
-const LOG_ERROR = 50;
-
+/** What a line of its log says of an error. */
 function messageOf(line: string): string | undefined {
-  const { level, msg } = (parse(line) ?? {}) as { level?: unknown; msg?: unknown };
-  return typeof level === "number" && level >= LOG_ERROR && typeof msg === "string" ? msg : undefined;
+  const { level, event, code, detail } = (parse(line) ?? {}) as Readonly<Record<string, unknown>>;
+  if (level !== "error" && level !== "fatal") return undefined;
+  return [event, code, detail].filter((part) => typeof part === "string").join(": ");
 }
 
 function parse(line: string): { url?: unknown } | undefined {
