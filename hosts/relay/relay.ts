@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 import { type Logger, pino } from "pino";
 import { toHex } from "tallystick/bytes/bytes";
-import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import { explain, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Entropy } from "tallystick/identity/crypto";
 import type { Identity } from "tallystick/identity/identity";
 import type { TreeHead } from "tallystick/log/checkpoint";
