@@ -1,4 +1,4 @@
-import { constants, copyFileSync, existsSync } from "node:fs";
+import { constants, copyFileSync, existsSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
@@ -194,7 +194,7 @@ function checkIdentity(dataDir: string, { identity, logKey }: Source): Result<tr
 function checkStore({ store }: FolderPaths): Result<number | undefined> {
   if (!existsSync(store)) {
     // SQLite would apply what stands in there to whatever database it finds beside it.
-    const left = [`${store}-wal`, `${store}-journal`].find(existsSync);
+    const left = [`${store}-wal`, `${store}-journal`].find((path) => (sizeOf(path) ?? 0) > 0);
     return left ? fail("BACKUP_TARGET_TAKEN", `${left} is of a database that is gone`) : ok(undefined);
   }
   const database = openToRead(store);
@@ -205,6 +205,10 @@ function checkStore({ store }: FolderPaths): Result<number | undefined> {
   } finally {
     database.value.close();
   }
+}
+
+function sizeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.size;
 }
 
 /** The newest tree that the key is known to have signed, and whether that is sure. */
