@@ -46,7 +46,7 @@ import { type ReadyView, type RelayView, relayRoutes, viewWitness } from "./rout
 import { syncRoutes } from "./routes/sync.js";
 import { damageFound, openScrub, SCRUB_PERIOD_MS } from "./scrubbing.js";
 import { createServer, recordMethods, refuseOtherMethods } from "./server.js";
-import { createDatabase, isCorruption } from "./store/database.js";
+import { createDatabase, isCorruption, isSqliteError } from "./store/database.js";
 import { LogDiffers, StoreEntries } from "./store/entries.js";
 import { Ladder } from "./store/ladder.js";
 import { Store, StoredRecordDamaged } from "./store/store.js";
@@ -140,7 +140,7 @@ export class Relay {
     if (!lock.ok) return lock;
     try {
       if (!isBlank(dataDir)) return fail("DATA_FOLDER_TAKEN", `expected a blank folder, found files in ${dataDir}`);
-      return await make(dataDir, options);
+      return await refused(() => make(dataDir, options));
     } finally {
       lock.value.release();
     }
@@ -151,7 +151,7 @@ export class Relay {
     const { length = 0 } = options.makers ?? [];
     if (length > MAKERS_MAX) throw new RangeError(`makers: expected at most ${MAKERS_MAX}, received ${length}`);
     const undo: (() => void | Promise<void>)[] = [];
-    const opened = await openParts(options, undo);
+    const opened = await refused(() => openParts(options, undo));
     const listening = opened.ok ? await listen(opened.value.app, options) : opened;
     if (opened.ok && listening.ok) {
       const relay = new Relay(opened.value, listening.value);
@@ -262,6 +262,20 @@ async function make(dataDir: string, options: InitialiseOptions): Promise<Result
   };
   finishFolder(dataDir, relayIdentity);
   return ok(relayIdentity);
+}
+
+/** What disk or database refuse on the way is a failure like others, after which all is undone. */
+async function refused<T>(run: () => Promise<Result<T>>): Promise<Result<T>> {
+  try {
+    return await run();
+  } catch (error) {
+    const damage = damageOf(error);
+    if (damage) return { ok: false, failure: damage };
+    if (isSqliteError(error)) return fail("STORE_FAILED", `${error.message} (${error.code})`);
+    const { syscall, message } = error as NodeJS.ErrnoException;
+    if (syscall !== undefined) return fail("DATA_FOLDER_UNWRITABLE", message);
+    throw error;
+  }
 }
 
 /** Opens everything but the port. What must be closed again is pushed on `undo` as it is opened. */
