@@ -8,6 +8,7 @@ import type { Database } from "./store/database.js";
 import { Figures } from "./store/figures.js";
 import type { Ladder } from "./store/ladder.js";
 import { Watch, type WatchLimits } from "./watch/watch.js";
+import { type WebhookSettings, Webhooks } from "./webhooks/webhooks.js";
 
 /** What an operator has of a relay beside its routes: figures to scrape, and word when something needs a person. */
 
@@ -15,12 +16,16 @@ export interface OperationOptions {
   /** Where `/metrics` is; without it there is none. */
   readonly metrics?: MetricsAddress;
   readonly watch?: WatchLimits;
+  /** Whom messages go to; without it nobody. */
+  readonly webhooks?: WebhookSettings;
 }
 
 export interface OperationParts {
   readonly options: OperationOptions;
   readonly metrics: Metrics;
   readonly events: RelayEvents;
+  /** The relay's name, for messages. */
+  readonly origin: string;
   readonly database: Database;
   readonly ladder: Ladder;
   readonly logEntries: () => number;
@@ -37,15 +42,17 @@ export class Operation {
   /** Where metrics are scraped, if anywhere. */
   readonly metricsUrl: string | undefined;
   readonly watch: Watch;
+  readonly webhooks: Webhooks | undefined;
   readonly #listener: MetricsListener | undefined;
 
-  private constructor(watch: Watch, listener: MetricsListener | undefined) {
+  private constructor(watch: Watch, listener: MetricsListener | undefined, webhooks: Webhooks | undefined) {
     this.watch = watch;
+    this.webhooks = webhooks;
     this.#listener = listener;
     this.metricsUrl = listener?.url;
   }
 
-  /** PORT_TAKEN, ADDRESS_UNUSABLE. */
+  /** PORT_TAKEN, ADDRESS_UNUSABLE, WEBHOOK_TARGET_REFUSED. */
   static async open(parts: OperationParts): Promise<Result<Operation>> {
     const { options, metrics, events, database, logger, taking } = parts;
     const onFault = (error: unknown) => logger.error({ err: error }, "operation failed");
@@ -53,6 +60,9 @@ export class Operation {
     const watch = new Watch({ ...parts, ...options.watch, figures, logTrouble: taking, onFault });
     events.on((event) => metrics.take(event));
     addGauges(metrics, { ...parts, figures, watch });
+    const webhooks = options.webhooks && Webhooks.open({ ...parts, settings: options.webhooks });
+    if (webhooks && !webhooks.ok) return webhooks;
+    if (webhooks) events.on((event) => webhooks.value.take(event));
     let listener: MetricsListener | undefined;
     if (options.metrics) {
       metrics.watchProcess();
@@ -62,12 +72,13 @@ export class Operation {
       logger.info({ url: listener.url }, "metrics");
     }
     // Without anyone to tell there is nothing to look for.
-    if (listener) watch.start();
-    return ok(new Operation(watch, listener));
+    if (listener || webhooks) watch.start();
+    return ok(new Operation(watch, listener, webhooks?.value));
   }
 
   async close(): Promise<void> {
     await this.watch.close();
+    await this.webhooks?.close();
     await this.#listener?.close();
   }
 }

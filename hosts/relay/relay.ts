@@ -404,6 +404,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     options,
     metrics,
     events,
+    origin,
     database: store.value.database,
     ladder,
     logEntries: () => log.value.head.size,

@@ -53,7 +53,8 @@ export async function runRelay(options: RunOptions): Promise<number> {
   const ended = signalled();
   const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment, scrubPeriodMs } = options;
   const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
-  const { witnesses, witnessesWanted, batchIntervalMs, attempts, threads, keyBudget, metrics, watch } = options;
+  const { witnesses, witnessesWanted, batchIntervalMs, attempts, threads, keyBudget } = options;
+  const { metrics, watch, webhooks } = options;
   const opening: RelayOptions = {
     ...places,
     makers,
@@ -67,6 +68,7 @@ export async function runRelay(options: RunOptions): Promise<number> {
     ...(keyBudget && { keyBudget }),
     ...(metrics && { metrics }),
     ...(watch && { watch }),
+    ...(webhooks && { webhooks }),
   };
   let relay = await Relay.open(opening);
   if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise) {

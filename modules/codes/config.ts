@@ -1,6 +1,6 @@
 import { entry } from "./entry.js";
 
-/** Codes about a relay's configuration; part of the one table. */
+/** Codes about a relay's configuration and its webhooks; part of the one table. */
 export const CONFIG_CODES = Object.freeze({
   CONFIG_UNREADABLE: entry(
     400,
@@ -22,6 +22,16 @@ export const CONFIG_CODES = Object.freeze({
     400,
     "a secret stands in the configuration",
     "put it into a file of its own that only the relay's user can read, name that, and make a new secret",
+  ),
+  WEBHOOK_TARGET_REFUSED: entry(
+    400,
+    "the webhook's address is not one that the relay may reach",
+    "name an https URL of a public host; a receiver on a network of your own needs webhooks.allow_addresses",
+  ),
+  WEBHOOK_FAILED: entry(
+    502,
+    "the webhook's receiver did not take the message",
+    "nothing: it is tried again; look at the receiver where that goes on",
   ),
   CONFIG_SECRET_UNREADABLE: entry(
     400,

@@ -2,6 +2,8 @@ import { fromDidKey } from "tallystick/identity/key";
 import { readWitness, type WitnessOptions } from "../cosigning/options.js";
 import { relayCrypto } from "../crypto.js";
 import type { RunOptions } from "../run.js";
+import type { WebhookEvent } from "../webhooks/message.js";
+import { readSecret } from "../webhooks/signature.js";
 import type { Config } from "./settings.js";
 
 const DAY_MS = 86_400_000;
@@ -16,6 +18,7 @@ export function runOptionsOf({
   witnesses,
   limits,
   metrics,
+  webhooks,
 }: Config): Omit<RunOptions, "ledger" | "json"> {
   return {
     dataDir: relay.data,
@@ -39,6 +42,21 @@ export function runOptionsOf({
       addressesMax: limits.failed_attempts_addresses,
     },
     ...(metrics.port !== undefined && { metrics: { host: metrics.host, port: metrics.port } }),
+    watch: {
+      silenceIntervals: webhooks.silence_intervals,
+      logStuckS: webhooks.log_stuck_s,
+      ledgerStuckS: webhooks.ledger_stuck_s,
+    },
+    ...(webhooks.url !== undefined && {
+      webhooks: {
+        url: webhooks.url,
+        secret: readSecret(webhooks.secret ?? "") ?? impossible("webhooks.secret"),
+        events: webhooks.events as readonly WebhookEvent[],
+        repeatAfterS: webhooks.repeat_after_s,
+        allowAddresses: webhooks.allow_addresses,
+        allowInsecure: webhooks.allow_insecure,
+      },
+    }),
     ...(relay.origin !== undefined && { origin: relay.origin }),
     ...(relay.recovery_key !== undefined && { recoveryKey: keyOf(relay.recovery_key) }),
     ...(relay.policy !== undefined && { policy: relay.policy }),
@@ -52,7 +70,10 @@ function witnessOf(text: string): WitnessOptions {
 }
 
 function keyOf(did: string): Uint8Array {
-  const key = fromDidKey(did);
-  if (!key) throw new TypeError(`expected a checked did:key, received ${did}`);
-  return key;
+  return fromDidKey(did) ?? impossible(did);
+}
+
+/** The configuration was checked before. */
+function impossible(what: string): never {
+  throw new TypeError(`expected a checked configuration, received ${what}`);
 }

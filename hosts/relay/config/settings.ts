@@ -6,6 +6,11 @@ import { readWitness } from "../cosigning/options.js";
 import { relayCrypto } from "../crypto.js";
 import { KEY_BURST_RECORDS, KEY_RECORDS_PER_SECOND } from "../intake.js";
 import { THREADS_MAX } from "../verify/pool.js";
+import { LEDGER_STUCK_S, LOG_STUCK_S, SILENCE_INTERVALS } from "../watch/watch.js";
+import { ALLOWED_MAX, isRange } from "../webhooks/addresses.js";
+import { REPEAT_AFTER_S, WEBHOOK_EVENTS } from "../webhooks/message.js";
+import { readSecret, SECRET_MAX_BYTES, SECRET_MIN_BYTES } from "../webhooks/signature.js";
+import { parseTarget } from "../webhooks/target.js";
 import { flag, integer, list, oneOf, type Section, text, type ValuesOf } from "./setting.js";
 
 /**
@@ -203,6 +208,67 @@ export const SETTINGS = {
       }),
     },
   },
+  webhooks: {
+    comment: "Word to a program of yours when something needs a person. README.md beside this file says what it gets.",
+    settings: {
+      url: text({
+        secret: "url",
+        comment:
+          "Where messages go by POST; without it nowhere. What follows the host is never shown, nor is url_file's.",
+        example: "https://receiver.example/tallystick",
+      }),
+      secret: text({
+        secret: "whole",
+        comment: "What messages are signed with, as Standard Webhooks has it: the file that holds it.",
+        expected: `whsec_ and the base64 of ${SECRET_MIN_BYTES} to ${SECRET_MAX_BYTES} bytes`,
+        check: (value) => (readSecret(value) ? undefined : "whsec_ and base64"),
+        example: "/etc/tallystick/webhook-secret",
+      }),
+      events: list({
+        maximum: WEBHOOK_EVENTS.length,
+        fallback: WEBHOOK_EVENTS,
+        expected: `one of ${WEBHOOK_EVENTS.join(", ")}`,
+        check: (value) =>
+          (WEBHOOK_EVENTS as readonly string[]).includes(value) ? undefined : WEBHOOK_EVENTS.join(", "),
+        comment: "What is told.",
+      }),
+      repeat_after_s: integer({
+        minimum: 1,
+        maximum: 604_800,
+        fallback: REPEAT_AFTER_S,
+        comment: "The same of the same device is told once in so many seconds, with how often it came meanwhile.",
+      }),
+      silence_intervals: integer({
+        minimum: 1,
+        maximum: 10_000,
+        fallback: SILENCE_INTERVALS,
+        comment: "Silence: a device was not heard for so many of the mark intervals that its genesis states.",
+      }),
+      log_stuck_s: integer({
+        minimum: 1,
+        maximum: 86_400,
+        fallback: LOG_STUCK_S,
+        comment: "The log is stuck: a record has waited so many seconds for its checkpoint.",
+      }),
+      ledger_stuck_s: integer({
+        minimum: 1,
+        maximum: 604_800,
+        fallback: LEDGER_STUCK_S,
+        comment: "The ledger is stuck: a checkpoint has waited so many seconds to be final.",
+      }),
+      allow_addresses: list({
+        maximum: ALLOWED_MAX,
+        fallback: [],
+        expected: "an address or a range such as 10.1.0.0/16",
+        check: (value) => (isRange(value) ? undefined : "an address or a range such as 10.1.0.0/16"),
+        comment: "Addresses that may be reached although they are not public, for a receiver on a network of yours.",
+      }),
+      allow_insecure: flag({
+        fallback: false,
+        comment: "Take a URL with http, too: messages can then be read on the way.",
+      }),
+    },
+  },
 } as const satisfies Readonly<Record<string, Section>>;
 
 export type Config = { readonly [Name in keyof typeof SETTINGS]: ValuesOf<(typeof SETTINGS)[Name]> };
@@ -220,6 +286,21 @@ export const RULES: readonly Rule[] = [
       ledger.kind === "evm" && ledger.rpc_url === undefined
         ? 'expected a node\'s URL, since ledger.kind is "evm", received nothing'
         : undefined,
+  },
+  {
+    at: ["webhooks", "secret"],
+    complaint: ({ webhooks }) =>
+      webhooks.url !== undefined && webhooks.secret === undefined
+        ? "expected a secret to sign with, since webhooks.url is there, received nothing"
+        : undefined,
+  },
+  {
+    at: ["webhooks", "url"],
+    complaint: ({ webhooks: { url, allow_addresses, allow_insecure } }) => {
+      if (url === undefined) return undefined;
+      const target = parseTarget(url, { allowInsecure: allow_insecure, allowAddresses: allow_addresses });
+      return target.ok ? undefined : target.failure.detail;
+    },
   },
 ];
 

@@ -152,6 +152,35 @@ describe("relay: configuration", () => {
     );
   });
 
+  it("takes webhooks with a signing secret and to a public address only", () => {
+    const secret = `whsec_${"A".repeat(43)}=`;
+    writeFileSync(join(folder.path, "secrets/webhook"), `${secret}\n`);
+    const hook = (url: string, more = "") => `[webhooks]\nurl = "${url}"\nsecret_file = "secrets/webhook"\n${more}`;
+    const { webhooks } = runOptionsOf(load(hook("https://receiver.example/T0KEN")).config);
+    assert.deepEqual([webhooks?.url, webhooks?.secret.length], ["https://receiver.example/T0KEN", 32]);
+    assert(
+      !JSON.stringify(load(hook("https://receiver.example/T0KEN")).stated.map(({ shown }) => shown)).match(
+        /T0KEN|AAAA/,
+      ),
+    );
+    assert.deepEqual(complaints(hook("https://169.254.169.254/T0KEN")), [
+      "CONFIG_INVALID relay.toml:2:1: webhooks.url: 169.254.169.254 is link-local, and clouds' metadata (RFC 3927)",
+    ]);
+    assert.deepEqual(
+      complaints(hook("http://10.0.0.1/", 'allow_insecure = true\nallow_addresses = ["10.0.0.0/8"]\n')),
+      [],
+    );
+    assert.deepEqual(complaints('[webhooks]\nurl = "https://receiver.example/"\n'), [
+      "CONFIG_INVALID relay.toml:1:1: webhooks.secret: expected a secret to sign with, since webhooks.url is there, received nothing",
+    ]);
+    assert.deepEqual(complaints(`[webhooks]\nsecret = "${secret}"\n`), [
+      "CONFIG_SECRET_INLINE relay.toml:2:1: webhooks.secret: expected webhooks.secret_file, or TALLYSTICK_WEBHOOKS_SECRET",
+    ]);
+    assert.deepEqual(complaints("", { environment: { TALLYSTICK_WEBHOOKS_SECRET: "hunter2" } }), [
+      "CONFIG_INVALID TALLYSTICK_WEBHOOKS_SECRET: webhooks.secret: expected whsec_ and base64, received (not shown)",
+    ]);
+  });
+
   it("is shipped with an example that names every setting and its default", () => {
     const text = readFileSync(SHIPPED, "utf8");
     assert.equal(text, exampleConfig(), "tallystick check-config --example > hosts/relay/relay.toml");

@@ -33,6 +33,7 @@ const SERIES: Readonly<Record<string, string>> = {
   'tallystick_http_request_duration_seconds_bucket{instance="a",le="1"}': "0+100x30 3000x95",
   'tallystick_http_request_duration_seconds_bucket{instance="a",le="10"}': "0+100x30 3100+100x95",
   'tallystick_http_request_duration_seconds_bucket{instance="a",le="+Inf"}': "0+100x30 3100+100x95",
+  'tallystick_webhooks_dropped_total{instance="a",why="full"}': "0x30 1x95",
   'nodejs_eventloop_lag_p99_seconds{instance="a"}': "0.01x30 1x95",
   'process_resident_memory_bytes{instance="a"}': "1e8x30 2e9x95",
 };
@@ -41,8 +42,9 @@ describe("relay: alert rules", () => {
   let started: StartedRelay;
   let scrape: string;
   before(async () => {
+    const webhooks = { url: "https://receiver.example/", secret: new Uint8Array(32) };
     const artifact = must(await compileAnchor());
-    started = await StartedRelay.start({ ledger: { kind: "development", artifact }, metrics: { port: 0 } });
+    started = await StartedRelay.start({ ledger: { kind: "development", artifact }, metrics: { port: 0 }, webhooks });
     await started.device();
     scrape = await (await fetch(started.relay.operation.metricsUrl!)).text();
   });
