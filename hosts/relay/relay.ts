@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 import { type Logger, pino } from "pino";
 import { toHex } from "tallystick/bytes/bytes";
-import { explain, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Entropy } from "tallystick/identity/crypto";
 import type { Identity } from "tallystick/identity/identity";
 import type { TreeHead } from "tallystick/log/checkpoint";
@@ -342,11 +342,11 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
       nowMs: () => performance.now(),
       onChange: ({ url, key }, failure) =>
         failure
-          ? logger.warn({ witness: key.name, url }, explain(failure))
-          : logger.info({ witness: key.name, url }, "the witness cosigns again"),
+          ? logger.warn({ witness: key.name, url, ...failure }, "witness failed")
+          : logger.info({ witness: key.name, url }, "witness cosigns"),
       onContradiction: (failure) => {
         health.fault ??= failure;
-        logger.error(explain(failure));
+        logger.error(failure, "witness contradicts");
       },
     });
     if (!begun.ok) return begun;
@@ -419,7 +419,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const app = createServer({ logger, onFault, isStopping: () => health.stopping, metrics });
   undo.push(() => app.close());
   const { threads } = options;
-  const onDeath = (error: Error): void => logger.error({ err: error }, "a verifier thread died");
+  const onDeath = (error: Error): void => logger.error({ err: error }, "verifier thread died");
   const ownPool = options.pool ? undefined : new VerifierPool({ ...(threads !== undefined && { threads }), onDeath });
   if (ownPool) undo.push(() => ownPool.close());
   const pool = options.pool ?? ownPool!;

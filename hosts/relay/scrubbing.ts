@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { explain, type Failure } from "tallystick/codes/codes";
+import type { Failure } from "tallystick/codes/codes";
 import type { Crypto } from "tallystick/identity/crypto";
 import { TILE_WIDTH } from "tallystick/log/tile";
 import { pathsOf } from "./folder.js";
@@ -58,11 +58,11 @@ export function openScrub(options: ScrubbingOptions): Promise<Scrub> {
     nowMs,
     onFinding: (finding, part) => {
       const failure = failureOf(finding);
-      logger.error({ ...failure, part }, explain(failure));
+      logger.error({ ...failure, part }, "scrub found damage");
       if (failure.code.startsWith("STORE_")) onStoreDamage(failure);
     },
     onPass: ({ units, startedMs }) => logger.info({ units, since: new Date(startedMs).toISOString() }, "scrubbed"),
-    onFault: (error) => logger.warn({ err: error }, "the scrub goes on later"),
+    onFault: (error) => logger.warn({ err: error }, "scrub waits"),
   });
 }
 

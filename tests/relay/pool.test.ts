@@ -76,12 +76,10 @@ describe("relay: threads that verify", () => {
     const all = Array.from({ length: 30 }, (_, n) => send(`suspect ${n}`, true));
     all.push(...Array.from({ length: 30 }, (_, n) => send(`honest ${n}`, false)));
     await Promise.all(all);
-    const before = order.slice(
-      0,
-      order.findLastIndex((name) => name.startsWith("honest")),
-    );
-    // One was in a thread's hands already.
-    assert.ok(before.filter((name) => name.startsWith("suspect")).length <= 1, order.join());
+    // The first suspect found a thread idle; when the second has its turn no honest one waits, but four may be in hand.
+    const [, second] = order.flatMap((name, i) => (name.startsWith("suspect") ? [i] : []));
+    const before = order.slice(0, second).filter((name) => name.startsWith("honest")).length;
+    assert.ok(before >= 30 - 4, order.join());
   });
 
   for (const [how, first] of [

@@ -142,7 +142,7 @@ describe("relay: every step of its life", function () {
       assert.equal(
         ran.status,
         0,
-        `STEP=n npx mocha tests/relay/steps.test.ts reruns step n: ${ran.stdout}${ran.stderr}`,
+        `STEP=n npx mocha tests/relay/steps.test.ts reruns step n: ${ran.signal ?? ""} ${ran.stdout}${ran.stderr}`,
       );
       console.log(`      ${ran.stdout.trim()}`);
     });

@@ -9,6 +9,7 @@ import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { Log } from "../../hosts/relay/log/log.js";
 import { MemorySource, ORIGIN, optionsFor } from "../log/bench.js";
 import { MemoryDisk } from "../log/disk.js";
+import { naiveLeaf } from "../merkle/naive.js";
 import { must, StartedWitness, signerOf } from "./fixture.js";
 import { type Lie, LyingWitness, linesOf, until } from "./lying.js";
 
@@ -424,7 +425,7 @@ describe("cosigning: what witnesses know at the start", () => {
   });
 
   function nextOnce(entries: readonly Uint8Array[]) {
-    let left = [...entries];
+    let left = entries.map((bytes) => ({ id: naiveLeaf(bytes), bytes }));
     return () => {
       const now = left;
       left = [];

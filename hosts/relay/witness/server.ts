@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { type Logger, pino } from "pino";
-import { explain, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import { formatVerifierKey, type VerifierKey } from "tallystick/log/note";
 import { ADD_CHECKPOINT_MAX_BYTES, ADD_CHECKPOINT_PATH, formatHeldSize, SIZE_TYPE } from "tallystick/log/witness";
 import Type from "typebox";
@@ -63,7 +63,7 @@ export class WitnessServer {
       return listening;
     }
     const { key } = witness.value;
-    logger.info({ url: listening.value, key: formatVerifierKey(key), logs: logs.length }, "witness");
+    logger.info({ url: listening.value, key: formatVerifierKey(key), logs: logs.length }, "listening");
     return ok(
       new WitnessServer(listening.value, key, async () => {
         stopping = true;
@@ -106,7 +106,7 @@ function addRoutes(app: FastifyInstance, witness: Witness, logger: Logger): void
       const { failure } = answer;
       // Signed by a key of the log, and no continuation: what a person has to see.
       if (failure.code === "WITNESS_PROOF_FALSE")
-        logger.warn({ request: Buffer.from(request.body ?? []).toString("utf8") }, explain(failure));
+        logger.warn({ ...failure, request: Buffer.from(request.body ?? []).toString("utf8") }, "log contradicts");
       throw new Refused({ failure });
     },
   );

@@ -44,7 +44,8 @@ static int inside(const char *path) {
 static void all(const void *bytes, size_t length) {
   for (size_t done = 0; done < length;) {
     long count = syscall(SYS_write, out, (const char *)bytes + done, length - done);
-    if (count <= 0) abort();
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) { perror("trace"); abort(); }
     done += (size_t)count;
   }
 }
@@ -105,7 +106,11 @@ int close(int fd) {
   return real(fd);
 }
 
-static int followed(int fd) { return out >= 0 && fd >= 0 && fd < FDS && fds[fd].open > 0; }
+/* A number that was closed behind our back may be another thing by now: the event loop of a thread must never fail. */
+static int followed(int fd) {
+  struct stat info;
+  return out >= 0 && fd >= 0 && fd < FDS && fds[fd].open > 0 && fstat(fd, &info) == 0 && (S_ISREG(info.st_mode) || S_ISDIR(info.st_mode));
+}
 
 static int special(int fd, const void *bytes, size_t length) {
   if (out < 0 || fd < 0 || fd >= FDS || !fds[fd].special) return 0;
