@@ -1,4 +1,3 @@
-import { utf8 } from "../bytes/bytes.js";
 import type { Clock, Timer, Timers } from "../clock/clock.js";
 import type { Crypto } from "../identity/crypto.js";
 import { openCheckpoint } from "../log/checkpoint.js";
@@ -42,7 +41,7 @@ export class Marks {
     const first = this.#acknowledgement === undefined;
     const sha256 = crypto.sha256(bytes);
     this.handshake ??= sha256;
-    const opened = openCheckpoint(crypto, utf8(checkpoint), logKey);
+    const opened = openCheckpoint(crypto, checkpoint, logKey);
     if (opened.ok) {
       const { size, root } = opened.value;
       this.#acknowledgement = { sha256, logSize: size, logRoot: root, timeS: Math.floor(timeMs / 1000) };

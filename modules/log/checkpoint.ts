@@ -20,8 +20,6 @@ export interface Checkpoint extends TreeHead {
 }
 
 export interface OpenedCheckpoint extends Checkpoint {
-  /** The whole note, as it was received. */
-  readonly bytes: Uint8Array;
   /** Those of `witnesses` who cosigned, each with its time. */
   readonly cosignatures: readonly VerifiedSignature[];
 }
@@ -62,11 +60,11 @@ export function parseCheckpoint(text: string, extensions: "refused" | "passed ov
  */
 export function openCheckpoint(
   crypto: Crypto,
-  bytes: Uint8Array,
+  note: Uint8Array | string,
   log: VerifierKey,
   witnesses: readonly VerifierKey[] = [],
 ): Result<OpenedCheckpoint> {
-  const opened = openNote(crypto, bytes, [log, ...witnesses]);
+  const opened = openNote(crypto, note, [log, ...witnesses]);
   if (!opened.ok) return opened;
   const { text, verified } = opened.value;
   if (!verified.some(({ key }) => key === log)) {
@@ -77,7 +75,7 @@ export function openCheckpoint(
   if (checkpoint.value.origin !== log.name) {
     return fail("CHECKPOINT_MALFORMED", `expected the origin ${log.name}, received ${checkpoint.value.origin}`);
   }
-  return ok({ ...checkpoint.value, bytes, cosignatures: verified.filter(({ key }) => key !== log) });
+  return ok({ ...checkpoint.value, cosignatures: verified.filter(({ key }) => key !== log) });
 }
 
 /**

@@ -123,12 +123,13 @@ function hasControls(text: string): boolean {
   return false;
 }
 
-/** Takes a note apart without looking at who signed. NOTE_MALFORMED. */
-export function parseNote(bytes: Uint8Array): Result<Note> {
-  if (bytes.length > NOTE_MAX_BYTES) {
-    return fail("NOTE_MALFORMED", `expected at most ${NOTE_MAX_BYTES} bytes, received ${bytes.length}`);
+/** Takes a note apart without looking at who signed: its bytes, or the text that they spell. NOTE_MALFORMED. */
+export function parseNote(note: Uint8Array | string): Result<Note> {
+  if (note.length > NOTE_MAX_BYTES) {
+    return fail("NOTE_MALFORMED", `expected at most ${NOTE_MAX_BYTES} bytes, received ${note.length}`);
   }
-  const whole = fromUtf8(bytes);
+  // A device has the text out of an acknowledgement: bytes made of it again would be room that a board may not have.
+  const whole = typeof note === "string" ? note : fromUtf8(note);
   if (whole === undefined || hasControls(whole)) {
     return fail("NOTE_MALFORMED", "expected UTF-8 without control characters other than newline, received other bytes");
   }
@@ -167,8 +168,8 @@ export function parseSignatureLine(line: string): NoteSignature | undefined {
  * Verifies a note against known keys. Every line of a known key must verify (SIGNATURE_INVALID), at least one must be
  * there (NOTE_UNSIGNED); lines of unknown keys are passed over, later lines of a key that has signed already too.
  */
-export function openNote(crypto: Crypto, bytes: Uint8Array, known: readonly VerifierKey[]): Result<OpenedNote> {
-  const parsed = parseNote(bytes);
+export function openNote(crypto: Crypto, note: Uint8Array | string, known: readonly VerifierKey[]): Result<OpenedNote> {
+  const parsed = parseNote(note);
   if (!parsed.ok) return parsed;
   const verified: VerifiedSignature[] = [];
   for (const line of parsed.value.signatures) {

@@ -22,8 +22,8 @@ import {
 
 /** Most witnesses that one log asks: as many lines as every reader of notes must take. */
 export const WITNESSES_MAX = 16;
-/** Longest name of a witness that a log asks: with WITNESSES_MAX lines of it an acknowledgement still fits. */
-export const WITNESS_NAME_MAX_BYTES = 255;
+/** Longest name of a witness that a log asks: with WITNESSES_MAX lines of it an acknowledgement still fits a board. */
+export const WITNESS_NAME_MAX_BYTES = 64;
 /** Below a witness's submission prefix. */
 export const ADD_CHECKPOINT_PATH = "add-checkpoint";
 /** The type of the answer that tells the size which the witness holds. */

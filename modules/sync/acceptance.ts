@@ -1,4 +1,4 @@
-import { equalBytes, toHex, utf8 } from "../bytes/bytes.js";
+import { equalBytes, toHex } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Crypto, KeyStore } from "../identity/crypto.js";
 import { verifySignature } from "../identity/ed25519.js";
@@ -73,7 +73,7 @@ export function accept(options: AcceptanceOptions, request: Request, answer: Uin
     return fail("DEVICE_BEHIND", `expected a position up to ${options.lastSeq}, received ${received.seq}`);
   const pinned = readPin(keys);
   if (!pinned.ok) return pinned;
-  const checkpoint = openCheckpoint(crypto, utf8(acknowledgement.checkpoint), relay.logKey);
+  const checkpoint = openCheckpoint(crypto, acknowledgement.checkpoint, relay.logKey);
   if (!checkpoint.ok) return checkpoint;
   const next = follow(crypto.sha256, pinned.value, checkpoint.value, acknowledgement.consistency);
   if (!next.ok) return next;

@@ -29,6 +29,7 @@ import {
   readSuccessionRequest,
   stateSuccession,
 } from "tallystick/sync/succession";
+import { consumeWitness, type WitnessVector } from "./consume-witness.js";
 
 /** Reads every vector with the modules and says what came out, a line a fact: the same lines on every engine. */
 export interface VectorFiles {
@@ -46,6 +47,7 @@ export interface VectorFiles {
     readonly checkpoint: string;
     readonly receipts: readonly { readonly id: string; readonly index: number; readonly receipt: string }[];
   };
+  readonly witness: WitnessVector;
   readonly acknowledgement: {
     readonly relayPublicKey: string;
     readonly vkey: string;
@@ -117,6 +119,7 @@ export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
     ...consumeRecords(crypto, files.record),
     ...consumeGaps(crypto, files.gap, files.record),
     ...consumeReceipts(crypto, files.log),
+    ...consumeWitness(crypto, files.witness),
     ...consumeAcknowledgement(crypto, files.acknowledgement, files.record),
     ...consumeSuccession(crypto, files.succession),
     ...consumeKeys(crypto, files.keys, files.record),

@@ -8,6 +8,7 @@ export const vectorFiles: VectorFiles = {
   record: load("record"),
   gap: load("gap"),
   log: load("log"),
+  witness: load("witness"),
   acknowledgement: load("acknowledgement"),
   succession: load("succession"),
   keys: load("keys"),

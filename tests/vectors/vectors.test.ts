@@ -42,6 +42,10 @@ describe("vectors", () => {
         ...boardModules(),
         ...(await npmModules("@noble/hashes", ["sha3"])),
         { name: "vectors/consume", path: fileURLToPath(new URL("consume.ts", import.meta.url)) },
+        {
+          name: "vectors/consume-witness",
+          path: fileURLToPath(new URL("consume-witness.ts", import.meta.url)),
+        },
         { name: "vectors/files", path: "files.js", text: `export default ${JSON.stringify(files)};` },
         { name: "vectors/main", path: "main.js", text: MAIN },
       ],

@@ -483,7 +483,7 @@ describe("cosigning: which witnesses", () => {
       `https://witness.example/#a=${line}`,
       `witness.example=${line}`,
       `https://w.example=${formatVerifierKey(signerOf("log.example", 1).key)}`,
-      `https://w.example=${formatVerifierKey(signerOf("w".repeat(256), 1, SignatureType.cosignature).key)}`,
+      `https://w.example=${formatVerifierKey(signerOf("w".repeat(65), 1, SignatureType.cosignature).key)}`,
     ])
       assert.ok(["WITNESS_OPTION_MALFORMED", "NOTE_KEY_MALFORMED"].includes(code(text)), text);
     assert.equal(code(`https://w.example=${line.replace("w1", "w2")}`), "NOTE_KEY_MALFORMED");

@@ -63,7 +63,7 @@ error: --init needs --name <name>
 (--help lists what it takes)
 [2]
 $ tallystick witness --init --name "two words"
-error: --name: expected up to 255 bytes without spaces or plus
+error: --name: expected up to 64 bytes without spaces or plus
 (--help lists what it takes)
 [2]
 $ tallystick witness --log-key nonsense

@@ -74,6 +74,11 @@ export interface SequencerOptions {
 /** The signed tree that everything is served from; its checkpoint may carry lines of witnesses. */
 export interface SignedHead extends TreeHead, SignedTree {}
 
+/** As it is in its file. */
+interface PublishedCheckpoint extends OpenedCheckpoint {
+  readonly bytes: Uint8Array;
+}
+
 export class Sequencer {
   readonly #options: SequencerOptions;
   #head: SignedHead | undefined;
@@ -126,7 +131,10 @@ export class Sequencer {
     if (!resumed.ok) return resumed;
     const signed = await signer.sign(last, []);
     if (!signed.ok) return signed;
-    const settled = await this.#settle({ ...last, ...signed.value }, readable);
+    const settled = await this.#settle(
+      { ...last, ...signed.value },
+      readable && { ...readable, bytes: publishedBytes! },
+    );
     return settled.ok ? this.#catchUp() : settled;
   }
 
@@ -249,7 +257,7 @@ export class Sequencer {
   }
 
   /** Steps 4 and 5. What witnesses said of the same tree when it was published is kept. */
-  async #settle(bare: SignedHead, published: OpenedCheckpoint | undefined): Promise<Result<true>> {
+  async #settle(bare: SignedHead, published: PublishedCheckpoint | undefined): Promise<Result<true>> {
     const { tiles, lock } = this.#options;
     const moved = await lock.replace(this.#locked, bare.checkpoint);
     if (!moved.ok) return moved;
