@@ -2,8 +2,9 @@ import { constants, copyFileSync, existsSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
-import { type OpenedCheckpoint, openCheckpoint, type TreeHead } from "tallystick/log/checkpoint";
+import { openCheckpoint, type TreeHead } from "tallystick/log/checkpoint";
 import type { VerifierKey } from "tallystick/log/note";
+
 import { tilePath } from "tallystick/log/tile";
 import { foldPeaks, peakAddresses } from "tallystick/merkle/merkle";
 import {
@@ -102,7 +103,7 @@ interface Source {
   readonly sums: Sums;
   readonly identity: RelayIdentity;
   readonly logKey: VerifierKey;
-  readonly checkpoint: OpenedCheckpoint;
+  readonly checkpoint: OwnTree;
   readonly told: number;
 }
 
@@ -116,7 +117,7 @@ async function checkBackup(disk: Disk, from: string, backup: FoundBackup): Promi
   const pins = identity.ok ? pinsOf(crypto, identity.value) : identity;
   if (!identity.ok || !pins.ok) return fail("BACKUP_DAMAGED", `${backup.name}/${BACKUP_FILES.identity} names no relay`);
   const bytes = await disk.read(join(folder, BACKUP_FILES.checkpoint));
-  const checkpoint = bytes && openCheckpoint(crypto, bytes, pins.value.logKey);
+  const checkpoint = bytes && openOwn(bytes, pins.value.logKey);
   if (!checkpoint?.ok) return fail("BACKUP_DAMAGED", `${backup.name}/${BACKUP_FILES.checkpoint} is not the log key's`);
   for (let bundle = 0; bundle < bundlesOf(checkpoint.value.size); bundle++) {
     const check = await checkBundle({ disk, sha256: crypto.sha256, folder: from }, checkpoint.value, bundle);
@@ -143,7 +144,7 @@ async function checkBackup(disk: Disk, from: string, backup: FoundBackup): Promi
 }
 
 interface Plan {
-  readonly tree: OpenedCheckpoint;
+  readonly tree: OwnTree;
   /** Tiles and bundles that come from the backup. */
   readonly files: readonly string[];
   /** Whether it is known that nothing newer was signed. */
@@ -211,6 +212,22 @@ function sizeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.size;
 }
 
+/** A tree that the log has signed, and its word for it: the note without what witnesses have added. */
+interface OwnTree extends TreeHead {
+  readonly bytes: Uint8Array;
+}
+
+function openOwn(note: Uint8Array, logKey: VerifierKey): Result<OwnTree> {
+  const opened = openCheckpoint(crypto, note, logKey);
+  if (!opened.ok) return opened;
+  const { size, root } = opened.value;
+  const parsed = parseNote(note);
+  if (!parsed.ok) return parsed;
+  const { text, signatures } = parsed.value;
+  const own = signatures.filter(({ name, id }) => name === logKey.name && equalBytes(id, logKey.id));
+  return ok({ size, root, bytes: formatNote({ text, signatures: own.slice(0, 1) }) });
+}
+
 /** The newest tree that the key is known to have signed, and whether that is sure. */
 async function newestTree(
   disk: Disk,
@@ -218,7 +235,7 @@ async function newestTree(
   { logKey, checkpoint }: Source,
   newest: Uint8Array | undefined,
 ): Promise<Result<Pick<Plan, "tree" | "proved" | "named" | "known">>> {
-  const open = (bytes: Uint8Array | undefined) => bytes && openCheckpoint(crypto, bytes, logKey);
+  const open = (bytes: Uint8Array | undefined) => bytes && openOwn(bytes, logKey);
   const lock = open(await disk.read(join(log, "lock", "head")));
   const memory = open(await disk.read(memoryPath(keyPath)));
   const published = open(await new TileStore(disk, crypto.sha256, logPublic).checkpoint());

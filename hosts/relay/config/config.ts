@@ -201,7 +201,7 @@ class Reading {
     if (words !== undefined) return { value: fromText(setting, words), source: variable, whence: variable };
     const fileVariable = environmentName(section, key + FILE_SUFFIX);
     const fileNamed = setting.secret && this.#environment[fileVariable];
-    if (fileNamed !== undefined) return this.#secretFile(fileNamed, fileVariable, fileVariable);
+    if (fileNamed !== undefined) return this.#secretFile(fileNamed, resolve(fileNamed), fileVariable, fileVariable);
     const table = this.#file?.tables[section];
     if (!isTable(table)) return undefined;
     const fileKey = key + FILE_SUFFIX;
@@ -210,7 +210,8 @@ class Reading {
       const source = this.#source(`${section}.${fileKey}`);
       const whence = this.#whence(`${section}.${fileKey}`).slice(0, -2);
       const path = table[fileKey];
-      if (typeof path === "string" && path !== "") return this.#secretFile(path, source, whence);
+      if (typeof path === "string" && path !== "")
+        return this.#secretFile(path, resolve(dirname(this.#file!.path), path), source, whence);
       this.#fail("CONFIG_INVALID", `${whence}: ${section}.${fileKey}: expected the path of a file`);
       return undefined;
     }
@@ -223,9 +224,8 @@ class Reading {
     return { value: table[key], source: this.#source(name), whence };
   }
 
-  /** A secret's own file: its text without the last line's end. Relative paths are relative to the configuration. */
-  #secretFile(path: string, source: Source, whence: string): Found | undefined {
-    const full = resolve(this.#file ? dirname(this.#file.path) : ".", path);
+  /** A secret's own file, at `full`: its text without the last line's end. `path` is as somebody wrote it. */
+  #secretFile(path: string, full: string, source: Source, whence: string): Found | undefined {
     const read = readText(full, SECRET_FILE_MAX_BYTES);
     if (read.ok) return { value: read.text.replace(/\r?\n$/, ""), source: `${source} (${path})`, whence };
     this.#fail("CONFIG_SECRET_UNREADABLE", `${whence}: ${read.why}`);

@@ -146,6 +146,8 @@ describe("relay: configuration", () => {
     assert.deepEqual(complaints('[ledger]\nrpc_url = "https://a"\nrpc_url_file = "secrets/rpc"\n'), [
       "CONFIG_INVALID relay.toml:2:1: ledger.rpc_url: expected either rpc_url or rpc_url_file, received both",
     ]);
+    const named = load("", { environment: { TALLYSTICK_LEDGER_RPC_URL_FILE: join(folder.path, "secrets/rpc") } });
+    assert.equal(named.config.ledger.rpc_url, "https://node.example/v3/3b1f");
     assert.match(
       complaints('[ledger]\nrpc_url_file = "absent"\n')[0]!,
       /^CONFIG_SECRET_UNREADABLE relay.toml:2:1: ENOENT/,

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type { CODES } from "tallystick/codes/codes";
 import { encodeRequest } from "tallystick/sync/messages";
 import { ANSWERS } from "../../../hosts/relay/openapi/answers.js";
 import type { FixtureDevice } from "../../fixtures/device.js";
+import { TALLYSTICK } from "../../tools/session.js";
 import { StartedRelay } from "../started.js";
 import { complaintsAbout, type OpenapiDocument, operationsOf } from "./complaints.js";
 
@@ -22,6 +24,14 @@ describe("relay: OpenAPI", () => {
   after(() => started.close());
 
   it("is an OpenAPI document", () => assert.deepEqual(complaintsAbout(document), []));
+
+  it("is what the command prints", () => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [TALLYSTICK, "relay", "--openapi"], {
+      encoding: "utf8",
+    });
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(JSON.parse(stdout), document);
+  });
 
   it("is found out where it is none", () => {
     const changed = (change: (copy: OpenapiDocument) => void): string[] => {
