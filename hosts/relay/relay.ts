@@ -46,6 +46,7 @@ import { type ReadyView, type RelayView, relayRoutes, viewWitness } from "./rout
 import { syncRoutes } from "./routes/sync.js";
 import { damageFound, openScrub, SCRUB_PERIOD_MS } from "./scrubbing.js";
 import { createServer, recordMethods, refuseOtherMethods } from "./server.js";
+import { STOP_REQUESTS_MAX_MS } from "./stop.js";
 import { createDatabase, isCorruption, isSqliteError } from "./store/database.js";
 import { LogDiffers, StoreEntries } from "./store/entries.js";
 import { Ladder } from "./store/ladder.js";
@@ -199,9 +200,6 @@ export class Relay {
     logger.info("stopped");
   }
 }
-
-/** For what is under way when the relay stops; a client that has not finished by then is cut off, and comes again. */
-export const STOP_REQUESTS_MAX_MS = 10_000;
 
 interface Parts {
   readonly relayIdentity: RelayIdentity;

@@ -3,7 +3,7 @@ import { dirname, join, relative } from "node:path";
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import { openCheckpoint, type TreeHead } from "tallystick/log/checkpoint";
-import type { VerifierKey } from "tallystick/log/note";
+import { formatNote, parseNote, type VerifierKey } from "tallystick/log/note";
 
 import { tilePath } from "tallystick/log/tile";
 import { foldPeaks, peakAddresses } from "tallystick/merkle/merkle";

@@ -6,6 +6,7 @@ import { createLogger } from "./logger.js";
 import type { OperationOptions } from "./operation.js";
 import { Relay, type RelayOptions } from "./relay.js";
 import { signalled } from "./signalled.js";
+import { STOP_MAX_MS } from "./stop.js";
 
 /** The relay as a process: starts, says where it listens, ends in order on SIGINT and SIGTERM. */
 export interface RunOptions extends OperationOptions {
@@ -37,14 +38,14 @@ export interface RunOptions extends OperationOptions {
   readonly threads?: number;
   /** How many records one key may bring. */
   readonly keyBudget?: RelayOptions["keyBudget"];
+  /** Milliseconds for requests under way when it stops. */
+  readonly stopRequestsMs?: number;
   /** A level of pino: fatal, error, warn, info, debug, silent. Logs are JSON lines on standard error. */
   readonly logLevel: string;
   /** One line of standard output for people, or as JSON for a program. */
   readonly json: boolean;
 }
 
-/** From the request to stop to the process's end, at the most: the log may have thousands of entries to write. */
-export const STOP_MAX_MS = 25_000;
 const STOP_CUT_OFF_STATUS = 75;
 
 /** Resolves with the exit status once the relay has ended: 0 in order, 1 where it could not start. */
@@ -54,7 +55,7 @@ export async function runRelay(options: RunOptions): Promise<number> {
   const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment, scrubPeriodMs } = options;
   const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
   const { witnesses, witnessesWanted, batchIntervalMs, attempts, threads, keyBudget } = options;
-  const { metrics, watch, webhooks } = options;
+  const { metrics, watch, webhooks, stopRequestsMs } = options;
   const opening: RelayOptions = {
     ...places,
     makers,
@@ -66,6 +67,7 @@ export async function runRelay(options: RunOptions): Promise<number> {
     ...(attempts && { attempts }),
     ...(threads !== undefined && { threads }),
     ...(keyBudget && { keyBudget }),
+    ...(stopRequestsMs !== undefined && { stopRequestsMs }),
     ...(metrics && { metrics }),
     ...(watch && { watch }),
     ...(webhooks && { webhooks }),

@@ -36,6 +36,7 @@ export function runOptionsOf({
     keyBudget: { burst: limits.key_burst_records, perSecond: limits.key_records_per_second },
     ...(limits.threads !== undefined && { threads: limits.threads }),
     batchIntervalMs: limits.checkpoint_interval_ms,
+    stopRequestsMs: limits.stop_requests_ms,
     attempts: {
       burst: limits.failed_attempts_burst,
       refillMs: limits.failed_attempts_refill_ms,

@@ -5,6 +5,7 @@ import { ATTEMPT_ADDRESSES_MAX, ATTEMPTS_BURST, ATTEMPTS_REFILL_MS } from "../at
 import { readWitness } from "../cosigning/options.js";
 import { relayCrypto } from "../crypto.js";
 import { KEY_BURST_RECORDS, KEY_RECORDS_PER_SECOND } from "../intake.js";
+import { STOP_MAX_MS, STOP_REQUESTS_MAX_MS } from "../stop.js";
 import { THREADS_MAX } from "../verify/pool.js";
 import { LEDGER_STUCK_S, LOG_STUCK_S, SILENCE_INTERVALS } from "../watch/watch.js";
 import { ALLOWED_MAX, isRange } from "../webhooks/addresses.js";
@@ -19,6 +20,9 @@ import { flag, integer, list, oneOf, type Section, text, type ValuesOf } from ".
  *
  * Only what a start says to whoever started it (`--json`) is not here: that is about the caller, not about the relay.
  */
+
+/** Of the time for a whole stop, what the log needs is left. */
+const STOP_REQUESTS_LONGEST_MS = STOP_MAX_MS - 5000;
 
 export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "silent"] as const;
 
@@ -190,6 +194,12 @@ export const SETTINGS = {
         maximum: 1_000_000,
         fallback: ATTEMPT_ADDRESSES_MAX,
         comment: "Addresses in debt that are kept apart.",
+      }),
+      stop_requests_ms: integer({
+        minimum: 1,
+        maximum: STOP_REQUESTS_LONGEST_MS,
+        fallback: STOP_REQUESTS_MAX_MS,
+        comment: "Milliseconds for requests under way when the relay stops; then their clients are cut off.",
       }),
     },
   },

@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { STOP_REQUESTS_MAX_MS } from "../../../hosts/relay/relay.js";
-import { STOP_MAX_MS } from "../../../hosts/relay/run.js";
+import { STOP_MAX_MS, STOP_REQUESTS_MAX_MS } from "../../../hosts/relay/stop.js";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const UNIT = `${ROOT}hosts/relay/tallystick-relay.service`;
