@@ -40,18 +40,21 @@ export class IdIndex {
 
   /** A record was added; also where the transaction is undone after all. */
   added(id: Uint8Array, place: Place): void {
-    this.#recent?.set(nameOf(id), place);
+    // Anew at the end where an undone transaction had put it in: the map's order is that of the entries.
+    const name = nameOf(id);
+    this.#recent?.delete(name);
+    this.#recent?.set(name, place);
   }
 
   /** Writes the generations that a log of `size` entries has whole. Call inside `Store.transaction`. */
   logged(size: number): void {
     for (let next = this.#newest() + 1; (next + 1) * GENERATION_RECORDS <= size; next++) {
-      const rows = this.#statements.generation.all(next * GENERATION_RECORDS, (next + 1) * GENERATION_RECORDS) as Row[];
-      rows.sort((a, b) => Buffer.compare(a.id, b.id));
-      for (const { id, device, seq } of rows) {
-        const whole = plainBytes(id);
-        this.#statements.add.run(next, whole.subarray(0, PREFIX_BYTES), device, seq);
-        this.#recent?.delete(nameOf(whole));
+      const { changes } = this.#statements.write.run(next, next * GENERATION_RECORDS, (next + 1) * GENERATION_RECORDS);
+      // They came before all others. One that stays for its order was another is looked at in vain, and does no harm.
+      let left = changes;
+      for (const name of this.#recent?.keys() ?? []) {
+        if (left-- === 0) break;
+        this.#recent!.delete(name);
       }
     }
   }
@@ -80,6 +83,10 @@ function prepare(database: Database) {
     newest: database.prepare("SELECT coalesce(max(generation), -1) FROM ids").pluck(),
     like: database.prepare("SELECT device, seq FROM ids WHERE generation = ? AND prefix = ?"),
     generation: database.prepare("SELECT id, device, seq FROM records WHERE entry >= ? AND entry < ? ORDER BY entry"),
-    add: database.prepare("INSERT INTO ids (generation, prefix, device, seq) VALUES (?, ?, ?, ?)"),
+    // Sorted, so that each page of it is written once.
+    write: database.prepare(
+      `INSERT INTO ids (generation, prefix, device, seq) SELECT ?, substr(id, 1, ${PREFIX_BYTES}), device, seq ` +
+        "FROM records WHERE entry >= ? AND entry < ? ORDER BY 2, 3, 4",
+    ),
   };
 }
