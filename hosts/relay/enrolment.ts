@@ -51,13 +51,14 @@ export type Enrolled =
   | { readonly refusal: Refusal };
 
 /**
- * Takes the body of `POST /v1/devices`. `check` may refuse the request before anything is written. Throws what the database
- * throws; then nobody was enrolled.
+ * Takes the body of an enrolment, where `expectedKid` is given of that key alone. `check` may refuse the request before
+ * anything is written. Throws what the database throws; then nobody was enrolled.
  */
 export function enrolDevice(
   options: EnrolmentOptions,
   body: Uint8Array,
   check: (request: Request) => Failure | undefined,
+  expectedKid?: Uint8Array,
 ): Enrolled {
   const { store, crypto } = options;
   const read = readEnrolment(body);
@@ -73,6 +74,10 @@ export function enrolDevice(
   const { record, genesis } = announced.value;
   const { kid } = record.header;
   const { publicKey } = genesis;
+  if (expectedKid && !equalBytes(kid, expectedKid))
+    return {
+      refusal: fail("KEY_MISMATCH", `expected genesis of ${toHex(expectedKid)}, received one of ${toHex(kid)}`),
+    };
   const unproved = checkPossession(options, enrolment, genesis, kid);
   if (unproved) return { refusal: { failure: unproved } };
   const vouched = checkMaker(options, genesis, !isCurrent(token) && !options.admission.open);

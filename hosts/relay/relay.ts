@@ -10,6 +10,7 @@ import { formatVerifierKey } from "tallystick/log/note";
 import { MAKERS_MAX } from "tallystick/record/maker";
 import type { Anchoring, LedgerOptions } from "./anchoring.js";
 import { Attempts, type AttemptsOptions } from "./attempts.js";
+import { Calls } from "./calls.js";
 import { Challenges } from "./challenge.js";
 import { Cosigning } from "./cosigning/cosigning.js";
 import { checkWitnesses, type WitnessOptions } from "./cosigning/options.js";
@@ -509,14 +510,13 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   const onStored = (): void => publication.wake();
   const { keyBudget } = options;
   const ingest = { store, crypto, nowMs, pool: parts.pool, steadyMs, onStored };
-  syncRoutes(app, {
+  const calls = new Calls({
     store,
     crypto,
     nowMs,
     origin,
     challenges: new Challenges(nowMs),
     admission,
-    attempts: new Attempts({ nowMs: steadyMs, ...options.attempts }),
     intake: new Intake({ ...ingest, ...(keyBudget && { keyBudget }) }),
     ladder,
     identity,
@@ -525,10 +525,12 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
       consistency: (oldSize, size) => log.consistency(oldSize, size),
     },
     logWithinS,
+    statementsAfter: (generation) => statementsAfter(parts.statements, generation),
     onStored,
     refusal,
     events: parts.events,
   });
+  syncRoutes(app, { calls, attempts: new Attempts({ nowMs: steadyMs, ...options.attempts }) });
   deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs, refusal });
   const relayKeys = parts.statements.map(({ bytes }) => bytes);
   const witnessKeys = (options.witnesses ?? []).map(({ key }) => formatVerifierKey(key));
@@ -549,7 +551,6 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
       ...(anchoring && { ledger: anchoring.describe() }),
       ...(cosigning && { witnesses: cosigning.witnesses.map(viewWitness) }),
     }),
-    statementsAfter: (pinned) => statementsAfter(parts.statements, pinned),
     checkReady: (): { failure: Failure } | ReadyView => {
       const failure =
         health.fault ??

@@ -3,7 +3,6 @@ import type { Failure } from "tallystick/codes/codes";
 import Type from "typebox";
 import type { WitnessView } from "../cosigning/cosigning.js";
 import { PROBLEM_TYPE, problemOf } from "../problem.js";
-import { CBOR_SEQUENCE_TYPE } from "./shapes.js";
 
 /** What the relay says of itself: who it is, and whether it is well. */
 
@@ -49,11 +48,6 @@ export function viewWitness({ key, cosignedSize, failure }: WitnessView): Type.S
   return { key, cosigned_size: cosignedSize, ...(failure && { failure: failure.code }) };
 }
 
-const KeysQuery = Type.Object(
-  { generation: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0 }) },
-  { additionalProperties: false },
-);
-
 /** RFC 9457. */
 const ProblemShape = Type.Object(
   { code: Type.String(), title: Type.String(), status: Type.Integer(), detail: Type.String() },
@@ -62,25 +56,13 @@ const ProblemShape = Type.Object(
 
 export interface RelayRoutesOptions {
   readonly describe: () => RelayView;
-  /** The statements that changed the relay's keys after `generation`, as a CBOR sequence. */
-  readonly statementsAfter: (generation: number) => Uint8Array;
   /** Looks whether the store can be written, the log advances and the ledger moves. */
   readonly checkReady: () => { readonly failure: Failure } | ReadyView;
 }
 
-export function relayRoutes(app: FastifyInstance, { describe, statementsAfter, checkReady }: RelayRoutesOptions): void {
+export function relayRoutes(app: FastifyInstance, { describe, checkReady }: RelayRoutesOptions): void {
   app.get("/v1/relay", { schema: { summary: "Who this relay is", response: { 200: RelayShape } } }, async () =>
     describe(),
-  );
-
-  app.get<{ Querystring: Type.Static<typeof KeysQuery> }>(
-    "/v1/relay/keys",
-    { schema: { summary: "Statements that changed the relay's keys", querystring: KeysQuery } },
-    async (request, reply) =>
-      reply
-        .header("cache-control", "no-store")
-        .type(CBOR_SEQUENCE_TYPE)
-        .send(Buffer.from(statementsAfter(request.query.generation))),
   );
 
   app.get("/livez", { schema: { summary: "The process answers" } }, async (_request, reply) =>
