@@ -21,6 +21,7 @@ import { encodeBody, parseRecord, recordId, toBeSigned } from "tallystick/record
 import { accept } from "tallystick/sync/acceptance";
 import { statementIn } from "tallystick/sync/enrolment";
 import { encodeEnrolment, leaveOf, readEnrolment, readPossession } from "tallystick/sync/messages";
+import { encodeDown, encodeUp, readDown, readUp, upOf } from "tallystick/sync/mqtt";
 import { followRelayKey } from "tallystick/sync/relay-key";
 import { encodeRelayPins, readRelayPins } from "tallystick/sync/relay-pins";
 import {
@@ -56,6 +57,24 @@ export interface VectorFiles {
     readonly nonce: string;
     readonly levels: Readonly<Record<"received" | "logged" | "final", number>>;
     readonly acknowledgement: string;
+  };
+  readonly mqtt: {
+    readonly id: string;
+    readonly ups: readonly {
+      readonly method: "GET" | "POST";
+      readonly path: string;
+      readonly body: string;
+      readonly kid?: string;
+      readonly up: string;
+    }[];
+    readonly downs: readonly {
+      readonly status: number;
+      readonly retryAfterS?: number;
+      readonly body: string;
+      readonly down: string;
+    }[];
+    /** No messages of either topic. */
+    readonly refused: readonly { readonly message: string; readonly why: string }[];
   };
   readonly succession: Readonly<
     Record<
@@ -122,6 +141,7 @@ export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
     ...consumeWitness(crypto, files.witness),
     ...consumeAcknowledgement(crypto, files.acknowledgement, files.record),
     ...consumeSuccession(crypto, files.succession),
+    ...consumeMqtt(files.mqtt),
     ...consumeKeys(crypto, files.keys, files.record),
     ...consumeMaker(crypto, files.maker),
     ...consumeRelayKeys(crypto, files.relayKey),
@@ -259,6 +279,32 @@ function consumeAcknowledgement(
     `acknowledgement ${received?.seq === vector.levels.received} ${logged?.seq === vector.levels.logged} ${final?.seq === vector.levels.final}`,
     `pinned ${toHex(stored.get("pin")!)}`,
   ];
+}
+
+function consumeMqtt({ id, ups, downs, refused }: VectorFiles["mqtt"]): string[] {
+  const idBytes = fromHex(id)!;
+  const lines: string[] = [];
+  for (const { method, path, body, kid, up } of ups) {
+    const made = upOf({ method, path, body: fromHex(body)! }, idBytes);
+    lines.push(`mqtt ${path} made ${made?.kid === kid} ${made !== undefined && toHex(made.bytes) === up}`);
+    const read = readUp(fromHex(up)!);
+    if (!read.ok) lines.push(`mqtt ${path} read false ${read.failure.code} ${read.failure.detail}`);
+    else lines.push(`mqtt ${path} read ${toHex(read.value.body) === body} ${toHex(encodeUp(read.value)) === up}`);
+  }
+  for (const { status, retryAfterS, body, down } of downs) {
+    const read = readDown(fromHex(down)!);
+    if (!read.ok) lines.push(`mqtt ${status} read false ${read.failure.code} ${read.failure.detail}`);
+    else {
+      const isSame = toHex(read.value.body) === body && read.value.retryAfterS === retryAfterS;
+      lines.push(`mqtt ${status} read ${isSame} ${toHex(encodeDown(read.value)) === down}`);
+    }
+  }
+  for (const { message, why } of refused) {
+    const [up, down] = [readUp(fromHex(message)!), readDown(fromHex(message)!)];
+    const codes = [up, down].map((read) => (read.ok ? "" : read.failure.code));
+    lines.push(`mqtt refused ${!up.ok} ${!down.ok} ${codes.join(" ")}: ${why}`);
+  }
+  return lines;
 }
 
 function consumeSuccession(crypto: Crypto, vector: VectorFiles["succession"]): string[] {

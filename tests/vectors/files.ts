@@ -11,6 +11,7 @@ export const vectorFiles: VectorFiles = {
   witness: load("witness"),
   acknowledgement: load("acknowledgement"),
   succession: load("succession"),
+  mqtt: load("mqtt"),
   keys: load("keys"),
   maker: load("maker"),
   relayKey: load("relay-key"),
