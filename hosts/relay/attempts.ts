@@ -46,7 +46,11 @@ export class Attempts {
   readonly #limit: Limit;
   readonly #addressesMax: number;
   readonly #debts = new Map<string, Debt>();
-  readonly #shared: Readonly<Record<Family, Debt>> = { ipv4: { owed: 0, atMs: 0 }, ipv6: { owed: 0, atMs: 0 } };
+  readonly #shared: Readonly<Record<Family, Debt>> = {
+    ipv4: { owed: 0, atMs: 0 },
+    ipv6: { owed: 0, atMs: 0 },
+    key: { owed: 0, atMs: 0 },
+  };
   /** Before this time no debt of the table is paid back. */
   #sweepAtMs = 0;
 
@@ -125,7 +129,7 @@ function exhausted({ burst, refillMs }: Limit): Failure {
   return fail("ATTEMPTS_EXHAUSTED", detail).failure;
 }
 
-type Family = "ipv4" | "ipv6";
+type Family = "ipv4" | "ipv6" | "key";
 
 interface Place {
   readonly name: string;
@@ -135,10 +139,19 @@ interface Place {
 const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
 const NETWORK_GROUPS = 4;
 
-/** Whom an address stands for: itself, or of IPv6 its /64, the least that one subscriber gets (RFC 6177). */
+/** No address begins with it: an address has no letter beyond f. */
+const KEY_PLACE = "key:";
+
+/** Where addresses are hidden, as behind a broker: the place of whoever speaks for a key. `kid` in hexadecimal digits. */
+export function keyPlace(kid: string): string {
+  return `${KEY_PLACE}${kid}`;
+}
+
+/** Whom an address stands for: itself, or of IPv6 its /64, the least that one subscriber gets (RFC 6177). A key place for itself. */
 export function placeOf(address: string): Place {
   const mapped = MAPPED_IPV4.exec(address)?.[1];
   if (mapped !== undefined) return { name: mapped, family: "ipv4" };
+  if (address.startsWith(KEY_PLACE)) return { name: address, family: "key" };
   if (!isIPv6(address)) return { name: address, family: "ipv4" };
   const [front = "", back] = address.replace(/%.*$/, "").split("::");
   const groups = front === "" ? [] : front.split(":");

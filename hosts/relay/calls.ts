@@ -162,6 +162,7 @@ export class Calls {
       }
       if (succeeded.isNew) {
         const [next, before] = [toHex(succeeded.device.kid), toHex(former.kid)];
+        this.#options.events.emit({ event: "records", kid: next, stored: 1, repeated: 0 });
         caller.log.info({ kid: next, former: before }, "device succeeded");
         this.#options.onStored();
       }

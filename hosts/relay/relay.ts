@@ -35,6 +35,8 @@ import { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
 import type { KnownTree } from "./log/sequencer.js";
 import { Metrics } from "./metrics/metrics.js";
+import { MqttListener } from "./mqtt/listener.js";
+import type { MqttOptions } from "./mqtt/settings.js";
 import { openapiRoute } from "./openapi/openapi.js";
 import { Operation, type OperationOptions } from "./operation.js";
 import type { Refusal } from "./problem.js";
@@ -102,6 +104,8 @@ export interface RelayOptions extends OperationOptions {
   readonly scrubPeriodMs?: number;
   /** How often an address may fail to enrol; the defaults are in attempts.ts. */
   readonly attempts?: Partial<AttemptsOptions>;
+  /** A broker by which devices may come, beside HTTP. */
+  readonly mqtt?: MqttOptions;
   /** How many records one key may bring; the defaults are in intake.ts. */
   readonly keyBudget?: KeyBudgetOptions;
   /** Threads that verify; default as many as the machine runs at once. */
@@ -159,6 +163,7 @@ export class Relay {
       const relay = new Relay(opened.value, listening.value);
       opened.value.publication.wake();
       opened.value.scrub.start();
+      opened.value.mqtt?.start();
       opened.value.logger.info(
         { url: relay.url, origin: relay.identity.origin, entries: relay.log.head.size },
         "listening",
@@ -186,9 +191,9 @@ export class Relay {
 
   async #close(): Promise<void> {
     const { app, health, publication, anchoring, cosigning, log, store, lock, logger } = this.#parts;
-    const { scrub, ownPool, operation } = this.#parts;
+    const { scrub, ownPool, operation, mqtt } = this.#parts;
     health.stopping = true;
-    await this.#finishRequests(app);
+    await Promise.all([this.#finishRequests(app), mqtt?.close()]);
     await ownPool?.close();
     await scrub.close();
     await operation.close();
@@ -214,6 +219,7 @@ interface Parts {
   readonly ownPool: VerifierPool | undefined;
   readonly scrub: Scrub;
   readonly app: FastifyInstance;
+  readonly mqtt: MqttListener | undefined;
   readonly health: Health;
   readonly operation: Operation;
   readonly logger: Logger;
@@ -424,8 +430,22 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const pool = options.pool ?? ownPool!;
   const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring, cosigning, scrub };
   const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool, events, taking };
-  addRoutes(app, { ...parts, ...services, identity: identity.value });
-  return ok({ ...parts, publication, app, health, logger, ownPool, operation: operation.value, stopRequestsMs });
+  let mqtt: MqttListener | undefined;
+  const calls = addRoutes(app, { ...parts, ...services, identity: identity.value, mqttState: () => mqtt?.state });
+  if (options.mqtt) {
+    const steadyMs = steadyOf(options);
+    const opened = await MqttListener.open({
+      mqtt: options.mqtt,
+      clientId: `tallystick-${toHex(identity.value.kid)}`,
+      attempts: new Attempts({ nowMs: steadyMs, ...options.attempts }),
+      isStopping: () => health.stopping,
+      ...{ calls, logger, onFault, steadyMs },
+    });
+    if (!opened.ok) return opened;
+    mqtt = opened.value;
+  }
+  const own = { ownPool, operation: operation.value, stopRequestsMs };
+  return ok({ ...parts, publication, app, mqtt, health, logger, ...own });
 }
 
 async function openLog(
@@ -479,9 +499,10 @@ interface RouteParts
   readonly events: RelayEvents;
   /** Why nothing may be taken in now; undefined in health. */
   readonly taking: () => Failure | undefined;
+  readonly mqttState: () => MqttListener["state"] | undefined;
 }
 
-function addRoutes(app: FastifyInstance, parts: RouteParts): void {
+function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
   const { store, log, ladder, identity, anchoring, publication, health, relayIdentity, nowMs, logWithinS, options } =
     parts;
   const { cosigning } = parts;
@@ -505,8 +526,7 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
     const failure = parts.taking();
     return failure && { failure, retryAfterS: UNWELL_RETRY_AFTER_S };
   };
-  // Of a clock that nobody sets, where the caller brings none.
-  const steadyMs = options.nowMs ?? (() => performance.now());
+  const steadyMs = steadyOf(options);
   const onStored = (): void => publication.wake();
   const { keyBudget } = options;
   const ingest = { store, crypto, nowMs, pool: parts.pool, steadyMs, onStored };
@@ -560,16 +580,24 @@ function addRoutes(app: FastifyInstance, parts: RouteParts): void {
         cosigning?.trouble() ??
         beat(store, nowMs());
       if (failure) return { failure };
+      const mqtt = parts.mqttState();
       return {
         ready: true,
         log_size: log.head.size,
         submitted_size: ladder.sizeAt("submitted"),
         final_size: ladder.sizeAt("final"),
         ...(cosigning && { witnessed_size: cosigning.satisfiedSize }),
+        ...(mqtt && { mqtt }),
       };
     },
   });
   refuseOtherMethods(app, new Map(taken));
+  return calls;
+}
+
+/** Of a clock that nobody sets, where the caller brings none. */
+function steadyOf({ nowMs }: RelayOptions): () => number {
+  return nowMs ?? (() => performance.now());
 }
 
 const UNWELL_RETRY_AFTER_S = 30;

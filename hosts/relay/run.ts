@@ -3,6 +3,7 @@ import { explain, type Failure } from "tallystick/codes/codes";
 import type { LedgerOptions } from "./anchoring.js";
 import type { WitnessOptions } from "./cosigning/options.js";
 import { createLogger } from "./logger.js";
+import type { MqttOptions } from "./mqtt/settings.js";
 import type { OperationOptions } from "./operation.js";
 import { Relay, type RelayOptions } from "./relay.js";
 import { signalled } from "./signalled.js";
@@ -23,6 +24,7 @@ export interface RunOptions extends OperationOptions {
   readonly policy?: string;
   readonly logWithinS?: number;
   readonly ledger?: LedgerOptions;
+  readonly mqtt?: MqttOptions;
   /** Public keys of the makers whose devices need no token. */
   readonly makers: readonly Uint8Array[];
   readonly openEnrolment: boolean;
@@ -55,7 +57,7 @@ export async function runRelay(options: RunOptions): Promise<number> {
   const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment, scrubPeriodMs } = options;
   const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
   const { witnesses, witnessesWanted, batchIntervalMs, attempts, threads, keyBudget } = options;
-  const { metrics, watch, webhooks, stopRequestsMs } = options;
+  const { metrics, watch, webhooks, stopRequestsMs, mqtt } = options;
   const opening: RelayOptions = {
     ...places,
     makers,
@@ -71,6 +73,7 @@ export async function runRelay(options: RunOptions): Promise<number> {
     ...(metrics && { metrics }),
     ...(watch && { watch }),
     ...(webhooks && { webhooks }),
+    ...(mqtt && { mqtt }),
   };
   let relay = await Relay.open(opening);
   if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise) {

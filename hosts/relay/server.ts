@@ -11,7 +11,7 @@ import { type Code, type Failure, fail } from "tallystick/codes/codes";
 import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
 import { LOGGED_TEXT_MAX } from "./logger.js";
 import type { Metrics } from "./metrics/metrics.js";
-import { PROBLEM_TYPE, problemOf, type Refusal, Refused } from "./problem.js";
+import { PROBLEM_TYPE, type Problem, problemOf, type Refusal, Refused } from "./problem.js";
 import { isCorruption, isSqliteError } from "./store/database.js";
 
 /**
@@ -103,10 +103,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
     throw new Refused(fail("ROUTE_UNKNOWN", `${request.method} ${request.url.slice(0, 200)}`));
   });
   app.setErrorHandler<FastifyError>((error, request, reply) => {
-    const refusal = refusalOf(error);
-    const { status, body } = answerOf(refusal ?? fault(options.onFault(error)));
+    const { status, body, retryAfterS } = answerOfError(error, options.onFault);
     options.metrics?.problem(body.code);
-    const retryAfterS = refusal?.retryAfterS ?? (status === 503 ? RETRY_AFTER_S : undefined);
     if (retryAfterS !== undefined) reply.header("retry-after", String(retryAfterS));
     if (body.code === "MEDIA_TYPE_UNKNOWN") reply.header("accept-encoding", "identity");
     // Fastify ends the connection after a body that it did not read.
@@ -177,6 +175,19 @@ function acceptCborOnly(app: FastifyInstance): void {
   );
 }
 
+/** What the sender of a request is told of what was thrown at it, whatever brought it. */
+export function answerOfError(
+  error: FastifyError,
+  onFault: ServerOptions["onFault"],
+): { readonly status: number; readonly body: Problem; readonly retryAfterS: number | undefined } {
+  const refusal = refusalOf(error);
+  const { status, body } = answerOf(refusal ?? fault(onFault(error)));
+  return { status, body, retryAfterS: refusal?.retryAfterS ?? (status === 503 ? RETRY_AFTER_S : undefined) };
+}
+
+/** What a request is told whose body is too long to be read. */
+export const BODY_TOO_LARGE = fail("BODY_TOO_LARGE", `expected at most ${BATCH_MAX_BYTES} bytes`);
+
 const FRAMEWORK_CODES: Readonly<Record<string, Code>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: "BODY_TOO_LARGE",
   FST_ERR_CTP_INVALID_MEDIA_TYPE: "MEDIA_TYPE_UNKNOWN",
@@ -191,6 +202,7 @@ function refusalOf(error: FastifyError): Refusal | undefined {
   if (error instanceof Refused) return error.refusal;
   if (isSqliteError(error) && !isCorruption(error)) return fail("STORE_FAILED", error.code);
   const code = FRAMEWORK_CODES[error.code] ?? (error.validation ? "REQUEST_MALFORMED" : undefined);
+  if (code === "BODY_TOO_LARGE") return BODY_TOO_LARGE;
   if (code) return fail(code, error.message);
   return error.statusCode === 400 ? fail("REQUEST_MALFORMED", error.message) : undefined;
 }

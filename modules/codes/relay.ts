@@ -65,6 +65,16 @@ export const RELAY_CODES = Object.freeze({
   ),
   PORT_TAKEN: entry(500, "another program listens on the port", "stop it, or choose another port with --port"),
   ADDRESS_UNUSABLE: entry(500, "nothing can listen on the address", "choose another with --host and --port"),
+  MQTT_UNUSABLE: entry(
+    500,
+    "the relay cannot use the broker as it is named",
+    "correct the options of --mqtt; hosts/relay/README.md has them",
+  ),
+  BROKER_AWAY: entry(
+    503,
+    "the MQTT broker cannot be reached, or takes no connection",
+    "check its address, name and password, and its own log; the relay tries again, and is there over HTTP meanwhile",
+  ),
   REQUEST_MALFORMED: entry(
     400,
     "the request is not one of the relay's routes",

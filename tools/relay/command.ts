@@ -24,6 +24,12 @@ interface Options {
   readonly witness?: readonly string[];
   readonly witnessesWanted?: number;
   readonly scrubDays?: number;
+  readonly mqtt?: string;
+  readonly mqttUser?: string;
+  readonly mqttPasswordFile?: string;
+  readonly mqttClient?: string;
+  readonly mqttPrefix?: string;
+  readonly mqttCa?: string;
   readonly log?: string;
   readonly json?: true;
   readonly openapi?: true;
@@ -45,6 +51,12 @@ const SETTING_OF = {
   witness: "witnesses.asked",
   witnessesWanted: "witnesses.wanted",
   scrubDays: "limits.scrub_days",
+  mqtt: "mqtt.url",
+  mqttUser: "mqtt.user",
+  mqttPasswordFile: "mqtt.password_file",
+  mqttClient: "mqtt.client_id",
+  mqttPrefix: "mqtt.prefix",
+  mqttCa: "mqtt.ca_file",
   log: "log.level",
 } as const satisfies Partial<Record<keyof Options, string>>;
 
@@ -82,6 +94,12 @@ export const relayCommand = new Command("relay")
     "within so many days all that is stored is read again and checked (default: 7)",
     days,
   )
+  .option("--mqtt <url>", "a broker by which devices may come too: mqtt://host:port or mqtts://host:port")
+  .option("--mqtt-user <name>", "the relay's name at the broker")
+  .option("--mqtt-password-file <file>", "holds its password")
+  .option("--mqtt-client <id>", "its client id; default tallystick- and the relay's kid")
+  .option("--mqtt-prefix <topic>", "what stands before <kid>/up and <kid>/down; default tally/v1")
+  .option("--mqtt-ca <file>", "certificates in PEM that the broker's must lead to")
   .addOption(
     new Option("--log <level>", "what is logged on standard error (default: info)").choices([
       "fatal",

@@ -1,6 +1,7 @@
 import { fromDidKey } from "tallystick/identity/key";
 import { readWitness, type WitnessOptions } from "../cosigning/options.js";
 import { relayCrypto } from "../crypto.js";
+import type { MqttOptions } from "../mqtt/settings.js";
 import type { RunOptions } from "../run.js";
 import type { WebhookEvent } from "../webhooks/message.js";
 import { readSecret } from "../webhooks/signature.js";
@@ -15,6 +16,7 @@ export function runOptionsOf({
   log,
   ledger,
   enrolment,
+  mqtt,
   witnesses,
   limits,
   metrics,
@@ -35,6 +37,7 @@ export function runOptionsOf({
     scrubPeriodMs: limits.scrub_days * DAY_MS,
     keyBudget: { burst: limits.key_burst_records, perSecond: limits.key_records_per_second },
     ...(limits.threads !== undefined && { threads: limits.threads }),
+    ...(mqtt.url !== undefined && { mqtt: mqttOf(mqtt.url, mqtt) }),
     batchIntervalMs: limits.checkpoint_interval_ms,
     stopRequestsMs: limits.stop_requests_ms,
     attempts: {
@@ -68,6 +71,17 @@ function witnessOf(text: string): WitnessOptions {
   const witness = readWitness(relayCrypto.sha256, text);
   if (!witness.ok) throw new TypeError(`expected a checked witness, received ${text}`);
   return witness.value;
+}
+
+function mqttOf(url: string, { user, password_file, client_id, prefix, ca_file }: Config["mqtt"]): MqttOptions {
+  return {
+    url,
+    prefix,
+    ...(user !== undefined && { user }),
+    ...(password_file !== undefined && { passwordFile: password_file }),
+    ...(client_id !== undefined && { clientId: client_id }),
+    ...(ca_file !== undefined && { caFile: ca_file }),
+  };
 }
 
 function keyOf(did: string): Uint8Array {

@@ -1,10 +1,12 @@
 import { fromDidKey } from "tallystick/identity/key";
 import { WITNESSES_MAX } from "tallystick/log/witness";
 import { MAKERS_MAX } from "tallystick/record/maker";
+import { MQTT_PREFIX } from "tallystick/sync/mqtt";
 import { ATTEMPT_ADDRESSES_MAX, ATTEMPTS_BURST, ATTEMPTS_REFILL_MS } from "../attempts.js";
 import { readWitness } from "../cosigning/options.js";
 import { relayCrypto } from "../crypto.js";
 import { KEY_BURST_RECORDS, KEY_RECORDS_PER_SECOND } from "../intake.js";
+import { readMqttSettings } from "../mqtt/settings.js";
 import { STOP_MAX_MS, STOP_REQUESTS_MAX_MS } from "../stop.js";
 import { THREADS_MAX } from "../verify/pool.js";
 import { LEDGER_STUCK_S, LOG_STUCK_S, SILENCE_INTERVALS } from "../watch/watch.js";
@@ -27,6 +29,7 @@ const STOP_REQUESTS_LONGEST_MS = STOP_MAX_MS - 5000;
 export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "silent"] as const;
 
 const DID_KEY = "did:key:z… of an Ed25519 key, as the command prints it that made it";
+const MQTT_URL = "mqtt://host:port or mqtts://host:port, without name, password or path";
 const WITNESS = "<url>=<verifier key line>, as tallystick witness prints it";
 const didKey = (value: string) => (fromDidKey(value) ? undefined : DID_KEY);
 
@@ -73,6 +76,28 @@ export const SETTINGS = {
     settings: {
       host: text({ fallback: "127.0.0.1", comment: "The address that it listens on." }),
       port: integer({ minimum: 0, maximum: 65_535, fallback: 0, comment: "0 takes any free one." }),
+    },
+  },
+  mqtt: {
+    comment: "A broker by which devices may come too.",
+    settings: {
+      url: text({
+        comment: "Its address; without it there is none.",
+        expected: MQTT_URL,
+        check: (url) => (readMqttSettings({ url }).ok ? undefined : MQTT_URL),
+        example: "mqtts://broker.example:8883",
+      }),
+      user: text({ comment: "The relay's name at the broker.", example: "relay" }),
+      password_file: text({ comment: "A file that holds its password.", example: "/etc/tallystick/mqtt-password" }),
+      client_id: text({
+        comment: "Its client id; without it tallystick- and the kid of the relay's device-facing key.",
+        example: "relay",
+      }),
+      prefix: text({ fallback: MQTT_PREFIX, comment: "What stands before <kid>/up and <kid>/down." }),
+      ca_file: text({
+        comment: "Certificates in PEM that the broker's must lead to, in place of the system's.",
+        example: "/etc/tallystick/broker-ca.pem",
+      }),
     },
   },
   log: {
@@ -290,6 +315,20 @@ export interface Rule {
 }
 
 export const RULES: readonly Rule[] = [
+  {
+    at: ["mqtt", "user"],
+    complaint: ({ mqtt }) =>
+      mqtt.password_file !== undefined && mqtt.user === undefined
+        ? "expected a user beside mqtt.password_file, received nothing"
+        : undefined,
+  },
+  {
+    at: ["mqtt", "url"],
+    complaint: ({ mqtt: { url, prefix, ...rest } }) =>
+      url === undefined && (prefix !== MQTT_PREFIX || Object.values(rest).some((value) => value !== undefined))
+        ? "expected the broker's address beside what else is said of it, received nothing"
+        : undefined,
+  },
   {
     at: ["ledger", "rpc_url"],
     complaint: ({ ledger }) =>

@@ -40,6 +40,11 @@ const ReadyShape = Type.Object({
   submitted_size: Type.Integer(),
   final_size: Type.Integer(),
   witnessed_size: Type.Optional(Type.Integer()),
+  mqtt: Type.Optional(
+    Type.Union([Type.Literal("connected"), Type.Literal("away")], {
+      description: "the broker, where the relay has one: away is a warning, since the relay is there over HTTP",
+    }),
+  ),
 });
 export type ReadyView = Type.Static<typeof ReadyShape>;
 
