@@ -109,3 +109,14 @@ export class MqttTransport implements Transport {
     waiting?.({ status, body, ...(retryAfterS !== undefined && { retryAfterS }) });
   }
 }
+
+/** Publishes once, from a connection of its own; resolves also where the broker ends that for it. */
+export async function publishOnce(port: number, topic: string, bytes: Uint8Array, retain = false): Promise<void> {
+  const client = connectBroker(`mqtt://127.0.0.1:${port}`, { protocolVersion: 5, reconnectPeriod: 0 });
+  client.on("error", () => undefined);
+  await new Promise<void>((resolve) => {
+    client.on("close", resolve);
+    client.publish(topic, Buffer.from(bytes), { qos: 1, retain }, () => resolve());
+  });
+  await client.endAsync(true);
+}
