@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { pino } from "pino";
+import type { MqttOptions } from "../../hosts/relay/mqtt/settings.js";
 import type { RelayOptions } from "../../hosts/relay/relay.js";
 import { get } from "../fixtures/device.js";
 import { StartedRelay } from "../relay/started.js";
@@ -20,13 +21,13 @@ export class StartedBoth {
   ) {}
 
   static async start(
-    { mqtt, ...options }: Partial<RelayOptions> = {},
+    { mqtt, ...options }: Omit<Partial<RelayOptions>, "mqtt"> & { readonly mqtt?: Omit<MqttOptions, "url"> } = {},
     mosquitto: MosquittoOptions = {},
   ): Promise<StartedBoth> {
     const broker = await Mosquitto.start(mosquitto);
     const lines: string[] = [];
     const logger = pino({ level: "debug", base: null }, { write: (line: string) => void lines.push(line) });
-    const both = { url: broker.url, backOff: BACK_OFF, ...mqtt };
+    const both = { backOff: BACK_OFF, ...mqtt, url: broker.url };
     const started = await StartedRelay.start({ logger, mqtt: both, ...options });
     const all = new StartedBoth(broker, started, lines);
     await all.connected();

@@ -46,7 +46,7 @@ describe("relay: killed", () => {
       splitting: true,
       platform: "node",
       format: "esm",
-      external: ["better-sqlite3", "sodium-native", "fastify", "pino", "viem", "esbuild", "prom-client"],
+      external: ["better-sqlite3", "sodium-native", "fastify", "pino", "viem", "esbuild", "prom-client", "mqtt"],
       logLevel: "error",
     });
     writeFileSync(join(bundle, "thread.cjs"), buildThread());
