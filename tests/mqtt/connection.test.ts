@@ -1,9 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
-import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -14,6 +11,7 @@ import { readMqttSettings } from "../../hosts/relay/mqtt/settings.js";
 import type { FixtureDevice } from "../fixtures/device.js";
 import { failureOf, must, StartedRelay } from "../relay/started.js";
 import { Mosquitto, needMosquitto } from "./mosquitto.js";
+import { StallingBroker } from "./stalling-broker.js";
 import { BACK_OFF, StartedBoth, until } from "./started.js";
 import { MqttTransport } from "./transport.js";
 
@@ -107,33 +105,19 @@ describe("MQTT: lengths of packets, before they are there", () => {
   });
 
   it("end the connection to a broker that announces more than it was told to", async () => {
-    const sockets: Socket[] = [];
-    let isHostile = true;
-    // CONNACK of MQTT 5, SUBACK to the first subscription; then a PUBLISH of 200 MB that never ends.
-    const server = createServer((socket) => {
-      sockets.push(socket);
-      socket.on("error", () => undefined);
-      socket.once("data", () => {
-        socket.write(Buffer.from("2003000000", "hex"));
-        socket.once("data", (subscribe: Buffer) => {
-          socket.write(Buffer.from([0x90, 4, subscribe[2]!, subscribe[3]!, 0, 1]));
-          if (isHostile) socket.write(Buffer.from("3280c2af60", "hex"));
-        });
-      });
-    }).listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as AddressInfo;
-    const started = await StartedRelay.start({ mqtt: { url: `mqtt://127.0.0.1:${port}`, backOff: BACK_OFF } });
-    await until("the relay has come back twice", () => sockets.length >= 3);
-    assert.ok(sockets.slice(0, 2).every((socket) => socket.destroyed || socket.readableEnded));
-    isHostile = false;
+    const broker = await StallingBroker.start();
+    // The header of a PUBLISH of 200 MB, which never comes.
+    broker.onSubscribed = (send) => send(Buffer.from("3280c2af60", "hex"));
+    const started = await StartedRelay.start({ mqtt: { url: broker.url, backOff: BACK_OFF } });
+    await until("the relay has come back twice", () => broker.sockets.length >= 3);
+    assert.ok(broker.sockets.slice(0, 2).every((socket) => socket.destroyed || socket.readableEnded));
+    broker.onSubscribed = () => undefined;
     await until("it stays", async () => {
       const ready = await fetch(`${started.url}/readyz`).then((answer) => answer.json());
       return (ready as { mqtt?: string }).mqtt === "connected";
     });
     await started.close();
-    server.close();
-    for (const socket of sockets) socket.destroy();
+    broker.close();
     assert.ok(PACKET_MAX_BYTES < 200_000_000);
   });
 });
