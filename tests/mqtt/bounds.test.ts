@@ -80,6 +80,23 @@ describe("MQTT: a broker that takes no answers", () => {
     assert.equal(await drain(MQTT_UNDER_WAY_MAX + MQTT_REFUSALS_WAITING_MAX), 10);
   });
 
+  it("may give out what it retained although it was told not to: it is not answered", async () => {
+    broker = await StallingBroker.start();
+    broker.onSubscribed = (send) => {
+      const up = encodeUp({ id: new Uint8Array(8), call: Call.challenge, arguments: [], body: new Uint8Array(0) });
+      const retained = publishPacket("tally/v1/0011223344556677/up", up);
+      retained[0]! |= 1;
+      send(retained);
+      send(publishPacket("tally/v1/0011223344556677/up", up));
+    };
+    const logger = pino({ level: "warn" }, { write: (line: string) => void lines.push(line) });
+    started = await StartedRelay.start({ logger, mqtt: { url: broker.url, backOff: BACK_OFF } });
+    await drain(1);
+    await started.relay.close();
+    assert.equal(broker.published, 1);
+    assert.ok(lines.some((line) => JSON.parse(line).ignored?.retained === 1));
+  });
+
   it("is left in bounded time when the relay stops, and what waits is given up", async () => {
     await flood(10, (i) => i);
     await until("answers are on their way", () => broker!.published === 10);
