@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { FixtureDevice } from "../fixtures/device.js";
 import { needMosquitto } from "./mosquitto.js";
-import { StartedBoth } from "./started.js";
+import { StartedBoth, until } from "./started.js";
 import { checkHeld, provision, SyncingDevice } from "./syncing.js";
 import { MqttTransport } from "./transport.js";
 
@@ -55,15 +55,20 @@ describe("MQTT: a device's own sync over a broker", () => {
   });
 
   it("goes on where the broker is killed in the middle, and comes back blank", async () => {
-    let isKilled = false;
+    let killed: Promise<void> | undefined;
     onUp((number, publish) => {
       publish();
-      if (number !== 5 || isKilled) return;
-      isKilled = true;
-      void both.broker.kill().then(() => both.broker.run());
+      if (number !== 5) return;
+      // Not before the device has missed it: a broker can be back sooner than that.
+      const isMissed = () => syncing!.codes.has("TRANSPORT_FAILED");
+      killed ??= both.broker
+        .kill()
+        .then(() => until("the device has missed the broker", isMissed))
+        .then(() => both.broker.run());
     });
     await begin().releasedTo(RECORDS);
-    assert.ok(isKilled && syncing!.codes.has("TRANSPORT_FAILED"));
+    assert.ok(killed);
+    await killed;
     await settles();
   });
 
