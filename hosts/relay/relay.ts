@@ -10,8 +10,6 @@ import { formatVerifierKey } from "tallystick/log/note";
 import { MAKERS_MAX } from "tallystick/record/maker";
 import type { Anchoring, LedgerOptions } from "./anchoring.js";
 import { Attempts, type AttemptsOptions } from "./attempts.js";
-import { Calls } from "./calls.js";
-import { Challenges } from "./challenge.js";
 import { Cosigning } from "./cosigning/cosigning.js";
 import { checkWitnesses, type WitnessOptions } from "./cosigning/options.js";
 import { relayCrypto as crypto } from "./crypto.js";
@@ -28,7 +26,7 @@ import {
   type RelayIdentity,
   readIdentity,
 } from "./folder.js";
-import { Intake, type KeyBudgetOptions } from "./intake.js";
+import type { KeyBudgetOptions } from "./intake.js";
 import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
 import { listen } from "./listen.js";
 import { Log } from "./log/log.js";
@@ -37,24 +35,18 @@ import type { KnownTree } from "./log/sequencer.js";
 import { Metrics } from "./metrics/metrics.js";
 import { MqttListener } from "./mqtt/listener.js";
 import type { MqttOptions } from "./mqtt/settings.js";
-import { openapiRoute } from "./openapi/openapi.js";
 import { Operation, type OperationOptions } from "./operation.js";
-import type { Refusal } from "./problem.js";
 import { BATCH_INTERVAL_MS, Publication, rootAt } from "./publication.js";
-import { type KeptStatement, openRelayKeys, statementsAfter } from "./relay-keys.js";
-import { deviceRoutes } from "./routes/devices.js";
-import { logRoutes } from "./routes/log.js";
-import { recordRoutes } from "./routes/records.js";
-import { type ReadyView, type RelayView, relayRoutes, viewWitness } from "./routes/relay.js";
-import { syncRoutes } from "./routes/sync.js";
-import { damageFound, openScrub, SCRUB_PERIOD_MS } from "./scrubbing.js";
-import { createServer, recordMethods, refuseOtherMethods } from "./server.js";
+import { openRelayKeys } from "./relay-keys.js";
+import { openScrub, SCRUB_PERIOD_MS } from "./scrubbing.js";
+import { createServer } from "./server.js";
 import { STOP_REQUESTS_MAX_MS } from "./stop.js";
 import { createDatabase, isCorruption, isSqliteError } from "./store/database.js";
 import { LogDiffers, StoreEntries } from "./store/entries.js";
 import { Ladder } from "./store/ladder.js";
 import { Store, StoredRecordDamaged } from "./store/store.js";
 import { VerifierPool } from "./verify/pool.js";
+import { addRoutes, type Health, steadyOf } from "./wiring.js";
 
 /** One relay: store, log, ingest and server over one data folder, made from one options object. */
 
@@ -224,13 +216,6 @@ interface Parts {
   readonly operation: Operation;
   readonly logger: Logger;
   readonly stopRequestsMs: number;
-}
-
-/** What keeps the relay from taking records in. */
-interface Health {
-  stopping: boolean;
-  /** Damage that was found while running: nothing is taken in until someone has looked. */
-  fault: Failure | undefined;
 }
 
 async function make(dataDir: string, options: InitialiseOptions): Promise<Result<RelayIdentity>> {
@@ -482,131 +467,4 @@ function damageOf(error: unknown): Failure | undefined {
   if (error instanceof StoredRecordDamaged) return fail("STORE_CORRUPT", error.message).failure;
   if (isCorruption(error)) return fail("STORE_CORRUPT", (error as Error).message).failure;
   return undefined;
-}
-
-interface RouteParts
-  extends Pick<
-    Parts,
-    "relayIdentity" | "store" | "log" | "anchoring" | "cosigning" | "publication" | "health" | "scrub"
-  > {
-  readonly identity: Identity;
-  readonly statements: readonly KeptStatement[];
-  readonly ladder: Ladder;
-  readonly pool: VerifierPool;
-  readonly nowMs: () => number;
-  readonly logWithinS: number;
-  readonly options: RelayOptions;
-  readonly events: RelayEvents;
-  /** Why nothing may be taken in now; undefined in health. */
-  readonly taking: () => Failure | undefined;
-  readonly mqttState: () => MqttListener["state"] | undefined;
-}
-
-function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
-  const { store, log, ladder, identity, anchoring, publication, health, relayIdentity, nowMs, logWithinS, options } =
-    parts;
-  const { cosigning } = parts;
-  const taken = recordMethods(app);
-  openapiRoute(app);
-  const { origin } = relayIdentity;
-  const { publicKey, logKey, recoveryKey, generation = 0 } = relayIdentity;
-  const pins = {
-    origin,
-    device_key: publicKey,
-    log_key: logKey,
-    ...(recoveryKey !== undefined && { recovery_key: recoveryKey }),
-    generation,
-    log_within_s: logWithinS,
-  };
-  const admission = { makers: options.makers ?? [], open: options.openEnrolment === true };
-  const enrolment: RelayView["enrolment"] = ["token"];
-  if (admission.makers.length > 0) enrolment.push("maker");
-  if (admission.open) enrolment.push("open");
-  const refusal = (): Refusal | undefined => {
-    const failure = parts.taking();
-    return failure && { failure, retryAfterS: UNWELL_RETRY_AFTER_S };
-  };
-  const steadyMs = steadyOf(options);
-  const onStored = (): void => publication.wake();
-  const { keyBudget } = options;
-  const ingest = { store, crypto, nowMs, pool: parts.pool, steadyMs, onStored };
-  const calls = new Calls({
-    store,
-    crypto,
-    nowMs,
-    origin,
-    challenges: new Challenges(nowMs),
-    admission,
-    intake: new Intake({ ...ingest, ...(keyBudget && { keyBudget }) }),
-    ladder,
-    identity,
-    log: {
-      published: () => ({ size: log.head.size, note: Buffer.from(log.head.checkpoint).toString("utf8") }),
-      consistency: (oldSize, size) => log.consistency(oldSize, size),
-    },
-    logWithinS,
-    statementsAfter: (generation) => statementsAfter(parts.statements, generation),
-    onStored,
-    refusal,
-    events: parts.events,
-  });
-  syncRoutes(app, { calls, attempts: new Attempts({ nowMs: steadyMs, ...options.attempts }) });
-  deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs, refusal });
-  const relayKeys = parts.statements.map(({ bytes }) => bytes);
-  const witnessKeys = (options.witnesses ?? []).map(({ key }) => formatVerifierKey(key));
-  recordRoutes(app, {
-    store,
-    ladder,
-    crypto,
-    log,
-    witnessKeys,
-    relayKeys,
-    finalFor: (size) => anchoring?.finalFor(size),
-  });
-  logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic });
-  relayRoutes(app, {
-    describe: () => ({
-      ...pins,
-      enrolment,
-      ...(anchoring && { ledger: anchoring.describe() }),
-      ...(cosigning && { witnesses: cosigning.witnesses.map(viewWitness) }),
-    }),
-    checkReady: (): { failure: Failure } | ReadyView => {
-      const failure =
-        health.fault ??
-        publication.failure ??
-        damageFound(parts.scrub) ??
-        anchoring?.trouble ??
-        cosigning?.trouble() ??
-        beat(store, nowMs());
-      if (failure) return { failure };
-      const mqtt = parts.mqttState();
-      return {
-        ready: true,
-        log_size: log.head.size,
-        submitted_size: ladder.sizeAt("submitted"),
-        final_size: ladder.sizeAt("final"),
-        ...(cosigning && { witnessed_size: cosigning.satisfiedSize }),
-        ...(mqtt && { mqtt }),
-      };
-    },
-  });
-  refuseOtherMethods(app, new Map(taken));
-  return calls;
-}
-
-/** Of a clock that nobody sets, where the caller brings none. */
-function steadyOf({ nowMs }: RelayOptions): () => number {
-  return nowMs ?? (() => performance.now());
-}
-
-const UNWELL_RETRY_AFTER_S = 30;
-
-function beat(store: Store, nowMs: number): Failure | undefined {
-  try {
-    store.beat(nowMs);
-    return undefined;
-  } catch (error) {
-    return fail("STORE_FAILED", (error as Error).message).failure;
-  }
 }
