@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { explain } from "tallystick/codes/codes";
 import { Relay } from "../../hosts/relay/relay.js";
@@ -7,10 +7,11 @@ import { VerifierPool } from "../../hosts/relay/verify/pool.js";
 
 /** A relay as a process of its own, to be killed: opens the folder that its first line of input names, says where it listens. */
 const [dataDir] = (await once(createInterface({ input: process.stdin }), "line")) as [string];
-// Bundled as this is: the thread's own text is not beside it any more.
+// Where this was bundled the thread's own text is not beside it any more: then its program is.
+const program = new URL("./thread.cjs", import.meta.url);
 const pool = new VerifierPool({
   threads: 1,
-  program: () => readFileSync(new URL("./thread.cjs", import.meta.url), "utf8"),
+  ...(existsSync(program) && { program: () => readFileSync(program, "utf8") }),
 });
 const relay = await Relay.open({ dataDir, batchIntervalMs: 5, pool });
 if (!relay.ok) {
