@@ -43,7 +43,7 @@ export interface RunSummary extends Counts {
 const BATCH_CASES = 8;
 const WORKER = new URL("worker.ts", import.meta.url);
 /** Packages with code of the machine in them, or that the relay loads as they are. */
-const EXTERNAL = ["better-sqlite3", "fastify", "pino", "sodium-native", "viem"];
+const EXTERNAL = ["better-sqlite3", "fastify", "pino", "sodium-native", "viem", "esbuild", "mqtt", "prom-client"];
 /** Where it is there, it is memory: a relay syncs what it stores again and again. */
 const MEMORY_FOLDER = "/dev/shm";
 

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
@@ -33,24 +33,30 @@ export async function bundleWorker(
     write: false,
     sourcemap: "inline",
     logLevel: "silent",
-    plugins: mutation
-      ? [
-          {
-            name: "mutation",
-            setup({ onLoad }) {
-              onLoad({ filter: /\.ts$/ }, ({ path }) =>
-                path === `${ROOT}${mutation.file}` ? { contents: mutated(mutation), loader: "ts" } : undefined,
-              );
-            },
-          },
-        ]
-      : [],
+    plugins: [
+      {
+        name: "mutation",
+        setup({ onLoad }) {
+          onLoad({ filter: /\.ts$/ }, ({ path }) => {
+            if (path === `${ROOT}${mutation?.file}`) return { contents: mutated(mutation!), loader: "ts" };
+            return path === `${ROOT}${PLACED}` ? { contents: placed(path), loader: "ts" } : undefined;
+          });
+        },
+      },
+    ],
   });
   const { contents } = outputFiles[0]!;
   const path = `${CACHE}${createHash("sha256").update(contents).digest("hex").slice(0, 16)}.mjs`;
   mkdirSync(CACHE, { recursive: true });
   writeFileSync(path, contents);
   return path;
+}
+
+/** It bundles what stands beside it, and so has to know where it stood itself. */
+const PLACED = "hosts/relay/verify/build-thread.ts";
+
+function placed(path: string): string {
+  return readFileSync(path, "utf8").replace(/(?<!")import\.meta\.url/g, JSON.stringify(pathToFileURL(path).href));
 }
 
 function mutated({ file, from, to }: Mutation): string {
