@@ -9,6 +9,7 @@ import Fastify, {
 } from "fastify";
 import { type Code, type Failure, fail } from "tallystick/codes/codes";
 import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
+import { capConnections, REQUESTS_UNDER_WAY_MAX, UnderWay } from "./connections.js";
 import { LOGGED_TEXT_MAX } from "./logger.js";
 import type { Metrics } from "./metrics/metrics.js";
 import { PROBLEM_TYPE, type Problem, problemOf, type Refusal, Refused } from "./problem.js";
@@ -19,10 +20,6 @@ import { isCorruption, isSqliteError } from "./store/database.js";
  * document with a stable code. What the routes do is in routes/.
  */
 
-/** Sockets at once; further ones are closed unanswered. */
-export const CONNECTIONS_MAX = 1024;
-/** Requests under way at once; further ones are told to come again. Bounds what bodies can take: 32 MiB. */
-export const REQUESTS_UNDER_WAY_MAX = 512;
 const HEADERS_TIMEOUT_MS = 10_000;
 /** For a whole request, headers and body. */
 const REQUEST_TIMEOUT_MS = 20_000;
@@ -78,7 +75,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     },
     clientErrorHandler: answerClientError,
   });
-  app.server.maxConnections = CONNECTIONS_MAX;
+  capConnections(app.server);
   app.addHook("onRequest", (_request, _reply, done) => {
     done(options.isStopping() ? new Refused(fail("RELAY_STOPPING", "it finishes what is under way")) : undefined);
   });
@@ -143,12 +140,10 @@ export function recordMethods(app: FastifyInstance): ReadonlyMap<string, Readonl
 }
 
 function limitRequestsUnderWay(app: FastifyInstance, max: number): void {
-  let underWay = 0;
-  app.addHook("onRequest", (_request, reply, done) => {
-    underWay++;
-    // Once for every request, however it ends.
-    reply.raw.once("close", () => underWay--);
-    done(underWay > max ? new Refused(fail("RELAY_BUSY", `${max} requests are under way`)) : undefined);
+  const underWay = new UnderWay(max);
+  app.addHook("onRequest", ({ raw }, reply, done) => {
+    const taken = underWay.take(raw, reply.raw);
+    done(taken ? undefined : new Refused(fail("RELAY_BUSY", `${max} requests are under way`)));
   });
 }
 
