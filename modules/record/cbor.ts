@@ -198,6 +198,10 @@ export interface CborHead {
 /** Reads strict items one after the other from a byte string. After a failure it stays where it failed. */
 export class CborReader {
   offset = 0;
+  // What the private readers have read: a relay reads some hundred thousand heads a second, and would throw them all away.
+  #major = 0;
+  #argument = 0;
+  #value: Cbor | Container = 0;
 
   constructor(
     private readonly bytes: Uint8Array,
@@ -210,14 +214,18 @@ export class CborReader {
 
   /** The next head with its argument in the shortest form. Floats and simple values have no use for it. */
   head(): Result<CborHead> {
+    return this.#readHead() ?? ok({ major: this.#major, argument: this.#argument });
+  }
+
+  #readHead(): Result<never> | undefined {
     const start = this.offset;
     if (this.atEnd) return this.#invalid("an item", "the end");
     const first = this.bytes[this.offset++]!;
-    const major = first >> 5;
-    const short = first & 31;
-    if (short < 24) return ok({ major, argument: short });
-    if (short > 27) return this.#invalid("a definite length", `byte ${first}`);
-    const size = 1 << (short - 24);
+    this.#major = first >> 5;
+    this.#argument = first & 31;
+    if (this.#argument < 24) return undefined;
+    if (this.#argument > 27) return this.#invalid("a definite length", `byte ${first}`);
+    const size = 1 << (this.#argument - 24);
     if (this.bytes.length - this.offset < size) return this.#invalid(`${size} bytes of argument`, "the end");
     let argument = 0;
     for (let i = 0; i < size; i++) argument = argument * 256 + this.bytes[this.offset++]!;
@@ -226,15 +234,16 @@ export class CborReader {
       this.offset = start;
       return this.#invalid("an argument in its shortest form, at most 2^53-1", `${argument} in ${size} bytes`);
     }
-    return ok({ major, argument });
+    this.#argument = argument;
+    return undefined;
   }
 
   /** The next byte string, as a view into the input. */
   byteString(): Result<Uint8Array> {
-    const head = this.head();
-    if (!head.ok) return head;
-    if (head.value.major !== 2) return this.#invalid("a byte string", `major type ${head.value.major}`);
-    return this.#take(head.value.argument);
+    const wrong = this.#readHead();
+    if (wrong) return wrong;
+    if (this.#major !== 2) return this.#invalid("a byte string", `major type ${this.#major}`);
+    return this.#take(this.#argument);
   }
 
   /** The next item, whole. Containers that are not complete are kept in a list, not on the JavaScript stack. */
@@ -242,9 +251,9 @@ export class CborReader {
     const open: Container[] = [];
     for (;;) {
       const start = this.offset;
-      const read = this.#scalarOrContainer(open.length);
-      if (!read.ok) return read;
-      let value = read.value;
+      const wrong = this.#scalarOrContainer(open.length);
+      if (wrong) return wrong;
+      let value = this.#value;
       if (value instanceof Container) {
         if (value.left > 0) {
           open.push(value);
@@ -255,8 +264,8 @@ export class CborReader {
       for (;;) {
         const around = open[open.length - 1];
         if (around === undefined) return ok(value);
-        const wrong = around.add(value, this.bytes.subarray(start, this.offset));
-        if (wrong) return this.#invalid(wrong, "something else");
+        const misfit = around.add(value, this.bytes, start, this.offset);
+        if (misfit) return this.#invalid(misfit, "something else");
         if (around.left > 0) break;
         open.pop();
         value = around.content();
@@ -264,31 +273,41 @@ export class CborReader {
     }
   }
 
-  #scalarOrContainer(depth: number): Result<Cbor | Container> {
+  #scalarOrContainer(depth: number): Result<never> | undefined {
     if (!this.atEnd && this.bytes[this.offset]! >= 0xe0) return this.#simpleOrFloat();
-    const head = this.head();
-    if (!head.ok) return head;
-    const { major, argument } = head.value;
-    switch (major) {
+    const wrong = this.#readHead();
+    if (wrong) return wrong;
+    const argument = this.#argument;
+    switch (this.#major) {
       case 0:
-        return ok(argument);
+        this.#value = argument;
+        return undefined;
       case 1:
         if (argument >= Number.MAX_SAFE_INTEGER) return this.#invalid("an integer above -2^53", "a lower one");
-        return ok(-1 - argument);
-      case 2:
-        return this.#take(argument);
+        this.#value = -1 - argument;
+        return undefined;
+      case 2: {
+        const raw = this.#take(argument);
+        if (!raw.ok) return raw;
+        this.#value = raw.value;
+        return undefined;
+      }
       case 3: {
         const raw = this.#take(argument);
         if (!raw.ok) return raw;
         const text = fromUtf8(raw.value);
-        return text === undefined ? this.#invalid("valid UTF-8", "other bytes") : ok(text);
+        if (text === undefined) return this.#invalid("valid UTF-8", "other bytes");
+        this.#value = text;
+        return undefined;
       }
       default: {
+        const major = this.#major;
         // Each element takes at least a byte, so a count above what is left is refused before anything is allocated.
         if (major !== 6 && argument * (major - 3) > this.bytes.length - this.offset)
           return this.#invalid(`${argument} elements`, `${this.bytes.length - this.offset} bytes`);
         if (depth >= this.limits.depth) return this.#invalid(`at most ${this.limits.depth} levels`, "one more");
-        return ok(new Container(major, argument));
+        this.#value = new Container(major, argument);
+        return undefined;
       }
     }
   }
@@ -300,11 +319,12 @@ export class CborReader {
     return ok(this.bytes.subarray(this.offset - length, this.offset));
   }
 
-  #simpleOrFloat(): Result<Cbor> {
+  #simpleOrFloat(): Result<never> | undefined {
     const first = this.bytes[this.offset++]!;
-    if (first === 0xf4) return ok(false);
-    if (first === 0xf5) return ok(true);
-    if (first === 0xf6) return ok(null);
+    if (first >= 0xf4 && first <= 0xf6) {
+      this.#value = first === 0xf6 ? null : first === 0xf5;
+      return undefined;
+    }
     const size = first === 0xf9 ? 2 : first === 0xfa ? 4 : first === 0xfb ? 8 : 0;
     if (size === 0) return this.#invalid("false, true, null or a float", `byte ${first}`);
     const start = this.offset;
@@ -317,7 +337,8 @@ export class CborReader {
       this.offset = start;
       return this.#invalid("a finite, non-integral number in its shortest float", `${value} in ${size} bytes`);
     }
-    return ok(value);
+    this.#value = value;
+    return undefined;
   }
 
   #invalid(expected: string, received: string): Result<never> {
@@ -329,34 +350,53 @@ export class CborReader {
 class Container {
   /** Elements that are still to come; a map has two an entry. */
   left: number;
-  readonly #items: Cbor[] = [];
-  readonly #map = new Map<number | string, Cbor>();
+  readonly #items: Cbor[] | undefined;
+  readonly #map: Map<number | string, Cbor> | undefined;
   #key: number | string = 0;
-  #keyBytes: Uint8Array | undefined;
+  /** Where the last key stands. */
+  #keyStart = -1;
+  #keyEnd = -1;
 
   constructor(
     private readonly major: number,
     private readonly argument: number,
   ) {
     this.left = major === 6 ? 1 : argument * (major - 3);
+    if (major === 5) this.#map = new Map();
+    else this.#items = [];
   }
 
-  /** Takes the next element; `encoded` are its bytes where it is no container. Says what was expected where it does not fit. */
-  add(value: Cbor, encoded: Uint8Array): string | undefined {
+  /**
+   * Takes the next element; it stands from `start` to `end` of `bytes` where it is no container. Says what was expected where
+   * it does not fit.
+   */
+  add(value: Cbor, bytes: Uint8Array, start: number, end: number): string | undefined {
     this.left--;
-    if (this.major !== 5) this.#items.push(value);
-    else if (this.left % 2 === 0) this.#map.set(this.#key, value);
+    if (this.#items) this.#items.push(value);
+    else if (this.left % 2 === 0) this.#map!.set(this.#key, value);
     else {
       if (typeof value !== "string" && !Number.isInteger(value)) return "a key that is an integer or text";
-      if (this.#keyBytes && compareBytes(this.#keyBytes, encoded) >= 0) return "keys sorted and each once";
+      if (this.#keyStart >= 0 && !isBefore(bytes, this.#keyStart, this.#keyEnd, start, end))
+        return "keys sorted and each once";
       this.#key = value as number | string;
-      this.#keyBytes = encoded;
+      this.#keyStart = start;
+      this.#keyEnd = end;
     }
     return undefined;
   }
 
   content(): Cbor {
-    if (this.major === 5) return this.#map;
-    return this.major === 6 ? new Tagged(this.argument, this.#items[0]!) : this.#items;
+    if (this.#map) return this.#map;
+    return this.major === 6 ? new Tagged(this.argument, this.#items![0]!) : this.#items!;
   }
+}
+
+/** Whether one part of `bytes` sorts before another, bytewise, a prefix before what it starts. */
+function isBefore(bytes: Uint8Array, start: number, end: number, otherStart: number, otherEnd: number): boolean {
+  const shared = Math.min(end - start, otherEnd - otherStart);
+  for (let i = 0; i < shared; i++) {
+    const difference = bytes[start + i]! - bytes[otherStart + i]!;
+    if (difference !== 0) return difference < 0;
+  }
+  return end - start < otherEnd - otherStart;
 }
