@@ -107,11 +107,11 @@ describe("MQTT: the relay is killed", function () {
     const password = join(folder, "password");
     writeFileSync(password, "secret\n");
     for (const [words, expected, left] of [
-      [["--mqtt-user", "relay"], "--mqtt-… needs --mqtt", 2],
+      [["--mqtt-user", "relay"], "mqtt.url: expected the broker's address", 1],
       [["--mqtt", "mqtt://x", "--mqtt-prefix", "#", "--init", "--data", join(folder, "a")], "MQTT_UNUSABLE", 1],
       [
         ["--mqtt", "mqtt://x", "--mqtt-password-file", password, "--init", "--data", join(folder, "b")],
-        "MQTT_UNUSABLE",
+        "mqtt.user: expected a user",
         1,
       ],
     ] as const) {
