@@ -248,7 +248,7 @@ tallystick fsck: .: DATA_FOLDER_INCOMPLETE: …
   it("repairs what it can show to be right: files from the database, records from the log, and no more", async () => {
     flip("log/public/tile/entries/000", 30_000);
     rmSync(at("log/public/tile/1"), { recursive: true });
-    sql("UPDATE records SET bytes = zeroblob(90) WHERE log_index = 300");
+    sql("UPDATE records SET bytes = zeroblob(90) WHERE entry = 300");
     const repaired = must(await repairFolder(at()));
     assert.deepEqual([...repaired.repaired].sort(), [
       "log/public/tile/1/000.p/1",
@@ -258,7 +258,7 @@ tallystick fsck: .: DATA_FOLDER_INCOMPLETE: …
     assert.deepEqual(repaired.after.findings, []);
     // The same record in both: nobody knows its bytes any more.
     flip("log/public/tile/entries/000", 30_000);
-    sql("UPDATE records SET bytes = zeroblob(90) WHERE log_index < 256");
+    sql("UPDATE records SET bytes = zeroblob(90) WHERE entry < 256");
     const whole = readFileSync(at("log/public/tile/entries/000"));
     const left = must(await repairFolder(at()));
     assert.deepEqual(left.repaired, []);
