@@ -18,9 +18,9 @@ import type { VerifiedBatch } from "./verify/verified.js";
  * **Bounds.** What waits takes at most INTAKE_MAX_BYTES in all and INTAKE_SENDER_MAX_BYTES of one sender and key; beyond
  * that a batch is refused before its body is looked at, and the device brings it again.
  *
- * **Who sends what does not hold** owes for it, and while he owes more than a few he comes behind everybody else, by address,
- * and only as long as few wait there: nobody can keep others out by sharing their address, only slow them down to what is
- * left over. A batch costs at most one signature that does not hold, for it ends there.
+ * **Who sends what does not hold, or nothing that is new,** owes for it, and while he owes more than a few he comes behind
+ * everybody else, by address, and only as long as few wait there: nobody can keep others out by sharing their address, only
+ * slow them down to what is left over. A batch ends at its first signature that does not hold.
  *
  * **A key has a budget of records**: whoever holds it, or has stolen it, fills the disk no faster.
  *
@@ -29,13 +29,13 @@ import type { VerifiedBatch } from "./verify/verified.js";
  * never fails another.
  */
 
-/** What waits or is being examined, in all: 16 of the largest batches for each of 32 threads. */
+/** What waits or is being examined, in all: 32 of the largest batches for each of as many threads as there may be. */
 export const INTAKE_MAX_BYTES = 512 * BATCH_MAX_BYTES;
 /** The same of one key from one address. A device waits for its answer before it sends on; a broker may hold some. */
 export const INTAKE_SENDER_MAX_BYTES = 16 * BATCH_MAX_BYTES;
 /** Batches of senders who owe that wait at once. */
 export const INTAKE_SUSPECTS_MAX = 32;
-/** Batches that do not hold, of one address, before it comes behind others; and the time after which one is forgiven. */
+/** Batches that do not hold or bring nothing, of one address, before it comes behind others; and the time after which one is forgiven. */
 export const BAD_BATCHES_BURST = 10;
 export const BAD_BATCHES_REFILL_MS = 1000;
 /** Records of one key at once: a month of a device that records each half minute. Then so many a second. */
@@ -123,8 +123,10 @@ export class Intake {
       const verified = this.#options.pool.verify(device, sequence, { name: placeOf(address).name, isSuspect });
       const ingested = this.#inOrder(device, verified);
       const { failure } = await verified;
-      if (failure) this.#badBatches.failed(address);
-      return await ingested;
+      const done = await ingested;
+      // Records are public: whoever sends held ones again and again costs as much as with false ones.
+      if (failure || done.stored === 0) this.#badBatches.failed(address);
+      return done;
     } finally {
       this.#account(sender, -sequence.length, isSuspect ? -1 : 0);
     }
@@ -186,6 +188,8 @@ export class Intake {
       return records >= GROUP_MAX_RECORDS;
     });
     const group = this.#ready.splice(0, end < 0 ? this.#ready.length : end + 1);
+    // The last one that was waited for has failed.
+    if (group.length === 0) return;
     this.#readyRecords -= records;
     this.#underWay -= group.length;
     if (this.#ready.length > 0) this.#schedule();

@@ -174,6 +174,23 @@ describe("relay: intake", () => {
     assert.equal(await send(one.device.chain[1]!, "192.0.2.66"), false);
   });
 
+  it("puts an address behind others that sends what is held again and again", async () => {
+    const pool = new HeldPool();
+    const intake = intakeOver(pool);
+    const one = await enrolled(2);
+    const send = async (from: number) => {
+      const taken = intake.take(one.stored, one.device.chain[from]!, "192.0.2.77");
+      const { sender, answer } = pool.held[pool.held.length - 1]!;
+      answer();
+      return { isSuspect: sender.isSuspect, ...(await taken) };
+    };
+    assert.equal((await send(1)).stored, 1);
+    for (let n = 0; n < BAD_BATCHES_BURST; n++)
+      assert.deepEqual(await send(1), { isSuspect: false, stored: 0, repeated: 1, refusal: undefined });
+    assert.equal((await send(1)).isSuspect, true);
+    assert.equal((await send(2)).stored, 1, "what is new is taken nevertheless");
+  });
+
   it("lets a key bring as many records as its budget has, and more as time goes on", async () => {
     const limited = await StartedRelay.start({ keyBudget: { burst: 5, perSecond: 0.5 }, nowMs: () => nowMs });
     try {

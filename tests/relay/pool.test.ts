@@ -99,6 +99,21 @@ describe("relay: threads that verify", () => {
       assert.equal(pool.waiting, 0);
     });
 
+  it("refuse what comes while the system gives no thread, and go on when it does", async () => {
+    let refused = 0;
+    make(2, () => {
+      if (refused++ < 3) throw new Error("no thread to be had");
+      return buildThread();
+    });
+    const send = () => pool.verify(key, device.chain[0]!, HONEST);
+    await assert.rejects(send(), /no thread to be had/);
+    await assert.rejects(send(), /no thread to be had/);
+    assert.equal(pool.waiting, 0);
+    await assert.rejects(send(), /no thread to be had/);
+    assert.equal((await send()).records.length, 1);
+    assert.equal(deaths.length, 3, "each is told");
+  });
+
   it("reject what waits when the pool is closed, and all after that", async () => {
     make(1);
     const waiting = Array.from({ length: 5 }, () => pool.verify(key, device.chain[0]!, HONEST));

@@ -223,6 +223,14 @@ describe("relay: data folder", () => {
         id[31]! ^= 1;
         assert.equal(opened.recordById(id), undefined);
       }
+      // Also after a transaction that would have written a generation, and was undone.
+      assert.throws(() =>
+        opened.transaction(() => {
+          opened.setLogged(3 * GENERATION + 50);
+          throw new Error("the disk is full");
+        }),
+      );
+      assert.equal(opened.recordById(idOf(2 * GENERATION + 5))?.seq, 2 * GENERATION + 4);
       // What comes and what is logged meanwhile is found, too.
       const next = opened.head(1).seq + 1;
       opened.transaction(() => opened.append(1, [row(next + 1)], 1));

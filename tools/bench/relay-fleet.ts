@@ -1,7 +1,7 @@
 import { Agent, request as httpRequest } from "node:http";
 import { toHex } from "tallystick/bytes/bytes";
 import { decodeCbor } from "tallystick/record/cbor";
-import { readAcknowledgement } from "tallystick/sync/messages";
+import { readAcknowledgement, splitBatch } from "tallystick/sync/messages";
 import { BenchChain, type Body, must } from "./relay-chain.js";
 
 /**
@@ -152,14 +152,11 @@ async function run({ connections }: Run): Promise<Ran> {
 async function harass({ signaturesPerSecond, connections, addresses }: Harass): Promise<Harassed> {
   stopped = false;
   const agents = addresses.map((localAddress) => new Agent({ keepAlive: true, maxSockets: connections, localAddress }));
-  const bad = fleet.map(({ chain, bodies }) => {
-    const { bytes, records } = bodies[0]!;
-    const body = bytes.slice();
-    // In the last record's signature: the whole body has to be read, and one of each is verified in vain.
-    for (let at = body.length - 64; at > 0; at -= Math.ceil(body.length / records)) body[at]! ^= 1;
-    body[body.length - 40]! ^= 1;
-    return { path: pathOf(chain), body, records };
-  });
+  // Of each chain one body whose signatures all are false, which ends at its first, and one that costs as many verifications as
+  // it has records: all of them are held already, but for the last, which is false.
+  const bad = fleet.flatMap(({ chain, bodies }) =>
+    [0, bodies[0]!.records - 1].map((from) => ({ path: pathOf(chain), ...falsified(bodies[0]!, from) })),
+  );
   const statuses: Record<string, number> = {};
   const beginMs = performance.now();
   let [signatures, turn] = [0, 0];
@@ -178,6 +175,14 @@ async function harass({ signaturesPerSecond, connections, addresses }: Harass): 
   );
   for (const agent of agents) agent.destroy();
   return { what: "harassed", signatures, statuses };
+}
+
+/** The signatures from record `from` on do not hold. */
+function falsified({ bytes, records }: Body, from: number): { readonly body: Uint8Array; readonly records: number } {
+  const body = bytes.slice();
+  const { records: parts } = must(splitBatch(body));
+  for (const part of parts.slice(from)) part[part.length - 40]! ^= 1;
+  return { body, records };
 }
 
 function pathOf(chain: BenchChain): string {

@@ -34,7 +34,10 @@ const RECORDS_QUICK = 12_000;
 const CHAIN_RECORDS_MAX = 80_000;
 const CONNECTIONS_MAX = 64;
 const HOSTILE_FACTOR = 10;
-const HOSTILE_CONNECTIONS = 64;
+const HOSTILE_CONNECTIONS = 128;
+/** As much as the relay reads at all. */
+const HOSTILE_BODY_BYTES = 65_000;
+const HOSTILE_CHAINS = 4;
 const HOSTILE_ADDRESSES = 32;
 const RSS_MAX_MB = 256;
 const LOGGED_WAIT_MAX_MS = 120_000;
@@ -132,12 +135,12 @@ async function measureRelay(quick: boolean, progress: (line: string) => void): P
 
 /** One fleet alone. The clock stops when the log's checkpoint has all that was sent. */
 async function runLoad(relay: RelayProcess, devices: Fleet, prepared: Prepared, chains: number): Promise<LoadRun> {
-  const sizeBefore = await relay.settled();
+  await relay.logged(chains);
   const cpuBeforeMs = [cpuMs(relay.pid), cpuMs(devices.pid)];
   const beginMs = performance.now();
   const connections = Math.min(CONNECTIONS_MAX, chains);
   const ran = await devices.ask<Ran>({ what: "run", connections });
-  await relay.logged(sizeBefore + prepared.records);
+  await relay.logged(prepared.records);
   const takenMs = performance.now() - beginMs;
   const [relayCpuMs, fleetCpuMs] = [relay.pid, devices.pid].map((pid, i) => cpuMs(pid) - cpuBeforeMs[i]!);
   const sorted = ran.latenciesMs.toSorted((a, b) => a - b);
@@ -179,18 +182,20 @@ async function measureHostile(
   for (const [i, isHostile] of [false, true].entries()) {
     const devices = new Fleet();
     const order = { chains: 10, recordsPerChain: quick ? 600 : 6000, bodyBytes: BODY_BYTES, fleet: 100 + i } as const;
-    await devices.ask<Prepared>({ what: "prepare", ...order, url: relay.url, origin: relay.origin });
-    await relay.settled();
+    const prepared = await devices.ask<Prepared>({ what: "prepare", ...order, url: relay.url, origin: relay.origin });
+    await relay.logged(order.chains);
     progress(`relay: honest traffic ${isHostile ? "beside" : "without"} hostile`);
     const enemy = new Fleet();
     let harassing: Promise<Harassed> | undefined;
-    const beginMs = performance.now();
+    let beginMs = 0;
     if (isHostile) {
       // Keys that are enrolled: bad signatures under unknown ones are not even read.
-      const few = { chains: 4, recordsPerChain: 80, bodyBytes: BODY_BYTES, fleet: 200 } as const;
+      const few = { chains: HOSTILE_CHAINS, recordsPerChain: 400, bodyBytes: HOSTILE_BODY_BYTES, fleet: 200 } as const;
       await enemy.ask<Prepared>({ what: "prepare", ...few, url: relay.url, origin: relay.origin });
+      await relay.logged(few.chains);
       const addresses = Array.from({ length: HOSTILE_ADDRESSES }, (_, n) => `127.0.${1 + (n >> 7)}.${2 + (n & 127)}`);
       const signaturesPerSecond = Math.round(HOSTILE_FACTOR * ceilingPerSecond);
+      beginMs = performance.now();
       harassing = enemy.ask<Harassed>({
         what: "harass",
         signaturesPerSecond,
@@ -198,7 +203,8 @@ async function measureHostile(
         addresses,
       });
     }
-    honest.push(await devices.ask<Ran>({ what: "run", connections: 10 }));
+    const ran = await devices.ask<Ran>({ what: "run", connections: 10 });
+    honest.push(ran);
     if (harassing) {
       enemy.tell({ what: "stop" });
       harassed = await harassing;
@@ -206,6 +212,7 @@ async function measureHostile(
     }
     enemy.end();
     devices.end();
+    await relay.logged(prepared.records - ran.lost);
   }
   const [quiet, beside] = honest.map(({ latenciesMs }) =>
     at(
@@ -251,6 +258,8 @@ class RelayProcess {
   readonly url: string;
   readonly origin: string;
   readonly #child: ChildProcess;
+  /** Entries that the log has, or will have soon: its opening is the first. */
+  #expected = 1;
 
   private constructor(child: ChildProcess, url: string, origin: string) {
     this.#child = child;
@@ -290,17 +299,10 @@ class RelayProcess {
     return Number(checkpoint.split("\n")[1]);
   }
 
-  /** Nothing is left to log: two rounds bring nothing. */
-  async settled(): Promise<number> {
-    for (let size = await this.size(); ; ) {
-      await new Promise((resolve) => setTimeout(resolve, 2500));
-      const next = await this.size();
-      if (next === size) return size;
-      size = next;
-    }
-  }
-
-  async logged(size: number): Promise<void> {
+  /** Until the log has so many entries more than when it was waited for last. */
+  async logged(entries: number): Promise<void> {
+    this.#expected += entries;
+    const size = this.#expected;
     const untilMs = performance.now() + LOGGED_WAIT_MAX_MS;
     while ((await this.size()) < size) {
       if (performance.now() > untilMs)

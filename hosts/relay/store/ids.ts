@@ -40,22 +40,15 @@ export class IdIndex {
 
   /** A record was added; also where the transaction is undone after all. */
   added(id: Uint8Array, place: Place): void {
-    // Anew at the end where an undone transaction had put it in: the map's order is that of the entries.
-    const name = nameOf(id);
-    this.#recent?.delete(name);
-    this.#recent?.set(name, place);
+    this.#recent?.set(nameOf(id), place);
   }
 
   /** Writes the generations that a log of `size` entries has whole. Call inside `Store.transaction`. */
   logged(size: number): void {
     for (let next = this.#newest() + 1; (next + 1) * GENERATION_RECORDS <= size; next++) {
-      const { changes } = this.#statements.write.run(next, next * GENERATION_RECORDS, (next + 1) * GENERATION_RECORDS);
-      // They came before all others. One that stays for its order was another is looked at in vain, and does no harm.
-      let left = changes;
-      for (const name of this.#recent?.keys() ?? []) {
-        if (left-- === 0) break;
-        this.#recent!.delete(name);
-      }
+      this.#statements.write.run(next, next * GENERATION_RECORDS, (next + 1) * GENERATION_RECORDS);
+      // Read again when it is asked for: the transaction may be undone, and then they still are in no generation.
+      this.#recent = undefined;
     }
   }
 

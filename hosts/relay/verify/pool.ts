@@ -99,7 +99,13 @@ export class VerifierPool {
   #deal(): void {
     while (!this.#closed) {
       const queue = this.#queue.size > 0 || this.#hasSuspect() ? this.#queue : this.#suspects;
-      const thread = queue.size > 0 ? this.#freest() : undefined;
+      if (queue.size === 0) return;
+      const thread = this.#freest();
+      if (thread instanceof Error) {
+        // Nobody would ever come for what waits.
+        queue.take()!.reject(thread);
+        continue;
+      }
       if (!thread) return;
       const next = queue.take()!;
       thread.inHand.push(next);
@@ -116,11 +122,20 @@ export class VerifierPool {
     return false;
   }
 
-  /** An idle thread, else a new one where there may be more, else the one with the least in hand. */
-  #freest(): Thread | undefined {
+  /**
+   * An idle thread, else a new one where there may be more, else the one with the least in hand; an error where there is none
+   * and the system gives none.
+   */
+  #freest(): Thread | Error | undefined {
     let best: Thread | undefined;
     for (const thread of this.#threads) if (thread.inHand.length < (best?.inHand.length ?? IN_HAND_MAX)) best = thread;
-    return best?.inHand.length !== 0 && this.#threads.size < this.threadsMax ? this.#start() : best;
+    if (best?.inHand.length === 0 || this.#threads.size >= this.threadsMax) return best;
+    try {
+      return this.#start();
+    } catch (error) {
+      this.#onDeath?.(error as Error);
+      return this.#threads.size > 0 ? best : (error as Error);
+    }
   }
 
   #start(): Thread {
