@@ -6,7 +6,7 @@ import { type Ingested, type IngestOptions, ingest } from "./ingest.js";
 import type { Refusal } from "./problem.js";
 import { heldBack } from "./standing.js";
 import type { StoredDevice } from "./store/store.js";
-import type { VerifierPool } from "./verify/pool.js";
+import { Rank, type VerifierPool } from "./verify/pool.js";
 import type { VerifiedBatch } from "./verify/verified.js";
 
 /**
@@ -20,7 +20,8 @@ import type { VerifiedBatch } from "./verify/verified.js";
  *
  * **Who sends what does not hold, or nothing that is new,** owes for it, and while he owes more than a few he comes behind
  * everybody else, by address, and only as long as few wait there: nobody can keep others out by sharing their address, only
- * slow them down to what is left over. A batch ends at its first signature that does not hold.
+ * slow them down to what is left over. A batch ends at its first signature that does not hold. An address whose last batch
+ * brought something comes before those that nothing is known of: a flood from many addresses is as unknown as they are new.
  *
  * **A key has a budget of records**: whoever holds it, or has stolen it, fills the disk no faster.
  *
@@ -31,6 +32,8 @@ import type { VerifiedBatch } from "./verify/verified.js";
 
 /** What waits or is being examined, in all: 32 of the largest batches for each of as many threads as there may be. */
 export const INTAKE_MAX_BYTES = 512 * BATCH_MAX_BYTES;
+/** The same of addresses that are not known to have brought something: the rest is for those that are. */
+export const INTAKE_UNPROVEN_MAX_BYTES = INTAKE_MAX_BYTES / 2;
 /** The same of one key from one address. A device waits for its answer before it sends on; a broker may hold some. */
 export const INTAKE_SENDER_MAX_BYTES = 16 * BATCH_MAX_BYTES;
 /** Batches of senders who owe that wait at once. */
@@ -38,6 +41,8 @@ export const INTAKE_SUSPECTS_MAX = 32;
 /** Batches that do not hold or bring nothing, of one address, before it comes behind others; and the time after which one is forgiven. */
 export const BAD_BATCHES_BURST = 10;
 export const BAD_BATCHES_REFILL_MS = 1000;
+/** Addresses that are known to have brought something new. */
+export const PROVEN_MAX = 4096;
 /** Records of one key at once: a month of a device that records each half minute. Then so many a second. */
 export const KEY_BURST_RECORDS = 100_000;
 export const KEY_RECORDS_PER_SECOND = 50;
@@ -78,6 +83,8 @@ export class Intake {
   readonly #badBatches: Attempts;
   readonly #budgets: KeyBudgets;
   readonly #bytesOf = new Map<string, number>();
+  /** Addresses whose last batch brought something new, the newest last. */
+  readonly #proven = new Set<string>();
   /** The newest batch of each device that is under way: the next one is ingested after it. */
   readonly #newest = new Map<number, Promise<unknown>>();
   readonly #ready: Ready[] = [];
@@ -87,6 +94,7 @@ export class Intake {
   #gathering: NodeJS.Timeout | undefined;
   #due: NodeJS.Immediate | undefined;
   #bytes = 0;
+  #unprovenBytes = 0;
   #suspects = 0;
 
   constructor(options: IntakeOptions) {
@@ -109,7 +117,10 @@ export class Intake {
     if (this.#bytes >= INTAKE_MAX_BYTES) return full(`${INTAKE_MAX_BYTES} bytes wait`);
     if ((this.#bytesOf.get(senderOf(device, address)) ?? 0) >= INTAKE_SENDER_MAX_BYTES)
       return full(`${INTAKE_SENDER_MAX_BYTES} bytes of ${toHex(device.kid)} from ${placeOf(address).name} wait`);
-    if (this.#suspects >= INTAKE_SUSPECTS_MAX && this.#badBatches.refusal(address))
+    const rank = this.#rankOf(address);
+    if (rank !== Rank.proven && this.#unprovenBytes >= INTAKE_UNPROVEN_MAX_BYTES)
+      return full(`${INTAKE_UNPROVEN_MAX_BYTES} bytes from addresses that nothing is known of wait`);
+    if (rank === Rank.suspect && this.#suspects >= INTAKE_SUSPECTS_MAX)
       return full(`${INTAKE_SUSPECTS_MAX} batches from addresses that send what does not hold wait`);
     return undefined;
   }
@@ -117,27 +128,41 @@ export class Intake {
   /** Takes a batch that `refusal` has let come; resolves when it is durable. Rejects with what the database throws. */
   async take(device: StoredDevice, sequence: Uint8Array, address: string): Promise<Ingested> {
     const sender = senderOf(device, address);
-    const isSuspect = this.#badBatches.refusal(address) !== undefined;
-    this.#account(sender, sequence.length, isSuspect ? 1 : 0);
+    const { name } = placeOf(address);
+    const rank = this.#rankOf(address);
+    this.#account(sender, rank, sequence.length, 1);
     try {
-      const verified = this.#options.pool.verify(device, sequence, { name: placeOf(address).name, isSuspect });
+      const verified = this.#options.pool.verify(device, sequence, { name, rank });
       const ingested = this.#inOrder(device, verified);
       const { failure } = await verified;
       const done = await ingested;
       // Records are public: whoever sends held ones again and again costs as much as with false ones.
+      this.#proven.delete(name);
       if (failure || done.stored === 0) this.#badBatches.failed(address);
+      else this.#prove(name);
       return done;
     } finally {
-      this.#account(sender, -sequence.length, isSuspect ? -1 : 0);
+      this.#account(sender, rank, -sequence.length, -1);
     }
   }
 
-  #account(sender: string, bytes: number, suspects: number): void {
+  #rankOf(address: string): Rank {
+    if (this.#badBatches.refusal(address)) return Rank.suspect;
+    return this.#proven.has(placeOf(address).name) ? Rank.proven : Rank.unknown;
+  }
+
+  #prove(name: string): void {
+    this.#proven.add(name);
+    if (this.#proven.size > PROVEN_MAX) this.#proven.delete(this.#proven.values().next().value!);
+  }
+
+  #account(sender: string, rank: Rank, bytes: number, batches: number): void {
     const left = (this.#bytesOf.get(sender) ?? 0) + bytes;
     if (left === 0) this.#bytesOf.delete(sender);
     else this.#bytesOf.set(sender, left);
     this.#bytes += bytes;
-    this.#suspects += suspects;
+    if (rank !== Rank.proven) this.#unprovenBytes += bytes;
+    if (rank === Rank.suspect) this.#suspects += batches;
   }
 
   /** Threads may end in another order than they began: a device's batches keep theirs. */

@@ -5,11 +5,12 @@ import {
   BAD_BATCHES_BURST,
   INTAKE_SENDER_MAX_BYTES,
   INTAKE_SUSPECTS_MAX,
+  INTAKE_UNPROVEN_MAX_BYTES,
   Intake,
   type IntakeOptions,
 } from "../../hosts/relay/intake.js";
 import type { Store, StoredDevice } from "../../hosts/relay/store/store.js";
-import type { Sender, VerifierPool } from "../../hosts/relay/verify/pool.js";
+import { Rank, type Sender, type VerifierPool } from "../../hosts/relay/verify/pool.js";
 import { type BatchKey, type VerifiedBatch, verifyBatch } from "../../hosts/relay/verify/verified.js";
 import { FixtureDevice } from "../fixtures/device.js";
 import { StartedRelay } from "./started.js";
@@ -146,6 +147,28 @@ describe("relay: intake", () => {
     assert.equal(intake.refusal(one.stored, "192.0.2.1"), undefined);
   });
 
+  it("keeps room for addresses that have brought something, however many others send", async () => {
+    const pool = new HeldPool();
+    const intake = intakeOver(pool);
+    const one = await enrolled(1);
+    const proving = intake.take(one.stored, one.device.chain[1]!, "192.0.2.1");
+    pool.held[0]!.answer();
+    assert.equal((await proving).stored, 1);
+    const large = new Uint8Array(65_536);
+    const waiting: Promise<unknown>[] = [];
+    for (let n = 0; n < 1000; n++) {
+      const address = `198.51.${n >> 8}.${n & 255}`;
+      if (intake.refusal(one.stored, address)) break;
+      waiting.push(intake.take(one.stored, large, address));
+    }
+    assert.equal(waiting.length * large.length, INTAKE_UNPROVEN_MAX_BYTES);
+    assert.equal(intake.refusal(one.stored, "203.0.113.1")!.failure.code, "INTAKE_FULL");
+    assert.equal(intake.refusal(one.stored, "192.0.2.1"), undefined);
+    for (const { answer } of pool.held.slice(1)) answer();
+    await Promise.all(waiting);
+    assert.equal(intake.refusal(one.stored, "203.0.113.1"), undefined);
+  });
+
   it("puts an address that sends what does not hold behind others, and forgives it with time", async () => {
     const pool = new HeldPool();
     const intake = intakeOver(pool);
@@ -156,7 +179,7 @@ describe("relay: intake", () => {
       const { sender, answer } = pool.held[pool.held.length - 1]!;
       answer();
       await taken;
-      return sender.isSuspect;
+      return sender.rank === Rank.suspect;
     };
     for (let n = 0; n < BAD_BATCHES_BURST; n++) assert.equal(await send(bad, "192.0.2.66"), false);
     assert.equal(await send(bad, "192.0.2.66"), true);
@@ -182,13 +205,31 @@ describe("relay: intake", () => {
       const taken = intake.take(one.stored, one.device.chain[from]!, "192.0.2.77");
       const { sender, answer } = pool.held[pool.held.length - 1]!;
       answer();
-      return { isSuspect: sender.isSuspect, ...(await taken) };
+      return { isSuspect: sender.rank === Rank.suspect, ...(await taken) };
     };
     assert.equal((await send(1)).stored, 1);
     for (let n = 0; n < BAD_BATCHES_BURST; n++)
       assert.deepEqual(await send(1), { isSuspect: false, stored: 0, repeated: 1, refusal: undefined });
     assert.equal((await send(1)).isSuspect, true);
     assert.equal((await send(2)).stored, 1, "what is new is taken nevertheless");
+  });
+
+  it("puts an address before others whose last batch brought something", async () => {
+    const pool = new HeldPool();
+    const intake = intakeOver(pool);
+    const one = await enrolled(4);
+    const send = async (bytes: Uint8Array) => {
+      const taken = intake.take(one.stored, bytes, "192.0.2.88");
+      const { sender, answer } = pool.held[pool.held.length - 1]!;
+      answer();
+      await taken;
+      return sender.rank;
+    };
+    assert.equal(await send(one.device.chain[1]!), Rank.unknown);
+    assert.equal(await send(one.device.chain[2]!), Rank.proven);
+    assert.equal(await send(falsified(one.device.chain[3]!)), Rank.proven);
+    assert.equal(await send(one.device.chain[3]!), Rank.unknown, "what it sent last did not hold");
+    assert.equal(await send(one.device.chain[4]!), Rank.proven);
   });
 
   it("lets a key bring as many records as its budget has, and more as time goes on", async () => {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { concatBytes } from "tallystick/bytes/bytes";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { buildThread } from "../../hosts/relay/verify/build-thread.js";
-import { VerifierPool } from "../../hosts/relay/verify/pool.js";
+import { Rank, VerifierPool } from "../../hosts/relay/verify/pool.js";
 import { verifyBatch } from "../../hosts/relay/verify/verified.js";
 import { FixtureDevice } from "../fixtures/device.js";
 
@@ -16,7 +16,7 @@ const FAULTY = `require("node:worker_threads").parentPort.on("message", ({ seque
   if (sequence[0] === ${FILLS}) for (const all = []; ; ) all.push(Array.from({ length: 100_000 }, (_, n) => "x" + n));
 });\n`;
 
-const HONEST = { name: "192.0.2.1", isSuspect: false };
+const HONEST = { name: "192.0.2.1", rank: Rank.proven };
 
 describe("relay: threads that verify", () => {
   const device = new FixtureDevice({ crypto: relayCrypto });
@@ -59,8 +59,8 @@ describe("relay: threads that verify", () => {
   it("let senders take turns: who sends much waits for himself", async () => {
     make(1);
     const order: string[] = [];
-    const send = (name: string, isSuspect = false) =>
-      pool.verify(key, device.chain[0]!, { name, isSuspect }).then(() => order.push(name));
+    const send = (name: string) =>
+      pool.verify(key, device.chain[0]!, { name, rank: Rank.unknown }).then(() => order.push(name));
     const all = Array.from({ length: 20 }, () => send("busy"));
     all.push(send("other"), send("third"), send("other"));
     await Promise.all(all);
@@ -71,15 +71,27 @@ describe("relay: threads that verify", () => {
   it("come to senders of what does not hold only when nobody else waits", async () => {
     make(2);
     const order: string[] = [];
-    const send = (name: string, isSuspect: boolean) =>
-      pool.verify(key, device.chain[0]!, { name, isSuspect }).then(() => order.push(name));
-    const all = Array.from({ length: 30 }, (_, n) => send(`suspect ${n}`, true));
-    all.push(...Array.from({ length: 30 }, (_, n) => send(`honest ${n}`, false)));
+    const send = (name: string, rank: Rank) =>
+      pool.verify(key, device.chain[0]!, { name, rank }).then(() => order.push(name));
+    const all = Array.from({ length: 30 }, (_, n) => send(`suspect ${n}`, Rank.suspect));
+    all.push(...Array.from({ length: 30 }, (_, n) => send(`honest ${n}`, Rank.unknown)));
     await Promise.all(all);
     // The first suspect found a thread idle; when the second has its turn no honest one waits, but four may be in hand.
     const [, second] = order.flatMap((name, i) => (name.startsWith("suspect") ? [i] : []));
     const before = order.slice(0, second).filter((name) => name.startsWith("honest")).length;
     assert.ok(before >= 30 - 4, order.join());
+  });
+
+  it("come first to senders that have brought something, however many others there are", async () => {
+    make(1);
+    const order: string[] = [];
+    const send = (name: string, rank: Rank) =>
+      pool.verify(key, device.chain[0]!, { name, rank }).then(() => order.push(name));
+    const all = Array.from({ length: 40 }, (_, n) => send(`unknown ${n}`, Rank.unknown));
+    all.push(...Array.from({ length: 10 }, () => send("proven", Rank.proven)));
+    await Promise.all(all);
+    // One of the others was in the thread's hands, and no second one may be.
+    assert.ok(order.lastIndexOf("proven") <= 10, order.join());
   });
 
   for (const [how, first] of [

@@ -65,6 +65,8 @@ export interface Harassed {
 }
 
 const SAMPLE_MAX = 64;
+/** An attacker does not wait for what he does not want. */
+const PATIENCE_MS = 100;
 /** Tries of one body that is told to come again. */
 const TRIES_MAX = 50;
 
@@ -168,7 +170,7 @@ async function harass({ signaturesPerSecond, connections, addresses }: Harass): 
         signatures += records;
         const aheadMs = (signatures / signaturesPerSecond) * 1000 - (performance.now() - beginMs);
         if (aheadMs > 0) await new Promise((resolve) => setTimeout(resolve, aheadMs));
-        const { status } = await send(agent, "POST", path, body).catch(() => ({ status: 0 }));
+        const { status } = await send(agent, "POST", path, body, PATIENCE_MS).catch(() => ({ status: "gone" }));
         statuses[status] = (statuses[status] ?? 0) + 1;
       }
     }),
@@ -195,7 +197,7 @@ interface Answer {
   readonly body: Uint8Array;
 }
 
-function send(agent: Agent, method: string, path: string, body?: Uint8Array): Promise<Answer> {
+function send(agent: Agent, method: string, path: string, body?: Uint8Array, patienceMs?: number): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const headers = body && { "content-type": "application/cbor-seq", "content-length": body.length };
     const type = path.endsWith("/records") ? headers : headers && { ...headers, "content-type": "application/cbor" };
@@ -210,6 +212,7 @@ function send(agent: Agent, method: string, path: string, body?: Uint8Array): Pr
       });
     });
     request.on("error", reject);
+    if (patienceMs !== undefined) request.setTimeout(patienceMs, () => request.destroy(new Error("no answer in time")));
     request.end(body);
   });
 }

@@ -7,8 +7,9 @@ import { type BatchKey, unpackVerified, type VerifiedBatch } from "./verified.js
 /**
  * Worker threads that examine batches (verified.ts), and the queues in front of them.
  *
- * **Turns.** Each sender has a queue of its own, and the queues take turns: who sends much waits for himself. Senders that
- * have sent what does not hold wait behind all others, and have at most one thread at a time.
+ * **Turns.** Each sender has a queue of its own, and the queues take turns: who sends much waits for himself. Who has brought
+ * something lately comes first, and finds a place in each thread's hands that nobody else is given; who has sent what does
+ * not hold comes last, and has at most one thread at a time.
  *
  * **A thread that dies** takes its jobs down with it: they are given to another, once. A batch that ends two threads is
  * refused, so that no bytes can end all of them for ever.
@@ -34,16 +35,19 @@ export interface PoolOptions {
   readonly program?: () => string;
 }
 
+/** In the order in which they are served. */
+export const Rank = { proven: 0, unknown: 1, suspect: 2 } as const;
+export type Rank = (typeof Rank)[keyof typeof Rank];
+
 export interface Sender {
   readonly name: string;
-  /** It has sent what does not hold: everybody else comes first. */
-  readonly isSuspect: boolean;
+  readonly rank: Rank;
 }
 
 interface Waiting {
   readonly key: BatchKey;
   readonly sequence: Uint8Array;
-  readonly isSuspect: boolean;
+  readonly rank: Rank;
   readonly resolve: (batch: VerifiedBatch) => void;
   readonly reject: (error: Error) => void;
   tries: number;
@@ -60,8 +64,8 @@ export class VerifierPool {
   readonly #onDeath: ((error: Error) => void) | undefined;
   readonly #program: () => string;
   readonly #threads = new Set<Thread>();
-  readonly #queue = new Turns<Waiting>();
-  readonly #suspects = new Turns<Waiting>();
+  /** By rank. */
+  readonly #queues = [new Turns<Waiting>(), new Turns<Waiting>(), new Turns<Waiting>()] as const;
   #closed = false;
 
   constructor({ threads = availableParallelism(), onDeath, program = buildThread }: PoolOptions = {}) {
@@ -72,15 +76,14 @@ export class VerifierPool {
 
   /** Batches that no thread has yet. */
   get waiting(): number {
-    return this.#queue.size + this.#suspects.size;
+    return this.#queues.reduce((sum, { size }) => sum + size, 0);
   }
 
   /** Examines a batch in its turn. Rejects where the pool is closed, and where examining it fails again and again. */
-  verify(key: BatchKey, sequence: Uint8Array, { name, isSuspect }: Sender): Promise<VerifiedBatch> {
+  verify(key: BatchKey, sequence: Uint8Array, { name, rank }: Sender): Promise<VerifiedBatch> {
     if (this.#closed) return Promise.reject(new Error("the verifier pool is closed"));
     return new Promise((resolve, reject) => {
-      const waiting = { key, sequence, isSuspect, resolve, reject, tries: 0 };
-      (isSuspect ? this.#suspects : this.#queue).add(name, waiting);
+      this.#queues[rank].add(name, { key, sequence, rank, resolve, reject, tries: 0 });
       this.#deal();
     });
   }
@@ -89,8 +92,7 @@ export class VerifierPool {
   async close(): Promise<void> {
     this.#closed = true;
     const left = [...this.#threads].flatMap(({ inHand }) => inHand.splice(0));
-    for (const queue of [this.#queue, this.#suspects])
-      for (let next = queue.take(); next; next = queue.take()) left.push(next);
+    for (const queue of this.#queues) for (let next = queue.take(); next; next = queue.take()) left.push(next);
     for (const { reject } of left) reject(new Error("the verifier pool is closed"));
     await Promise.all([...this.#threads].map(({ worker }) => worker.terminate()));
   }
@@ -98,8 +100,8 @@ export class VerifierPool {
   /** Gives out what waits as far as threads have room. */
   #deal(): void {
     while (!this.#closed) {
-      const queue = this.#queue.size > 0 || this.#hasSuspect() ? this.#queue : this.#suspects;
-      if (queue.size === 0) return;
+      const queue = this.#queues.find(({ size }, rank) => size > 0 && this.#mayServe(rank));
+      if (!queue) return;
       const thread = this.#freest();
       if (thread instanceof Error) {
         // Nobody would ever come for what waits.
@@ -117,9 +119,16 @@ export class VerifierPool {
     }
   }
 
-  #hasSuspect(): boolean {
-    for (const { inHand } of this.#threads) if (inHand.some(({ isSuspect }) => isSuspect)) return true;
-    return false;
+  /** Those that are not proven have one place in a thread's hands, suspects one of all. */
+  #mayServe(rank: number): boolean {
+    if (rank === Rank.proven) return true;
+    let inHand = 0;
+    for (const thread of this.#threads)
+      for (const job of thread.inHand) {
+        if (job.rank === Rank.suspect && rank === Rank.suspect) return false;
+        if (job.rank !== Rank.proven) inHand++;
+      }
+    return inHand < this.threadsMax;
   }
 
   /**
@@ -170,7 +179,7 @@ export class VerifierPool {
     const [examined, ...rest] = thread.inHand.splice(0);
     if (examined && ++examined.tries >= TRIES_MAX) examined.reject(new Error("examining the batch ends its thread"));
     else if (examined) rest.unshift(examined);
-    for (const again of rest.reverse()) (again.isSuspect ? this.#suspects : this.#queue).addFirst(again);
+    for (const again of rest.reverse()) this.#queues[again.rank].addFirst(again);
     this.#deal();
   }
 }
