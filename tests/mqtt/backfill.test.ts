@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { FixtureDevice } from "../fixtures/device.js";
+import { checkHeld, httpTransport, provision, SyncingDevice } from "../fixtures/syncing.js";
 import { StartedRelay } from "../relay/started.js";
 import { needMosquitto } from "./mosquitto.js";
 import { StartedBoth } from "./started.js";
-import { checkHeld, httpTransport, provision, SyncingDevice } from "./syncing.js";
 import { MqttTransport } from "./transport.js";
 
 /**

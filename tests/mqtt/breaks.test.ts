@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { FixtureDevice } from "../fixtures/device.js";
+import { checkHeld, provision, SyncingDevice } from "../fixtures/syncing.js";
 import { needMosquitto } from "./mosquitto.js";
 import { StartedBoth, until } from "./started.js";
-import { checkHeld, provision, SyncingDevice } from "./syncing.js";
 import { MqttTransport } from "./transport.js";
 
 /** Records that make some ten batches of a device. */

@@ -11,10 +11,10 @@ import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
 import { Relay } from "../../hosts/relay/relay.js";
 import { FixtureDevice, MemoryKeys } from "../fixtures/device.js";
+import { checkHeld, SyncingDevice } from "../fixtures/syncing.js";
 import { must, ORIGIN, temporaryFolder } from "../relay/started.js";
 import { TALLYSTICK } from "../tools/session.js";
 import { Mosquitto, needMosquitto } from "./mosquitto.js";
-import { checkHeld, SyncingDevice } from "./syncing.js";
 import { MqttTransport } from "./transport.js";
 
 const KILLS = 3;
