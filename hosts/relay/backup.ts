@@ -218,7 +218,8 @@ class BackupWriter {
     for (const name of filesOfTree(tree.size)) {
       const path = tilePath(name);
       const known = earlier.get(path);
-      if (known !== undefined && existsSync(join(this.#out, path))) {
+      // What has rotted since is copied anew: else every later backup would be as damaged.
+      if (known !== undefined && (await sha256OfFile(join(this.#out, path))) === known) {
         this.#sums.set(path, known);
         continue;
       }

@@ -31,10 +31,16 @@ export function capConnections(server: Server, max = CONNECTIONS_MAX): void {
     waiting.delete(longest!);
     longest!.destroy();
   });
+  /** Requests that are not answered, of sockets that have some: several may come behind one another. */
+  const underWay = new Map<Socket, number>();
   server.on("request", ({ socket }: IncomingMessage, response: ServerResponse) => {
     waiting.delete(socket);
+    underWay.set(socket, (underWay.get(socket) ?? 0) + 1);
     response.once("close", () => {
-      if (!socket.destroyed) waiting.add(socket);
+      const left = underWay.get(socket)! - 1;
+      if (left > 0) underWay.set(socket, left);
+      else underWay.delete(socket);
+      if (left === 0 && !socket.destroyed) waiting.add(socket);
     });
   });
 }

@@ -30,8 +30,6 @@ export type RelayEvent =
   /** What is logged waits for the ledger. */
   | { readonly event: "ledger-stuck"; readonly waitingS: number; readonly code?: Code };
 
-export type RelayEventName = RelayEvent["event"];
-
 export type RelayEventListener = (event: RelayEvent) => void;
 
 /** Who is told, at the most. */

@@ -5,6 +5,7 @@ import { Attempts, type AttemptsOptions, placeOf } from "./attempts.js";
 import { type Ingested, type IngestOptions, ingest } from "./ingest.js";
 import type { Refusal } from "./problem.js";
 import { heldBack } from "./standing.js";
+import { isSqliteError } from "./store/database.js";
 import type { StoredDevice } from "./store/store.js";
 import { Rank, type VerifierPool } from "./verify/pool.js";
 import type { VerifiedBatch } from "./verify/verified.js";
@@ -26,8 +27,8 @@ import type { VerifiedBatch } from "./verify/verified.js";
  * **A key has a budget of records**: whoever holds it, or has stolen it, fills the disk no faster.
  *
  * **One transaction for many.** While the disk makes one durable the next ones gather, so that the disk's slowness sets how
- * many share it and not how many there are a second. What throws in a shared transaction is tried again alone: one batch
- * never fails another.
+ * many share it and not how many there are a second. What throws in a shared transaction is tried again alone, unless it is
+ * the disk that refuses: one batch never fails another.
  */
 
 /** What waits or is being examined, in all: 32 of the largest batches for each of as many threads as there may be. */
@@ -235,7 +236,7 @@ export class Intake {
       for (const [i, { device }] of group.entries()) this.#budgets.owe(device.device, done[i]!.stored);
       return done;
     } catch (error) {
-      return group.length > 1 ? undefined : [{ error }];
+      return group.length > 1 && !isOfAll(error) ? undefined : group.map(() => ({ error }));
     }
   }
 
@@ -244,6 +245,11 @@ export class Intake {
     const held = heldBack(this.#options.store, device.device);
     return held ? { stored: 0, repeated: 0, refusal: held } : ingest(this.#options, device, batch);
   }
+}
+
+/** Whether it is the disk's or another process's doing: each batch tried alone would fail as well, and wait as long. */
+function isOfAll(error: unknown): boolean {
+  return isSqliteError(error) && /^SQLITE_(?:BUSY|FULL|IOERR|CANTOPEN|READONLY|PROTOCOL)/.test(error.code);
 }
 
 /** What each key may still bring: a debt of records that time pays back. One entry for a device that owes. */

@@ -1,9 +1,5 @@
-import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
-import type { Sha256 } from "tallystick/identity/crypto";
-import { foldPeaks, peakAddresses } from "tallystick/merkle/merkle";
-import { nodeDisk } from "./log/disk.js";
+import { type Failure, fail } from "tallystick/codes/codes";
 import type { Log } from "./log/log.js";
-import { TileStore } from "./log/tiles.js";
 
 /** Keeps the log going while the relay runs: new records enter it in rounds, and a failed round is tried again. */
 
@@ -81,19 +77,4 @@ export class Publication {
     this.#closed = true;
     clearTimeout(this.#timer);
   }
-}
-
-/** The log's root at an earlier size, out of its published tiles. LOG_ENTRY_UNKNOWN beyond its end. */
-export async function rootAt(
-  sha256: Sha256,
-  log: Log,
-  publicFolder: string,
-  size: number,
-): Promise<Result<Uint8Array>> {
-  const head = log.head;
-  if (size > head.size) return fail("LOG_ENTRY_UNKNOWN", `expected a size of at most ${head.size}, received ${size}`);
-  if (size === head.size) return ok(head.root);
-  const addresses = peakAddresses(size);
-  const nodes = await new TileStore(nodeDisk, sha256, publicFolder).nodes([addresses], head.size);
-  return nodes.ok ? ok(foldPeaks(sha256, addresses.map(nodes.value))) : nodes;
 }

@@ -36,7 +36,7 @@ import { Metrics } from "./metrics/metrics.js";
 import { MqttListener } from "./mqtt/listener.js";
 import type { MqttOptions } from "./mqtt/settings.js";
 import { Operation, type OperationOptions } from "./operation.js";
-import { BATCH_INTERVAL_MS, Publication, rootAt } from "./publication.js";
+import { BATCH_INTERVAL_MS, Publication } from "./publication.js";
 import { openRelayKeys } from "./relay-keys.js";
 import { openScrub, SCRUB_PERIOD_MS } from "./scrubbing.js";
 import { createServer } from "./server.js";
@@ -354,7 +354,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
       database: store.value.database,
       ladder,
       rootAt: async (size) => {
-        const root = await rootAt(crypto.sha256, log.value, paths.logPublic, size);
+        const root = await log.value.rootAt(size);
         return root.ok ? root.value : undefined;
       },
       nowMs,

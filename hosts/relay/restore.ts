@@ -365,7 +365,11 @@ async function write(disk: Disk, from: string, dataDir: string, source: Source, 
 /** The database whole under its name, or not there. */
 async function putStore(disk: Disk, from: string, to: string, { backup, sums }: Source): Promise<void> {
   const temporary = `${to}.new`;
-  copyFileSync(from, temporary, constants.COPYFILE_FICLONE);
+  try {
+    copyFileSync(from, temporary, constants.COPYFILE_FICLONE);
+  } catch (error) {
+    throw new DiskError("write", temporary, error);
+  }
   const bytes = await sha256OfFile(temporary);
   if (bytes !== sums.get(`${backup.name}/${BACKUP_FILES.store}`))
     throw new DiskError("write", temporary, "it reads back as something else");

@@ -7,7 +7,7 @@ import { nodeDisk } from "./log/disk.js";
 import type { Log } from "./log/log.js";
 import { Scrub, type ScrubPart } from "./log/scrub.js";
 import { bundlesOf, checkBundle, type Finding } from "./log/tree-check.js";
-import { isCorruption } from "./store/database.js";
+import { isCorruption, isUnreadable } from "./store/database.js";
 import { StoredRows } from "./store/rows.js";
 import type { Store } from "./store/store.js";
 
@@ -66,12 +66,12 @@ export function openScrub(options: ScrubbingOptions): Promise<Scrub> {
   });
 }
 
-/** A page of the file that SQLite itself finds damaged is a finding, too. */
+/** A page of the file that SQLite itself finds damaged, or that the medium does not give back, is a finding, too. */
 function guarded(table: string, check: () => Finding[]): Finding[] {
   try {
     return check();
   } catch (error) {
-    if (!isCorruption(error)) throw error;
+    if (!isCorruption(error) && !isUnreadable(error)) throw error;
     return [{ code: "STORE_CORRUPT", where: `store.sqlite ${table}`, detail: (error as Error).message }];
   }
 }

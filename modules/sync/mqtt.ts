@@ -2,7 +2,6 @@ import { concatBytes } from "../bytes/bytes.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import { type Cbor, CborReader, encodeCbor } from "../record/cbor.js";
 import { isUint } from "../record/record.js";
-import { ANSWER_MAX_BYTES, BATCH_MAX_BYTES } from "./messages.js";
 import type { TransportRequest, TransportResponse } from "./transport.js";
 
 /** Requests and answers as MQTT messages: SPEC.md, section MQTT. A head, and behind it the body as HTTP carries it. */
@@ -10,8 +9,6 @@ import type { TransportRequest, TransportResponse } from "./transport.js";
 export const MQTT_PREFIX = "tally/v1";
 export const MESSAGE_ID_BYTES = 8;
 export const HEAD_MAX_BYTES = 32;
-export const UP_MAX_BYTES = HEAD_MAX_BYTES + BATCH_MAX_BYTES;
-export const DOWN_MAX_BYTES = HEAD_MAX_BYTES + ANSWER_MAX_BYTES;
 const VERSION = 1;
 
 /** The number of a call in an `up` message. */

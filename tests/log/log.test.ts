@@ -148,7 +148,8 @@ describe("log: on the machine's own disk", function () {
 
   it("what the source throws reaches the caller, and no entry is taken twice", async () => {
     const source = new QueueSource();
-    const log = await opened(source);
+    const told: number[] = [];
+    const log = await opened(source, { onCheckpoint: ({ size }) => told.push(size) });
     for (const method of ["next", "integrated"] as const) {
       source.entries.push(entryOf(source.entries.length));
       const honest = source[method];
@@ -161,6 +162,7 @@ describe("log: on the machine's own disk", function () {
       assert.ok((await log.sequence()).ok);
     }
     assert.equal(log.head.size, 3);
+    assert.deepEqual(told, [2, 3], "also of the one that the source failed after");
     await log.close();
   });
 

@@ -61,25 +61,31 @@ describe("relay: the slow and the tireless", function () {
     }
   }
 
-  /** Each record by a connection of its own. */
-  async function sendsOn(count: number): Promise<void> {
+  /** Each record by a connection of its own; the first may have to come again for so long. */
+  async function sendsOn(count: number, comesAgainMs = 0): Promise<void> {
+    const untilMs = performance.now() + 2 * comesAgainMs;
     const agent = new Agent({ keepAlive: false });
     for (let n = 0; n < count; n++) {
       const record = device.appendReading(20 + n);
       const body = Buffer.concat([encodeRequest(device.request()), record]);
-      const status = await new Promise((resolve, reject) => {
-        const headers = { "content-type": "application/cbor-seq", "content-length": body.length };
-        const url = `${started.url}/v1/devices/${device.kid}/records`;
-        const sent = httpRequest(url, { agent, method: "POST", headers }, (answer) => {
-          answer.resume();
-          answer.once("end", () => resolve(answer.statusCode));
-        });
-        sent.once("error", reject);
-        sent.end(body);
-      });
+      let status = await post(agent, body);
+      while (n === 0 && status === 503 && performance.now() < untilMs) status = await post(agent, body);
       assert.equal(status, 200, `record ${n + 1}`);
     }
     agent.destroy();
+  }
+
+  function post(agent: Agent, body: Buffer): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const headers = { "content-type": "application/cbor-seq", "content-length": body.length };
+      const url = `${started.url}/v1/devices/${device.kid}/records`;
+      const sent = httpRequest(url, { agent, method: "POST", headers }, (answer) => {
+        answer.resume();
+        answer.once("end", () => resolve(answer.statusCode!));
+      });
+      sent.once("error", reject);
+      sent.end(body);
+    });
   }
 
   it(`${TRICKLING} sockets that trickle their headers: as many as may be are kept, and a device is served at once`, async () => {
@@ -88,6 +94,7 @@ describe("relay: the slow and the tireless", function () {
     await sendsOn(20);
     await trickling;
     await until("no more than may be", () => sockets.filter(isOpen).length <= CONNECTIONS_MAX);
+    assert.ok(sockets.filter(isOpen).length > CONNECTIONS_MAX / 2, "and not fewer, before their time is over");
     await sendsOn(20);
   });
 
@@ -96,8 +103,8 @@ describe("relay: the slow and the tireless", function () {
       `POST /v1/devices/${device.kid}/records HTTP/1.1\r\nhost: relay\r\n` +
       "content-type: application/cbor-seq\r\ncontent-length: 60000\r\n\r\nx";
     await trickle(REQUESTS_UNDER_WAY_MAX + 50, head);
-    await new Promise((resolve) => setTimeout(resolve, 1.1 * BODY_GRACE_MS));
-    await sendsOn(20);
+    // The first is told to come again, until a body has had its time.
+    await sendsOn(20, BODY_GRACE_MS);
   });
 
   it("a thousand times the same batch: no row more", async () => {

@@ -54,6 +54,8 @@ export class Log {
   #halted: Failure | undefined;
   /** False while a run is under way, and after one that failed: the next recovers first. */
   #settled = true;
+  /** Entries of the newest checkpoint that `onCheckpoint` was told of, or that was there when the log was opened. */
+  #toldSize: number;
   #closed = false;
 
   private constructor(options: LogOptions, tiles: TileStore, signer: LogSigner, lock: Lock, sequencer: Sequencer) {
@@ -62,6 +64,7 @@ export class Log {
     this.#signer = signer;
     this.#lock = lock;
     this.#sequencer = sequencer;
+    this.#toldSize = sequencer.head?.size ?? 0;
     this.#keepCosigned(this.head);
   }
 
@@ -160,15 +163,23 @@ export class Log {
     if (unsettled) {
       const recovered = await this.#sequencer.recover();
       if (!recovered.ok) return recovered;
-      if (this.head.size > before) this.#options.onCheckpoint?.(this.head);
+      this.#tell();
     }
     while (!this.#closed) {
       const step = await this.#sequencer.step();
       if (!step.ok) return step;
       if (step.value === 0) break;
-      this.#options.onCheckpoint?.(this.head);
+      this.#tell();
     }
     return ok(this.head.size - before);
+  }
+
+  /** Also of a checkpoint that an earlier run published before it failed: ledger and witnesses wait for its being told. */
+  #tell(): void {
+    const { head } = this;
+    if (head.size <= this.#toldSize) return;
+    this.#options.onCheckpoint?.(head);
+    this.#toldSize = head.size;
   }
 
   /** Signs nothing from here on: someone has shown a tree of this log's key that this one is not, or is less than. */

@@ -124,8 +124,16 @@ export class Scrub {
 
   async #check(part: ScrubPart, unit: number): Promise<void> {
     const name = `${part.name} ${unit}`;
-    const findings = await part.check(unit);
     const before = this.#suspects.get(name)?.findings ?? [];
+    let findings: readonly Finding[];
+    try {
+      findings = await part.check(unit);
+    } catch (error) {
+      // One unit that cannot be looked at just now keeps nobody from the others; it is looked at again in each round.
+      this.#options.onFault(error);
+      if (this.#suspects.size < FINDINGS_MAX) this.#suspects.set(name, { part, unit, findings: before });
+      return;
+    }
     for (const finding of findings)
       if (!this.findings.some(({ where }) => where === finding.where)) this.#options.onFinding(finding, part.name);
     if (findings.length === 0) this.#suspects.delete(name);

@@ -7,7 +7,7 @@
  * A file is blamed where what stands above it is shown to be right, and it does not fit.
  */
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
-import type { Code, Result } from "tallystick/codes/codes";
+import { type Code, ok, type Result } from "tallystick/codes/codes";
 import type { Sha256 } from "tallystick/identity/crypto";
 import type { TreeHead } from "tallystick/log/checkpoint";
 import { TILE_WIDTH, type TileName, tilePath, tileWidth } from "tallystick/log/tile";
@@ -190,19 +190,26 @@ class BundleCheck {
       const width = tileWidth(level, index, size);
       if (width > 0) names.push({ level, index, width });
     }
-    for (const name of names) {
-      const path = tilePath(name);
-      const folder = `${this.#tiles.folder}/${path.slice(0, path.lastIndexOf("/"))}`;
-      const whole = await this.#disk.read(`${this.#tiles.folder}/${path}`);
-      for (const file of await this.#disk.list(folder)) {
-        const width = /^[1-9][0-9]{0,2}$/.test(file) ? Number(file) : TILE_WIDTH;
-        // Wider ones are of a batch that was not signed yet, or never will be.
-        if (width >= name.width || !whole) continue;
-        const bytes = await this.#disk.read(`${folder}/${file}`);
-        // Dropped meanwhile, as the tile became full.
-        if (!bytes || isBeginning(name.level, bytes, width, whole)) continue;
-        this.#blame({ ...name, width }, `expected what ${path} begins with, received other bytes`);
-      }
+    // A medium that cannot give one of them back must not keep the scrub from all that is behind it.
+    for (const name of names)
+      await this.#guarded(name, async () => {
+        await this.#narrowerOf(name);
+        return ok(true);
+      });
+  }
+
+  async #narrowerOf(name: TileName): Promise<void> {
+    const path = tilePath(name);
+    const folder = `${this.#tiles.folder}/${path.slice(0, path.lastIndexOf("/"))}`;
+    const whole = await this.#disk.read(`${this.#tiles.folder}/${path}`);
+    for (const file of await this.#disk.list(folder)) {
+      const width = /^[1-9][0-9]{0,2}$/.test(file) ? Number(file) : TILE_WIDTH;
+      // Wider ones are of a batch that was not signed yet, or never will be.
+      if (width >= name.width || !whole) continue;
+      const bytes = await this.#disk.read(`${folder}/${file}`);
+      // Dropped meanwhile, as the tile became full.
+      if (!bytes || isBeginning(name.level, bytes, width, whole)) continue;
+      this.#blame({ ...name, width }, `expected what ${path} begins with, received other bytes`);
     }
   }
 

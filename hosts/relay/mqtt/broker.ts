@@ -23,6 +23,8 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const KEEPALIVE_S = 30;
 /** Longer packets the broker is told to keep; one that comes ends the connection. Bodies that are a little too long are told so. */
 export const PACKET_MAX_BYTES = 131_072;
+/** MQTT 5 §3.3: type and remaining length, the topic's length, packet identifier, properties' length. */
+const PUBLISH_OVERHEAD_BYTES = 1 + 4 + 2 + 2 + 1;
 /** Messages that the broker may send before we have acknowledged the first. */
 const RECEIVE_MAX = 256;
 /** Answers on their way that the broker has not acknowledged; fewer where it says so. */
@@ -94,7 +96,10 @@ export class Broker {
     });
   }
 
-  /** Resolves with true once the broker has it, with false when it is known that this connection will not bring it. */
+  /**
+   * Resolves with true once the broker has it, with false when it is known that this connection will not bring it: it ends, or
+   * the broker takes no packet of that length.
+   */
   send(topic: string, payload: Uint8Array): Promise<boolean> {
     return this.#connection?.send(topic, payload) ?? Promise.resolve(false);
   }
@@ -114,6 +119,8 @@ class Connection {
   readonly #waiting: Waiting[] = [];
   readonly #underWay = new Set<Waiting>();
   #sendMax = SEND_MAX;
+  /** Bytes of a packet that the broker takes; what is longer would make it end the connection, for all devices. */
+  #packetMax = Number.POSITIVE_INFINITY;
   #isLost = false;
 
   constructor(
@@ -146,6 +153,7 @@ class Connection {
     });
     client.on("connect", ({ properties }) => {
       this.#sendMax = Math.min(SEND_MAX, properties?.receiveMaximum ?? SEND_MAX);
+      this.#packetMax = properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY;
       // What was retained is not even to be sent; nor is what we publish ourselves.
       client.subscribe(filter, { qos: 1, nl: true, rh: 2 }, (error, granted) => {
         if (error || granted?.[0]?.qos !== 1) return this.#lose(`${filter} is not granted: ${error?.message ?? "no"}`);
@@ -157,7 +165,8 @@ class Connection {
   }
 
   send(topic: string, payload: Uint8Array): Promise<boolean> {
-    if (this.#isLost) return Promise.resolve(false);
+    const packet = PUBLISH_OVERHEAD_BYTES + Buffer.byteLength(topic) + payload.length;
+    if (this.#isLost || packet > this.#packetMax) return Promise.resolve(false);
     return new Promise((resolve) => {
       this.#waiting.push({ topic, payload, resolve });
       this.#sendNext();

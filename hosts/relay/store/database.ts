@@ -126,6 +126,11 @@ export function isCorruption(error: unknown): boolean {
   );
 }
 
+/** True for errors of SQLite that mean that the medium does not give its bytes back. */
+export function isUnreadable(error: unknown): boolean {
+  return error instanceof Sqlite.SqliteError && error.code.startsWith("SQLITE_IOERR");
+}
+
 export function isSqliteError(error: unknown): error is InstanceType<typeof Sqlite.SqliteError> {
   return error instanceof Sqlite.SqliteError;
 }

@@ -41,8 +41,8 @@ const TABLES: readonly RecordTable[] = [
   {
     // It has no number of its own: a page is a device, of which few have late records.
     name: "late",
-    end: "SELECT coalesce(max(device), 0) * 256 + 256 FROM late",
-    page: "SELECT device, seq, id, bytes FROM late WHERE device * 256 >= ? AND device * 256 < ?",
+    end: `SELECT (coalesce(max(device), 0) + 1) * ${ROWS_AT_ONCE} FROM late`,
+    page: `SELECT device, seq, id, bytes FROM late WHERE device >= ? / ${ROWS_AT_ONCE} AND device < ? / ${ROWS_AT_ONCE}`,
   },
 ];
 

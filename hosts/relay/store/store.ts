@@ -43,13 +43,6 @@ export interface NewRecord {
   readonly closesChain: boolean;
 }
 
-/** How far a chain has climbed to one level, and when its last record arrived there. */
-export interface LevelReached {
-  readonly seq: number;
-  readonly id: Uint8Array;
-  readonly atMs: number;
-}
-
 /** Answers to `lastInLog` that are remembered: a few for each device that is talking. */
 const LAST_IN_LOG_MAX = 8192;
 

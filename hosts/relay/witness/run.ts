@@ -1,10 +1,10 @@
-import { pino } from "pino";
 import { explain, type Failure } from "tallystick/codes/codes";
 import { formatVerifierKey, type VerifierKey } from "tallystick/log/note";
 import { relayCrypto } from "../crypto.js";
 import { prepareFolder } from "../folder.js";
 import { systemEntropy } from "../keys.js";
 import { nodeDisk } from "../log/disk.js";
+import { createLogger } from "../logger.js";
 import { signalled } from "../signalled.js";
 import { WitnessServer } from "./server.js";
 import { Witness } from "./witness.js";
@@ -27,7 +27,7 @@ export interface RunOptions {
 
 /** Resolves with the exit status once the witness has ended: 0 in order, 1 where it could not start. */
 export async function runWitness(options: RunOptions): Promise<number> {
-  const logger = pino({ level: options.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
+  const logger = createLogger(options.logLevel);
   const ended = signalled();
   const { dataDir, host, port, name, logs, initialise } = options;
   const parts = { dataDir, host, port, logs, logger, ...(name !== undefined && { name }) };

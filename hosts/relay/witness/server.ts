@@ -15,6 +15,8 @@ import { Witness } from "./witness.js";
 
 /** Bounds what bodies can take: 17 MiB. */
 const REQUESTS_UNDER_WAY_MAX = 128;
+/** Between two refused requests that are logged whole. */
+const REFUSED_LOG_MS = 60_000;
 const TEXT_TYPE = "text/plain; charset=utf-8";
 
 export interface WitnessServerOptions extends ListenOptions {
@@ -82,6 +84,7 @@ export class WitnessServer {
 }
 
 function addRoutes(app: FastifyInstance, witness: Witness, logger: Logger): void {
+  let tellAtMs = 0;
   const taken = recordMethods(app);
   // C2SP names no type for the request, so clients send any or none.
   app.removeAllContentTypeParsers();
@@ -104,9 +107,12 @@ function addRoutes(app: FastifyInstance, witness: Witness, logger: Logger): void
           .header("content-type", SIZE_TYPE)
           .send(Buffer.from(formatHeldSize(answer.heldSize)));
       const { failure } = answer;
-      // Signed by a key of the log, and no continuation: what a person has to see.
-      if (failure.code === "WITNESS_PROOF_FALSE")
-        logger.warn({ ...failure, request: Buffer.from(request.body ?? []).toString("utf8") }, "log contradicts");
+      // Signed by a key of the log: where the log has forked this is half of the proof. But anyone can put a false path behind
+      // a public checkpoint, and must not fill the disk with it.
+      if (failure.code === "WITNESS_PROOF_FALSE" && performance.now() >= tellAtMs) {
+        tellAtMs = performance.now() + REFUSED_LOG_MS;
+        logger.warn({ ...failure, request: Buffer.from(request.body ?? []).toString("utf8") }, "path does not hold");
+      }
       throw new Refused({ failure });
     },
   );
