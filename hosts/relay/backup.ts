@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, statSync } from "node:fs";
-import { join, resolve, sep } from "node:path";
+import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
@@ -18,7 +18,7 @@ import {
   sha256OfFile,
 } from "./backup-folder.js";
 import { relayCrypto as crypto } from "./crypto.js";
-import { type FolderPaths, pathsOf, prepareFolder, type RelayIdentity, readIdentity } from "./folder.js";
+import { type FolderPaths, isWithin, pathsOf, prepareFolder, type RelayIdentity, readIdentity } from "./folder.js";
 import { type Disk, DiskError, makeFolderDurable, nodeDisk, PRIVATE_MODE, writeDurable } from "./log/disk.js";
 import { TileStore } from "./log/tiles.js";
 import { bundlesOf, checkBundle } from "./log/tree-check.js";
@@ -75,7 +75,7 @@ export async function backUp(dataDir: string, out: string, options: BackupOption
   const { disk = nodeDisk } = options;
   const identity = readIdentity(dataDir);
   if (!identity.ok) return identity;
-  if (`${resolve(out)}${sep}`.startsWith(`${resolve(dataDir)}${sep}`))
+  if (isWithin(out, dataDir))
     return fail("BACKUP_UNWRITABLE", `expected a folder outside of ${dataDir}, received ${out}`);
   if (existsSync(pathsOf(dataDir).nextKeys))
     return fail("RELAY_FOREIGN", "a change of the relay's keys is not finished: start the relay, which finishes it");

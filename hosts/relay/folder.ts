@@ -8,12 +8,13 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
   writeSync,
 } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import Sqlite from "better-sqlite3";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 
@@ -225,4 +226,16 @@ export function lockFolder(folder: string): Result<FolderLock> {
 /** SQLite keeps a journal beside the file that it has locked. */
 function isLockFile(name: string): boolean {
   return name === "relay.lock" || name === "relay.lock-journal";
+}
+
+/** Whether `path` is `folder` or in it, by whatever links it is named; what is not there yet is where its parent is. */
+export function isWithin(path: string, folder: string): boolean {
+  return `${realPath(path)}${sep}`.startsWith(`${realPath(folder)}${sep}`);
+}
+
+function realPath(path: string): string {
+  const whole = resolve(path);
+  if (existsSync(whole)) return realpathSync(whole);
+  const above = dirname(whole);
+  return above === whole ? whole : join(realPath(above), basename(whole));
 }

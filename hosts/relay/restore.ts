@@ -18,7 +18,15 @@ import {
   sha256OfFile,
 } from "./backup-folder.js";
 import { relayCrypto as crypto } from "./crypto.js";
-import { type FolderPaths, lockFolder, pathsOf, prepareFolder, type RelayIdentity, readIdentity } from "./folder.js";
+import {
+  type FolderPaths,
+  isWithin,
+  lockFolder,
+  pathsOf,
+  prepareFolder,
+  type RelayIdentity,
+  readIdentity,
+} from "./folder.js";
 import {
   type Disk,
   DiskError,
@@ -70,6 +78,8 @@ export interface Restored {
  */
 export async function restore(from: string, dataDir: string, options: RestoreOptions = {}): Promise<Result<Restored>> {
   const { disk = nodeDisk } = options;
+  if (isWithin(dataDir, from))
+    return fail("BACKUP_TARGET_TAKEN", `expected a data folder outside of the backups in ${from}, received ${dataDir}`);
   const chosen = await choose(disk, from, options.name);
   if (!chosen.ok) return chosen;
   const source = await checkBackup(disk, from, chosen.value);

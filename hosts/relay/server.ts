@@ -9,7 +9,7 @@ import Fastify, {
 } from "fastify";
 import { type Code, type Failure, fail } from "tallystick/codes/codes";
 import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
-import { capConnections, REQUESTS_UNDER_WAY_MAX, UnderWay } from "./connections.js";
+import { Connections, REQUESTS_UNDER_WAY_MAX } from "./connections.js";
 import { LOGGED_TEXT_MAX } from "./logger.js";
 import type { Metrics } from "./metrics/metrics.js";
 import { PROBLEM_TYPE, type Problem, problemOf, type Refusal, Refused } from "./problem.js";
@@ -75,7 +75,6 @@ export function createServer(options: ServerOptions): FastifyInstance {
     },
     clientErrorHandler: answerClientError,
   });
-  capConnections(app.server);
   app.addHook("onRequest", (_request, _reply, done) => {
     done(options.isStopping() ? new Refused(fail("RELAY_STOPPING", "it finishes what is under way")) : undefined);
   });
@@ -139,11 +138,11 @@ export function recordMethods(app: FastifyInstance): ReadonlyMap<string, Readonl
   return taken;
 }
 
-function limitRequestsUnderWay(app: FastifyInstance, max: number): void {
-  const underWay = new UnderWay(max);
+function limitRequestsUnderWay(app: FastifyInstance, requestsMax: number): void {
+  const connections = new Connections(app.server, { requestsMax });
   app.addHook("onRequest", ({ raw }, reply, done) => {
-    const taken = underWay.take(raw, reply.raw);
-    done(taken ? undefined : new Refused(fail("RELAY_BUSY", `${max} requests are under way`)));
+    const taken = connections.take(raw, reply.raw);
+    done(taken ? undefined : new Refused(fail("RELAY_BUSY", `${requestsMax} requests are under way`)));
   });
 }
 

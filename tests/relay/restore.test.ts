@@ -8,6 +8,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join, relative } from "node:path";
@@ -241,6 +242,30 @@ describe("relay: restored", function () {
     assert.equal(failureOf(await restore(backups(), other.folder)).code, "BACKUP_FOREIGN");
     assert.equal(failureOf(await backUp(other.folder, backups())).code, "BACKUP_FOREIGN");
     await other.close();
+  });
+
+  it("neither goes into the other's folder, by whatever name", async () => {
+    const link = join(work.path, "link");
+    symlinkSync(started.folder, link);
+    for (const out of [started.folder, join(started.folder, "sub"), link, join(link, "sub", "deeper")])
+      assert.equal(failureOf(await backUp(started.folder, out)).code, "BACKUP_UNWRITABLE", out);
+    for (const target of [backups(), join(backups(), "backup-000001")])
+      assert.equal(failureOf(await restore(backups(), target)).code, "BACKUP_TARGET_TAKEN", target);
+  });
+
+  it("a file that has rotted in the backups' folder is copied anew by the next", async () => {
+    const out = join(work.path, "rotten");
+    must(await backUp(started.folder, out));
+    const [full] = readdirSync(join(out, "tile"), { recursive: true, encoding: "utf8" }).filter(
+      (path) => !path.includes(".p") && statSync(join(out, "tile", path)).isFile(),
+    );
+    const path = join(out, "tile", full!);
+    const bytes = readFileSync(path);
+    bytes[100]! ^= 1;
+    writeFileSync(path, bytes);
+    must(await backUp(started.folder, out));
+    bytes[100]! ^= 1;
+    assert.deepEqual(readFileSync(path), bytes);
   });
 
   it("a backup of which any file was changed, cut or lost is not restored", async () => {

@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { Agent, request as httpRequest } from "node:http";
 import { connect, type Socket } from "node:net";
 import { encodeRequest } from "tallystick/sync/messages";
-import { BODY_GRACE_MS, CONNECTIONS_MAX, REQUESTS_UNDER_WAY_MAX } from "../../hosts/relay/connections.js";
+import {
+  ANSWER_GRACE_MS,
+  BODY_GRACE_MS,
+  CONNECTIONS_MAX,
+  PIPELINED_MAX,
+  REQUESTS_UNDER_WAY_MAX,
+} from "../../hosts/relay/connections.js";
 import type { FixtureDevice } from "../fixtures/device.js";
 import { changesOf } from "./dump.js";
 import { StartedRelay } from "./started.js";
@@ -105,6 +111,37 @@ describe("relay: the slow and the tireless", function () {
     await trickle(REQUESTS_UNDER_WAY_MAX + 50, head);
     // The first is told to come again, until a body has had its time.
     await sendsOn(20, BODY_GRACE_MS);
+  });
+
+  it("requests one behind the other on one connection, which is then reset: their places are free again", async () => {
+    const { hostname, port } = new URL(started.url);
+    for (let n = 0; n < 5; n++) {
+      const socket = connect(Number(port), hostname);
+      sockets.push(socket);
+      socket.on("error", () => undefined);
+      await new Promise((resolve) => socket.once("connect", resolve));
+      socket.write("GET /checkpoint HTTP/1.1\r\nhost: relay\r\n\r\n".repeat(2 * REQUESTS_UNDER_WAY_MAX));
+      socket.resetAndDestroy();
+    }
+    // As many connections as there are places, each with some requests that nobody waits for.
+    await trickle(REQUESTS_UNDER_WAY_MAX, "GET /checkpoint HTTP/1.1\r\nhost: relay\r\n\r\n".repeat(3));
+    for (const socket of sockets.splice(0)) socket.resetAndDestroy();
+    await sendsOn(20);
+  });
+
+  it("answers that nobody reads: they make room", async () => {
+    const { hostname, port } = new URL(started.url);
+    await Promise.all(
+      Array.from({ length: REQUESTS_UNDER_WAY_MAX + 50 }, async () => {
+        const socket = connect(Number(port), hostname);
+        sockets.push(socket);
+        socket.pause();
+        socket.on("error", () => undefined);
+        await new Promise((resolve) => socket.once("connect", resolve));
+        socket.write("GET /openapi.json HTTP/1.1\r\nhost: relay\r\n\r\n".repeat(PIPELINED_MAX));
+      }),
+    );
+    await sendsOn(20, ANSWER_GRACE_MS);
   });
 
   it("a thousand times the same batch: no row more", async () => {

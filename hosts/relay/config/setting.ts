@@ -57,7 +57,8 @@ export function text(options: TextOptions & { readonly fallback?: string }): Set
   const schema = Type.String({
     minLength: 1,
     maxLength: TEXT_MAX,
-    ...(pattern !== undefined && { pattern }),
+    // Nothing that a terminal, a path or a header takes for more than text.
+    pattern: pattern ?? "^[^\\u0000-\\u001f\\u007f]+$",
     ...(expected !== undefined && { description: expected }),
   });
   return { schema, fallback, ...rest };

@@ -1,4 +1,5 @@
 import { fromDidKey } from "tallystick/identity/key";
+import { isKeyName } from "tallystick/log/note";
 import { WITNESSES_MAX } from "tallystick/log/witness";
 import { MAKERS_MAX } from "tallystick/record/maker";
 import { MQTT_PREFIX } from "tallystick/sync/mqtt";
@@ -29,6 +30,7 @@ const STOP_REQUESTS_LONGEST_MS = STOP_MAX_MS - 5000;
 export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "silent"] as const;
 
 const DID_KEY = "did:key:z… of an Ed25519 key, as the command prints it that made it";
+const ORIGIN = "a name without spaces and plus signs";
 const MQTT_URL = "mqtt://host:port or mqtts://host:port, without name, password or path";
 const WITNESS = "<url>=<verifier key line>, as tallystick witness prints it";
 const didKey = (value: string) => (fromDidKey(value) ? undefined : DID_KEY);
@@ -44,6 +46,8 @@ export const SETTINGS = {
       origin: text({
         comment:
           "Name of the relay and of its log: a URL without its scheme. A folder of another relay is then refused.",
+        expected: ORIGIN,
+        check: (value) => (isKeyName(value) ? undefined : ORIGIN),
         example: "relay.example/attic",
       }),
       initialise: flag({
@@ -315,6 +319,11 @@ export interface Rule {
 }
 
 export const RULES: readonly Rule[] = [
+  {
+    at: ["witnesses", "wanted"],
+    complaint: ({ witnesses: { asked, wanted } }) =>
+      wanted > asked.length ? `expected at most the ${asked.length} that are asked, received ${wanted}` : undefined,
+  },
   {
     at: ["mqtt", "user"],
     complaint: ({ mqtt }) =>

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fail, ok, type Result } from "tallystick/codes/codes";
+import { Connections } from "../connections.js";
 import type { Metrics } from "./metrics.js";
 
 /**
@@ -39,9 +40,11 @@ export class MetricsListener {
       { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS, maxHeaderSize: HEADERS_MAX_BYTES },
       (request, response) => void answer(metrics, request, response, onFault),
     );
-    server.maxConnections = CONNECTIONS_MAX;
+    new Connections(server, { socketsMax: CONNECTIONS_MAX });
+    // Of someone who does not read what he asked for: his socket is one of few.
+    server.setTimeout(REQUEST_TIMEOUT_MS);
     const failed = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
-      server.once("error", resolve);
+      server.on("error", resolve);
       server.listen({ host, port }, () => resolve(undefined));
     });
     if (failed?.code === "EADDRINUSE") return fail("PORT_TAKEN", `port ${port} of ${host}, for metrics`);

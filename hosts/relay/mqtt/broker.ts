@@ -152,7 +152,7 @@ class Connection {
       onMessage({ topic, payload: bytes, isRetained: retain });
     });
     client.on("connect", ({ properties }) => {
-      this.#sendMax = Math.min(SEND_MAX, properties?.receiveMaximum ?? SEND_MAX);
+      this.#sendMax = Math.min(SEND_MAX, properties?.receiveMaximum || SEND_MAX);
       this.#packetMax = properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY;
       // What was retained is not even to be sent; nor is what we publish ourselves.
       client.subscribe(filter, { qos: 1, nl: true, rh: 2 }, (error, granted) => {
@@ -196,7 +196,8 @@ class Connection {
       this.#client.publish(one.topic, bytes, { qos: 1, retain: false }, (error) => {
         if (!this.#underWay.delete(one)) return;
         settle(one, !error);
-        this.#sendNext();
+        // Not from within: a client that is leaving answers at once, each from within the one before.
+        queueMicrotask(() => this.#sendNext());
       });
     }
   }

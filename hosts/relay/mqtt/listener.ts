@@ -1,7 +1,7 @@
 import type { FastifyError } from "fastify";
 import type { Logger } from "pino";
 import { fromHex } from "tallystick/bytes/bytes";
-import { explain, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
 import { Call, encodeDown, readUp, type Up } from "tallystick/sync/mqtt";
 import { type Attempts, keyPlace } from "../attempts.js";
@@ -119,9 +119,10 @@ export class MqttListener {
 
   /** The first time, and when the reason is another, aloud. */
   #onAway(failure: Failure, waitMs: number): void {
-    const level = this.#wasAway === failure.detail ? "debug" : "warn";
+    const isKnown = this.#wasAway === failure.detail;
     this.#wasAway = failure.detail;
-    this.#log[level]({ ...failure, waitMs }, explain(failure));
+    if (isKnown) this.#log.debug({ ...failure, waitMs }, "broker away");
+    else this.#log.warn({ ...failure, waitMs }, "broker away");
   }
 
   /** Begins to answer a message, or says why it does not. */

@@ -90,6 +90,20 @@ describe("relay: configuration", () => {
     ]);
   });
 
+  it("refuses what the start would: a name that cannot be one, more witnesses than are asked, what is no text", () => {
+    const toml = `[relay]\norigin = "a b"\ndata = "a\\u0000b"\n[http]\nhost = "0.0.0.0\\nx"\n[witnesses]\nwanted = 3\n`;
+    const places = complaints(toml).map((line) => line.slice(0, line.indexOf(": expected")));
+    assert.deepEqual(places.sort(), [
+      "CONFIG_INVALID relay.toml:2:1: relay.origin",
+      "CONFIG_INVALID relay.toml:3:1: relay.data",
+      "CONFIG_INVALID relay.toml:5:1: http.host",
+    ]);
+    assert.match(
+      complaints("[witnesses]\nwanted = 3\n")[0]!,
+      /witnesses\.wanted: expected at most the 0 that are asked/,
+    );
+  });
+
   it("says of a wrong value where it stands, what was expected and what came", () => {
     const toml = `[http]\nport = 65536\nhost = ""\n[log]\nlevel = "loud"\n[enrolment]\nopen = "yes"\nmakers = ["did:key:z1"]\n`;
     assert.deepEqual(complaints(toml), [
