@@ -4,7 +4,7 @@ import { buildSync } from "esbuild";
 
 /**
  * The thread's program as one piece of JavaScript. A thread that loaded TypeScript for itself would need a loader of its
- * own, which is another thread beside it, and takes 40 MB more.
+ * own, which is another thread beside it.
  */
 export function buildThread(): string {
   built ??= build();
