@@ -1,6 +1,12 @@
 #!/usr/bin/env node
-// The `tallystick` command as plain Node sees it: registers the TypeScript loader, then runs the real command line.
-import { register } from "tsx/esm/api";
+// The `tallystick` command as plain Node sees it: runs the command line's program (bundle.mjs), or, where none can be kept,
+// its TypeScript.
+import { bundle } from "./bundle.mjs";
 
-register();
-await import("./cli.ts");
+const program = await bundle("tools/cli.ts");
+if (program) await import(program);
+else {
+  const { register } = await import("tsx/esm/api");
+  register();
+  await import("./cli.ts");
+}

@@ -268,17 +268,7 @@ class RelayProcess {
   }
 
   static async start(folder: string): Promise<RelayProcess> {
-    const args = [
-      ...(process.env["BENCH_PROF"] ? [] : []),
-      "relay",
-      "--data",
-      join(folder, "relay"),
-      "--init",
-      "--open-enrolment",
-      "--json",
-      "--log",
-      "error",
-    ];
+    const args = ["relay", "--data", join(folder, "relay"), "--init", "--open-enrolment", "--json", "--log", "error"];
     const child = spawn(process.execPath, [COMMAND, ...args], {
       stdio: ["ignore", "pipe", "inherit"],
     });
