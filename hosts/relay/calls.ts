@@ -71,6 +71,11 @@ export class Calls {
     this.#options = options;
   }
 
+  /** Ends what is under way without taking anything more in. */
+  close(): void {
+    this.#options.intake.close();
+  }
+
   /** A challenge to sign for enrolment. */
   challenge(): CallAnswer {
     const challenge = new Map<number, Uint8Array | number>([

@@ -3,7 +3,7 @@ import { fail } from "tallystick/codes/codes";
 import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
 import { Attempts, type AttemptsOptions, placeOf } from "./attempts.js";
 import { type Ingested, type IngestOptions, ingest } from "./ingest.js";
-import type { Refusal } from "./problem.js";
+import { type Refusal, Refused } from "./problem.js";
 import { heldBack } from "./standing.js";
 import { isSqliteError } from "./store/database.js";
 import type { StoredDevice } from "./store/store.js";
@@ -97,6 +97,7 @@ export class Intake {
   #bytes = 0;
   #unprovenBytes = 0;
   #suspects = 0;
+  #closed = false;
 
   constructor(options: IntakeOptions) {
     const { steadyMs, badBatches, keyBudget } = options;
@@ -126,7 +127,18 @@ export class Intake {
     return undefined;
   }
 
-  /** Takes a batch that `refusal` has let come; resolves when it is durable. Rejects with what the database throws. */
+  /** Takes in nothing more: what is not in a transaction yet is refused. Its sender has gone, or brings it again. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#gathering);
+    clearImmediate(this.#due);
+    for (const { reject } of this.#ready.splice(0)) reject(stopping());
+  }
+
+  /**
+   * Takes a batch that `refusal` has let come; resolves when it is durable. Rejects with what the database throws, and with
+   * RELAY_STOPPING once it is closed.
+   */
   async take(device: StoredDevice, sequence: Uint8Array, address: string): Promise<Ingested> {
     const sender = senderOf(device, address);
     const { name } = placeOf(address);
@@ -142,6 +154,9 @@ export class Intake {
       if (failure || done.stored === 0) this.#badBatches.failed(address);
       else this.#prove(name);
       return done;
+    } catch (error) {
+      // Whatever became of it on the way: the threads end, and the database.
+      throw this.#closed ? stopping() : error;
     } finally {
       this.#account(sender, rank, -sequence.length, -1);
     }
@@ -178,6 +193,7 @@ export class Intake {
       });
       // How it ended its own sender hears.
       await before?.catch(() => undefined);
+      if (this.#closed) throw stopping();
       return await new Promise<Ingested>((resolve, reject) => {
         this.#ready.push({ device, batch, resolve, reject });
         this.#readyRecords += batch.records.length;
@@ -197,6 +213,7 @@ export class Intake {
    * costs as much as some hundred records.
    */
   #schedule(): void {
+    if (this.#closed) return;
     const isDue = this.#readyRecords >= GROUP_MIN_RECORDS || this.#underWay === this.#ready.length;
     if (isDue) {
       this.#gathering = clearTimeout(this.#gathering) as undefined;
@@ -291,6 +308,10 @@ class KeyBudgets {
 
 function senderOf({ device }: StoredDevice, address: string): string {
   return `${device} ${placeOf(address).name}`;
+}
+
+function stopping(): Refused {
+  return new Refused(fail("RELAY_STOPPING", "it has not taken the batch in"));
 }
 
 function full(what: string): Refusal {

@@ -10,6 +10,7 @@ import { formatVerifierKey } from "tallystick/log/note";
 import { MAKERS_MAX } from "tallystick/record/maker";
 import type { Anchoring, LedgerOptions } from "./anchoring.js";
 import { Attempts, type AttemptsOptions } from "./attempts.js";
+import type { Calls } from "./calls.js";
 import { Cosigning } from "./cosigning/cosigning.js";
 import { checkWitnesses, type WitnessOptions } from "./cosigning/options.js";
 import { relayCrypto as crypto } from "./crypto.js";
@@ -183,9 +184,11 @@ export class Relay {
 
   async #close(): Promise<void> {
     const { app, health, publication, anchoring, cosigning, log, store, lock, logger } = this.#parts;
-    const { scrub, ownPool, operation, mqtt } = this.#parts;
+    const { scrub, ownPool, operation, mqtt, calls } = this.#parts;
     health.stopping = true;
     await Promise.all([this.#finishRequests(app), mqtt?.close()]);
+    // Whose senders have gone, or were cut off.
+    calls.close();
     await ownPool?.close();
     await scrub.close();
     await operation.close();
@@ -211,6 +214,7 @@ interface Parts {
   readonly ownPool: VerifierPool | undefined;
   readonly scrub: Scrub;
   readonly app: FastifyInstance;
+  readonly calls: Calls;
   readonly mqtt: MqttListener | undefined;
   readonly health: Health;
   readonly operation: Operation;
@@ -430,7 +434,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     mqtt = opened.value;
   }
   const own = { ownPool, operation: operation.value, stopRequestsMs };
-  return ok({ ...parts, publication, app, mqtt, health, logger, ...own });
+  return ok({ ...parts, publication, app, calls, mqtt, health, logger, ...own });
 }
 
 async function openLog(

@@ -1,6 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { relayCrypto } from "../crypto.js";
-import { type BatchKey, type PackedBatch, packVerified, verifyBatch } from "./verified.js";
+import { type BatchKey, type PackedBatch, verifyPacked } from "./verified.js";
 
 /** What a worker thread does: examines one batch after the other. */
 
@@ -19,7 +19,7 @@ port.on("message", ({ kid, publicKey, sequence }: Job) => {
 
 function examine(key: BatchKey, sequence: Uint8Array): JobAnswer {
   try {
-    return packVerified(sequence, verifyBatch(relayCrypto, key, sequence));
+    return verifyPacked(relayCrypto, key, sequence);
   } catch (error) {
     return { fault: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }

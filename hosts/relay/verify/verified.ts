@@ -1,4 +1,4 @@
-import { equalBytes, toHex } from "tallystick/bytes/bytes";
+import { concatBytes, equalBytes, toHex } from "tallystick/bytes/bytes";
 import { type Failure, fail, type Result } from "tallystick/codes/codes";
 import type { Crypto } from "tallystick/identity/crypto";
 import { verifySignature } from "tallystick/identity/ed25519";
@@ -42,18 +42,29 @@ export interface BatchKey {
 
 /** Examines a CBOR sequence of records. CBOR_INVALID and the codes of `parseRecord` and `checkRecord` are its failures. */
 export function verifyBatch(crypto: Crypto, key: BatchKey, sequence: Uint8Array): VerifiedBatch {
-  const reader = new CborReader(sequence);
   const records: VerifiedRecord[] = [];
+  const failure = examine(crypto, key, sequence, (record, id) => records.push({ record, id }));
+  return { records, failure };
+}
+
+/** Tells `each` of the records that hold, up to the first that does not; returns why that one does not. */
+function examine(
+  crypto: Crypto,
+  key: BatchKey,
+  sequence: Uint8Array,
+  each: (record: Record, id: Uint8Array) => void,
+): Failure | undefined {
+  const reader = new CborReader(sequence);
   while (!reader.atEnd) {
     const start = reader.offset;
     const item = reader.item();
     const record = item.ok ? parseRecord(sequence.subarray(start, reader.offset)) : item;
-    if (!record.ok) return { records, failure: record.failure };
+    if (!record.ok) return record.failure;
     const checked = checkRecord(crypto, key, record.value);
-    if (!checked.ok) return { records, failure: checked.failure };
-    records.push({ record: record.value, id: recordId(crypto.sha256, record.value.bytes) });
+    if (!checked.ok) return checked.failure;
+    each(record.value, recordId(crypto.sha256, record.value.bytes));
   }
-  return { records, failure: undefined };
+  return undefined;
 }
 
 /** Whose record it is, its signature and its payload: all that does not depend on the chain. */
@@ -70,37 +81,28 @@ export function checkRecord(crypto: Crypto, { kid, publicKey }: BatchKey, record
  * record. Whoever unpacks it has the sequence; a thread's answer says where in it the parts are.
  */
 export interface PackedBatch {
-  /** `FIELDS` numbers a record. */
+  /**
+   * Thirteen a record: of bytes, protected header and payload how long they are and where they stand, of kid and prev where;
+   * kind, boot, seq, uptime and clock.
+   */
   readonly numbers: Float64Array;
   /** ID_BYTES a record. */
   readonly ids: Uint8Array;
   readonly failure: Failure | undefined;
 }
 
-/** Of bytes, protected header and payload how long they are and where they stand, of kid and prev where; the header's numbers. */
-const FIELDS = 13;
-
-export function packVerified(sequence: Uint8Array, { records, failure }: VerifiedBatch): PackedBatch {
-  const numbers = new Float64Array(records.length * FIELDS);
-  const ids = new Uint8Array(records.length * ID_BYTES);
+/** As `verifyBatch`. No record's parts outlive its examination, so that a thread has next to nothing to collect. */
+export function verifyPacked(crypto: Crypto, key: BatchKey, sequence: Uint8Array): PackedBatch {
+  const numbers: number[] = [];
+  const ids: Uint8Array[] = [];
   const offset = (part: Uint8Array): number => part.byteOffset - sequence.byteOffset;
-  let at = 0;
-  for (const [i, { record, id }] of records.entries()) {
-    const { header, bytes, protectedBytes, payload } = record;
-    for (const part of [bytes, protectedBytes, payload]) {
-      numbers[at++] = part.length;
-      numbers[at++] = offset(part);
-    }
-    numbers[at++] = offset(header.kid);
-    numbers[at++] = offset(header.prev);
-    numbers[at++] = header.kind;
-    numbers[at++] = header.boot;
-    numbers[at++] = header.seq;
-    numbers[at++] = header.uptimeMs;
-    numbers[at++] = header.clock;
-    ids.set(id, i * ID_BYTES);
-  }
-  return { numbers, ids, failure };
+  const failure = examine(crypto, key, sequence, ({ header, bytes, protectedBytes, payload }, id) => {
+    ids.push(id);
+    numbers.push(bytes.length, offset(bytes), protectedBytes.length, offset(protectedBytes));
+    numbers.push(payload.length, offset(payload), offset(header.kid), offset(header.prev));
+    numbers.push(header.kind, header.boot, header.seq, header.uptimeMs, header.clock);
+  });
+  return { numbers: Float64Array.from(numbers), ids: concatBytes(...ids), failure };
 }
 
 export function unpackVerified(sequence: Uint8Array, { numbers, ids, failure }: PackedBatch): VerifiedBatch {
