@@ -22,7 +22,7 @@ export const THREADS_MAX = 16;
 /** Jobs that a thread has at once: it need not wait for the next one, and little is lost with it. */
 const IN_HAND_MAX = 2;
 /** A thread holds a batch and what it makes of it. */
-const THREAD_LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 8 } as const;
+const THREAD_LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 3 } as const;
 /** Threads that one job may end. */
 const TRIES_MAX = 2;
 
