@@ -316,9 +316,31 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     return damage;
   };
 
+  let log: Result<Log> | undefined;
   let anchoring: Anchoring | undefined;
   let cosigning: Cosigning | undefined;
-  const log = await openLog(relayIdentity, identity.value, store.value, options, (head) => {
+  if (options.ledger) {
+    // Ethereum's library takes half of the start; a relay without a ledger does without it.
+    const module = await import("./anchoring.js");
+    const opened = await module.Anchoring.open({
+      ledger: options.ledger,
+      folder: paths.ledger,
+      database: store.value.database,
+      ladder,
+      rootAt: async (size) => {
+        const root = log?.ok ? await log.value.rootAt(size) : undefined;
+        return root?.ok ? root.value : undefined;
+      },
+      nowMs,
+      logger,
+    });
+    if (!opened.ok) return opened;
+    anchoring = opened.value;
+    undo.push(() => opened.value.close());
+  }
+  // Before anything new is signed: the ledger may know of a tree that this folder has lost.
+  const known = [...(options.known ?? []), ...(anchoring?.known ?? [])];
+  log = await openLog(relayIdentity, identity.value, store.value, { ...options, known }, (head) => {
     ladder.logged(head, nowMs());
     anchoring?.submit(head);
     cosigning?.wake();
@@ -349,26 +371,8 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   }
   ladder.logged(log.value.head, nowMs());
 
-  if (options.ledger) {
-    // Ethereum's library takes half of the start; a relay without a ledger does without it.
-    const module = await import("./anchoring.js");
-    const opened = await module.Anchoring.open({
-      ledger: options.ledger,
-      folder: paths.ledger,
-      database: store.value.database,
-      ladder,
-      rootAt: async (size) => {
-        const root = await log.value.rootAt(size);
-        return root.ok ? root.value : undefined;
-      },
-      nowMs,
-      logger,
-    });
-    if (!opened.ok) return opened;
-    anchoring = opened.value;
-    undo.push(() => opened.value.close());
-    anchoring.submit(log.value.head);
-  }
+  anchoring?.start();
+  anchoring?.submit(log.value.head);
 
   const publication = new Publication({
     log: log.value,

@@ -5,10 +5,10 @@ import Sqlite from "better-sqlite3";
 import { toHex } from "tallystick/bytes/bytes";
 import { Kind, recordId } from "tallystick/record/record";
 import { makeStatement } from "tallystick/record/statement";
-import { makePossession, type Position } from "tallystick/sync/messages";
+import { makePossession, type Position, splitRecords } from "tallystick/sync/messages";
 import { encodeSuccessionRequest, makeSuccession, type SuccessionStatement } from "tallystick/sync/succession";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
-import { type Answer, FixtureDevice, post, readingPayload } from "../fixtures/device.js";
+import { type Answer, FixtureDevice, get, post, readingPayload } from "../fixtures/device.js";
 import { MANY_ATTEMPTS, must, ORIGIN, StartedRelay } from "./started.js";
 
 /** What a former key says, and the genesis that goes with it; each may be falsified. */
@@ -130,6 +130,36 @@ describe("relay: succession", () => {
     forged[forged.length - 1]! ^= 1;
     assert.equal((await former.sendBytes(started.url, forged)).problem?.code, "SIGNATURE_INVALID");
     assert.equal(stored(former)?.state, "closed");
+  });
+
+  it("gives out what came late, page by page, and none of it for a chain that has none", async () => {
+    const first = former.chain.length;
+    next.read(await succeed(), started.key);
+    // More than one answer has room for.
+    former.appendReadings(700);
+    for (let from = first; from < former.chain.length; from += 100)
+      former.read(await former.send(started.url, from, from + 99), started.key);
+    const page = async (device: FixtureDevice, from: number) => {
+      const answer = await get(`${started.url}/v1/devices/${device.kid}/late?from=${from}`);
+      assert.equal(answer.status, 200);
+      assert.equal(answer.headers.get("content-type"), "application/cbor-seq");
+      assert.ok(answer.bytes.length <= 65_536);
+      return must(splitRecords(answer.bytes));
+    };
+    const found: Uint8Array[] = [];
+    let pages = 0;
+    for (let more = await page(former, 0); more.length > 0; more = await page(former, first + found.length)) {
+      found.push(...more);
+      pages++;
+    }
+    assert.ok(pages > 1, `${pages} pages`);
+    assert.deepEqual(found.map(toHex), former.chain.slice(first).map(toHex));
+    assert.deepEqual((await page(former, first + 698)).map(toHex), former.chain.slice(-2).map(toHex));
+    assert.deepEqual(await page(next, 0), []);
+    const unknown = await get(`${started.url}/v1/devices/0011223344556677/late`);
+    assert.deepEqual([unknown.status, unknown.problem?.code], [404, "DEVICE_UNKNOWN"]);
+    const wrong = await get(`${started.url}/v1/devices/${former.kid}/late?from=-1`);
+    assert.equal(wrong.problem?.code, "REQUEST_MALFORMED");
   });
 
   for (const where of ["in the chain", "among the late ones"])

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Database } from "better-sqlite3";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import { DevelopmentChain, type DevelopmentChainOptions } from "./anvil.js";
-import { type EvmArtifact, EvmLedger } from "./evm.js";
+import { type EvmArtifact, EvmLedger, type EvmLedgerOptions } from "./evm.js";
 import { openLedgerKey } from "./key.js";
 import { Outbox, type OutboxOptions } from "./outbox.js";
 import { createOutboxTables } from "./outbox-tables.js";
@@ -24,6 +24,8 @@ export interface DevelopmentLedger {
   readonly outbox: Outbox;
   readonly chain: DevelopmentChain;
   readonly ledger: EvmLedger;
+  /** What `ledger` was made with. */
+  readonly ledgerOptions: EvmLedgerOptions;
   /** Ends the outbox, then the chain. */
   close(): Promise<void>;
 }
@@ -43,11 +45,12 @@ export async function openDevelopmentLedger(options: DevelopmentLedgerOptions): 
   const { name } = new EvmLedger({ rpcUrl: "http://127.0.0.1/", key: key.value, artifact });
   const chain = await DevelopmentChain.start({ ...options, neededBlock: Outbox.newestProvedBlock(database, name) });
   if (!chain.ok) return chain;
-  const ledger = new EvmLedger({ rpcUrl: chain.value.url, key: key.value, artifact, developmentFunds: true });
+  const ledgerOptions = { rpcUrl: chain.value.url, key: key.value, artifact, developmentFunds: true };
+  const ledger = new EvmLedger(ledgerOptions);
   const outbox = new Outbox({ ...options, ledger, beforeFinal: (block) => chain.value.keep(block.number) });
   const close = async (): Promise<void> => {
     await outbox.close();
     await chain.value.close();
   };
-  return ok({ outbox, chain: chain.value, ledger, close });
+  return ok({ outbox, chain: chain.value, ledger, ledgerOptions, close });
 }

@@ -93,6 +93,25 @@ export class EvmLedger implements Ledger {
   }
 
   async prepare(): Promise<Result<LedgerIdentity>> {
+    if (this.options.developmentFunds === true) {
+      const funded = await this.fund();
+      if (!funded.ok) return funded;
+    }
+    const identity = await this.identify();
+    if (!identity.ok) return identity;
+    return identity.value ? ok(identity.value) : this.deploy();
+  }
+
+  /** Asks, and makes nothing: which ledger it is, and its newest anchor; undefined where there is no contract yet. */
+  async newest(): Promise<Result<{ readonly identity: LedgerIdentity; readonly view: LedgerView } | undefined>> {
+    const identity = await this.identify();
+    if (!identity.ok || !identity.value) return identity.ok ? ok(undefined) : identity;
+    const view = await this.view();
+    return view.ok ? ok({ identity: identity.value, view: view.value }) : view;
+  }
+
+  /** Undefined where the chain has no contract at the address. */
+  private async identify(): Promise<Result<LedgerIdentity | undefined>> {
     const chainId = await this.rpc.call("eth_chainId", []);
     if (!chainId.ok) return chainId;
     const id = numberOf(chainId.value);
@@ -100,13 +119,9 @@ export class EvmLedger implements Ledger {
     const genesis = await this.block("0x0");
     if (!genesis.ok) return genesis;
     this.chainId = id;
-    if (this.options.developmentFunds === true) {
-      const funded = await this.fund();
-      if (!funded.ok) return funded;
-    }
     const code = await this.rpc.call("eth_getCode", [this.contract, "latest"]);
     if (!code.ok) return code;
-    if (code.value === "0x") return this.deploy();
+    if (code.value === "0x") return ok(undefined);
     const relay = await this.rpc.call("eth_call", [
       { to: this.contract, data: encodeFunctionData({ abi: this.abi, functionName: "relay" }) },
       "latest",

@@ -88,6 +88,7 @@ export const ANSWERS: Readonly<Record<string, Answers>> = {
     specified: CHAIN,
     problems: ["DEVICE_UNKNOWN", "RECORD_UNKNOWN"],
   },
+  "GET /v1/devices/:kid/late": { types: [CBOR_SEQUENCE_TYPE], specified: SYNC, problems: ["DEVICE_UNKNOWN"] },
   "GET /v1/devices/:kid/revocation": {
     types: [REVOCATION_TYP],
     specified: CHAIN,

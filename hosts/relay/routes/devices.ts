@@ -4,12 +4,22 @@ import { encodeForkProof } from "tallystick/chain/fork";
 import { REVOCATION_TYP } from "tallystick/chain/revocation";
 import { fail } from "tallystick/codes/codes";
 import { didKey } from "tallystick/identity/key";
+import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
 import Type from "typebox";
 import { type Refusal, Refused } from "../problem.js";
 import { genesisOf, revokeKey, type StandingOptions } from "../standing.js";
 import type { Ladder, Step } from "../store/ladder.js";
 import type { Store, StoredDevice, StoredRecord } from "../store/store.js";
-import { CborBody, checkedBytes, ForkParams, Kid, KidParams, kidOfParams, RecordId } from "./shapes.js";
+import {
+  CBOR_SEQUENCE_TYPE,
+  CborBody,
+  checkedBytes,
+  ForkParams,
+  Kid,
+  KidParams,
+  kidOfParams,
+  RecordId,
+} from "./shapes.js";
 
 /** The fleet as the relay holds it: each device's chain on the ladder received → logged → submitted → final. */
 
@@ -20,7 +30,14 @@ export interface DeviceRoutesOptions extends StandingOptions {
 }
 
 export const DEVICES_PAGE_MAX = 1000;
+/** Late records looked at for one answer, which has at most the bytes of a batch. */
+const LATE_PAGE_MAX = 1000;
 export const FORK_TYPE = "application/vnd.tallystick.fork+cbor";
+
+const LateQuery = Type.Object(
+  { from: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0 }) },
+  { additionalProperties: false },
+);
 
 const Milliseconds = Type.Integer({ description: "milliseconds since 1970" });
 
@@ -100,6 +117,29 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
       if (!held) throw new Refused(fail("RECORD_UNKNOWN", `no fork has the id ${request.params.id}`));
       const [first, second] = [checkedBytes(crypto, held), checkedBytes(crypto, fork)];
       return reply.type(FORK_TYPE).send(Buffer.from(encodeForkProof(crypto.sha256, publicKey, first, second)));
+    },
+  );
+
+  app.get<{ Querystring: Type.Static<typeof LateQuery> }>(
+    "/v1/devices/:kid/late",
+    {
+      schema: {
+        summary:
+          "Records that came for a chain after its succession, outside of it and of the log, cut before 65,536 bytes",
+        params: KidParams,
+        querystring: LateQuery,
+      },
+    },
+    async (request, reply) => {
+      const { device } = enrolled(kidOfParams(request.params));
+      const page: Uint8Array[] = [];
+      let bytes = 0;
+      for (const record of store.successions.lateFrom(device, request.query.from, LATE_PAGE_MAX)) {
+        bytes += record.bytes.length;
+        if (bytes > BATCH_MAX_BYTES) break;
+        page.push(checkedBytes(crypto, record));
+      }
+      return reply.type(CBOR_SEQUENCE_TYPE).send(Buffer.concat(page));
     },
   );
 

@@ -75,6 +75,11 @@ export class Successions {
     return lateOf(this.#statements.lateAt.get(device, seq) as LateRow | undefined);
   }
 
+  /** Late records of a chain from position `from` on, in their order, at most `limit`. */
+  lateFrom(device: number, from: number, limit: number): LateRecord[] {
+    return (this.#statements.lateFrom.all(device, from, limit) as LateRow[]).map((row) => lateOf(row)!);
+  }
+
   countLate(device: number): number {
     return this.#statements.countLate.get(device) as number;
   }
@@ -105,6 +110,7 @@ function prepare(database: Database) {
     markClosed: database.prepare("UPDATE devices SET state = 'closed' WHERE device = ? AND state = 'active'"),
     lateHead: database.prepare("SELECT seq, id, bytes FROM late WHERE device = ? ORDER BY seq DESC LIMIT 1"),
     lateAt: database.prepare("SELECT seq, id, bytes FROM late WHERE device = ? AND seq = ?"),
+    lateFrom: database.prepare("SELECT seq, id, bytes FROM late WHERE device = ? AND seq >= ? ORDER BY seq LIMIT ?"),
     countLate: database.prepare("SELECT count(*) FROM late WHERE device = ?").pluck(),
     addLate: database.prepare("INSERT INTO late (device, seq, id, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?)"),
   };
