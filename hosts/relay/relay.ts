@@ -13,6 +13,7 @@ import { Attempts, type AttemptsOptions } from "./attempts.js";
 import { Cosigning } from "./cosigning/cosigning.js";
 import { checkWitnesses, type WitnessOptions } from "./cosigning/options.js";
 import { relayCrypto as crypto } from "./crypto.js";
+import { Erasing, openErasures } from "./erasing.js";
 import { RelayEvents } from "./events.js";
 import {
   beginFolder,
@@ -29,6 +30,8 @@ import {
 import type { KeyBudgetOptions } from "./intake.js";
 import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
 import { listen } from "./listen.js";
+import { nodeDisk } from "./log/disk.js";
+import type { ErasedEntries } from "./log/erasures.js";
 import { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
 import type { KnownTree } from "./log/sequencer.js";
@@ -155,6 +158,7 @@ export class Relay {
       const relay = new Relay(opened.value, listening.value);
       opened.value.publication.wake();
       opened.value.scrub.start();
+      opened.value.erasing.start();
       opened.value.mqtt?.start();
       opened.value.logger.info(
         { url: relay.url, origin: relay.identity.origin, entries: relay.log.head.size },
@@ -183,11 +187,12 @@ export class Relay {
 
   async #close(): Promise<void> {
     const { app, health, publication, anchoring, cosigning, log, store, lock, logger } = this.#parts;
-    const { scrub, ownPool, operation, mqtt } = this.#parts;
+    const { scrub, ownPool, operation, mqtt, erasing } = this.#parts;
     health.stopping = true;
     await Promise.all([this.#finishRequests(app), mqtt?.close()]);
     await ownPool?.close();
     await scrub.close();
+    await erasing.close();
     await operation.close();
     await publication.close();
     await cosigning?.close();
@@ -210,6 +215,7 @@ interface Parts {
   /** Undefined where the caller has brought one. */
   readonly ownPool: VerifierPool | undefined;
   readonly scrub: Scrub;
+  readonly erasing: Erasing;
   readonly app: FastifyInstance;
   readonly mqtt: MqttListener | undefined;
   readonly health: Health;
@@ -312,9 +318,13 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     return damage;
   };
 
+  const kept = { dataDir, store: store.value, disk: nodeDisk };
+  // Before the log is opened: an older database is told of erased entries as such.
+  const erased = await openErasures(kept);
+  if (!erased.ok) return erased;
   let anchoring: Anchoring | undefined;
   let cosigning: Cosigning | undefined;
-  const log = await openLog(relayIdentity, identity.value, store.value, options, (head) => {
+  const log = await openLog(relayIdentity, identity.value, store.value, erased.value, options, (head) => {
     ladder.logged(head, nowMs());
     anchoring?.submit(head);
     cosigning?.wake();
@@ -377,6 +387,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     dataDir,
     store: store.value,
     log: log.value,
+    erased: erased.value,
     crypto,
     periodMs: options.scrubPeriodMs ?? SCRUB_PERIOD_MS,
     nowMs,
@@ -387,6 +398,16 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     },
   });
   undo.push(() => scrub.close());
+  const erasing = new Erasing({
+    ...kept,
+    nowMs,
+    erase: (records, remember) => log.value.erase(records, remember),
+    onDone: (erasures) => logger.warn({ erasures }, "bodies erased"),
+    onWait: (failure) => logger.error(failure, "erasure waits"),
+    onFault,
+  });
+  undo.push(() => erasing.close());
+  await erasing.round();
   const metrics = new Metrics();
   const events = new RelayEvents(onFault);
   const taking = () => health.fault ?? publication.overdue(nowMs(), logWithinS * 1000);
@@ -413,7 +434,16 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const ownPool = options.pool ? undefined : new VerifierPool({ ...(threads !== undefined && { threads }), onDeath });
   if (ownPool) undo.push(() => ownPool.close());
   const pool = options.pool ?? ownPool!;
-  const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring, cosigning, scrub };
+  const parts = {
+    relayIdentity,
+    lock: lock.value,
+    store: store.value,
+    log: log.value,
+    anchoring,
+    cosigning,
+    scrub,
+    erasing,
+  };
   const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool, events, taking };
   let mqtt: MqttListener | undefined;
   const calls = addRoutes(app, { ...parts, ...services, identity: identity.value, mqttState: () => mqtt?.state });
@@ -437,6 +467,7 @@ async function openLog(
   { origin, logKey, logWithinS }: RelayIdentity,
   identity: Identity,
   store: Store,
+  erased: ErasedEntries,
   { dataDir, nowMs = Date.now, witnesses = [], known = [] }: RelayOptions,
   onCheckpoint: (head: TreeHead) => void,
 ): Promise<Result<Log>> {
@@ -449,6 +480,7 @@ async function openLog(
       opening: { relayKey: identity.publicKey, logWithinS, policy: "" },
       witnesses: witnesses.map(({ key }) => key),
       known,
+      erased,
       onCheckpoint,
     });
     if (!log.ok || formatVerifierKey(log.value.key) === logKey) return log;

@@ -7,6 +7,7 @@ import { basename, dirname, join } from "node:path";
 import { ok, type Result } from "tallystick/codes/codes";
 import { packBundle, TILE_WIDTH, tilePath, unpackBundle } from "tallystick/log/tile";
 import { type Disk, PUBLIC_MODE, temporary, writeInPlace } from "./disk.js";
+import { ErasedEntries, type ErasedRecord } from "./erasures.js";
 
 export interface EraseOptions {
   readonly disk: Disk;
@@ -20,7 +21,7 @@ export interface EraseOptions {
  * Writes what is kept of each of the bundles: its entries as `blank` gives them. LOG_TILE_CORRUPT where a bundle cannot be
  * taken apart; DiskError.
  */
-export async function keepRests(
+async function keepRests(
   { disk, folder, keptFolder }: EraseOptions,
   bundles: readonly number[],
   blank: (bundle: number, entries: readonly Uint8Array[]) => Uint8Array[],
@@ -52,8 +53,70 @@ export async function keepRests(
   return ok(true);
 }
 
+/**
+ * Erases `records` of the log whose readers know what `erased` says: `remember` makes durable that they are erased, after what
+ * is kept was written and before the rest is removed. LOG_TILE_CORRUPT, and what `remember` answers: then no reader knows yet.
+ */
+export async function eraseEntries(
+  { disk, folder }: Omit<EraseOptions, "keptFolder">,
+  erased: ErasedEntries,
+  records: readonly ErasedRecord[],
+  remember: () => Promise<Result<true>>,
+): Promise<Result<true>> {
+  const { keptFolder } = erased;
+  // Until it is remembered everything is read as it was.
+  const intended = new ErasedEntries(keptFolder, [{ records }]);
+  const blank = (bundle: number, entries: readonly Uint8Array[]) =>
+    erased.blank(bundle, intended.blank(bundle, entries));
+  const kept = await keepRests({ disk, folder, keptFolder }, intended.bundles, blank);
+  if (!kept.ok) return kept;
+  const remembered = await remember();
+  if (!remembered.ok) return remembered;
+  erased.add({ records });
+  await unpublish({ disk, folder }, intended.bundles);
+  return ok(true);
+}
+
+/**
+ * What a folder lacks that was put back from before an erasure: bundles are kept of what is published there, which is then
+ * published no more.
+ */
+export async function eraseAgain(
+  options: Omit<EraseOptions, "keptFolder">,
+  erased: ErasedEntries,
+): Promise<Result<true>> {
+  const { disk } = options;
+  const { keptFolder } = erased;
+  for (const bundle of erased.bundles) {
+    if ((await filesOf(disk, join(keptFolder, bundlePath(bundle)))).size > 0) continue;
+    const kept = await keepRests({ ...options, keptFolder }, [bundle], (index, entries) =>
+      erased.blank(index, entries),
+    );
+    if (!kept.ok) return kept;
+  }
+  await unpublish(options, erased.bundles);
+  return ok(true);
+}
+
+/** Files of bundles with erased entries that are published all the same, below the public folder. */
+export async function published(
+  { disk, folder }: Omit<EraseOptions, "keptFolder">,
+  erased: ErasedEntries,
+): Promise<string[]> {
+  const found: string[] = [];
+  for (const bundle of erased.bundles) {
+    const path = bundlePath(bundle);
+    const names = await disk.list(dirname(join(folder, path)));
+    found.push(...[path, `${path}.p`].filter((each) => names.includes(basename(each))));
+  }
+  return found;
+}
+
 /** Removes the published files of bundles that are kept without some of their entries; nothing happens where they are gone. */
-export async function unpublish({ disk, folder }: Omit<EraseOptions, "keptFolder">, bundles: readonly number[]): Promise<void> {
+async function unpublish(
+  { disk, folder }: Omit<EraseOptions, "keptFolder">,
+  bundles: readonly number[],
+): Promise<void> {
   for (const bundle of bundles) {
     const path = join(folder, bundlePath(bundle));
     const names = await disk.list(dirname(path));
@@ -74,7 +137,8 @@ async function filesOf(disk: Disk, path: string): Promise<ReadonlyMap<number, st
 
 /** A folder that was just made has its name in the one above. */
 async function syncAbove(disk: Disk, folder: string, end: string): Promise<void> {
-  for (let path = folder; path !== end && path !== dirname(path); path = dirname(path)) await disk.syncFolder(dirname(path));
+  for (let path = folder; path !== end && path !== dirname(path); path = dirname(path))
+    await disk.syncFolder(dirname(path));
 }
 
 function bundlePath(index: number): string {

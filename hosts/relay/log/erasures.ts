@@ -66,9 +66,8 @@ export class ErasedEntries {
     for (const { entry, id } of records) {
       if (entry === undefined) continue;
       const bundle = Math.floor(entry / TILE_WIDTH);
-      let places = this.#bundles.get(bundle);
-      if (!places) this.#bundles.set(bundle, (places = new Map()));
-      places.set(entry % TILE_WIDTH, id);
+      const places = this.#bundles.get(bundle) ?? new Map<number, Uint8Array>();
+      this.#bundles.set(bundle, places.set(entry % TILE_WIDTH, id));
     }
   }
 
@@ -170,7 +169,8 @@ function parse(text: string): Erasure | undefined {
 }
 
 function parseRecordLine([seq, id, entry, prev, kind, boot, uptimeMs]: RecordLine): ErasedRecord {
-  if (![seq, kind, boot, uptimeMs].every(isCount) || (entry !== null && !isCount(entry))) throw new RangeError("number");
+  if (![seq, kind, boot, uptimeMs].every(isCount) || (entry !== null && !isCount(entry)))
+    throw new RangeError("number");
   return { seq, id: bytesOf(id, 32), entry: entry ?? undefined, prev: bytesOf(prev, 32), kind, boot, uptimeMs };
 }
 

@@ -11,8 +11,8 @@ import { peakAddresses } from "tallystick/merkle/merkle";
 import { consistencyPlan, inclusionPlan, type PathPlan, readPath } from "tallystick/merkle/proof";
 import { encodeConsistencyReceipt, encodeInclusionReceipt } from "tallystick/receipt/receipt";
 import { type Disk, DiskError, makeFolderDurable, nodeDisk } from "./disk.js";
-import { keepRests, unpublish } from "./erase-entries.js";
-import { type ErasedRecord, ErasedEntries } from "./erasures.js";
+import { eraseEntries } from "./erase-entries.js";
+import { ErasedEntries, type ErasedRecord } from "./erasures.js";
 import { type Lock, openFileLock } from "./lock.js";
 import { type EntrySource, type KnownTree, Sequencer, type SignedHead } from "./sequencer.js";
 import { createLogKey, type LogSigner, memoryPath, openFileSigner } from "./signer.js";
@@ -247,30 +247,7 @@ export class Log {
   async #erase(records: readonly ErasedRecord[], remember: () => Promise<Result<true>>): Promise<Result<true>> {
     if (this.#closed) throw new Error("the log is closed");
     const { disk = nodeDisk } = this.#options;
-    const { keptFolder } = this.#erased;
-    const options = { disk, folder: this.#tiles.folder, keptFolder };
-    // Until it is remembered everything is read as it was.
-    const intended = new ErasedEntries(keptFolder, [{ records }]);
-    const kept = await keepRests(options, intended.bundles, (bundle, entries) =>
-      this.#erased.blank(bundle, intended.blank(bundle, entries)),
-    );
-    if (!kept.ok) return kept;
-    const remembered = await remember();
-    if (!remembered.ok) return remembered;
-    this.#erased.add({ records });
-    await unpublish(options, intended.bundles);
-    return ok(true);
-  }
-
-  /** Removes again what is published of bundles that hold erased entries, as a mirror or a backup may have brought it back. */
-  withhold(): Promise<Result<true>> {
-    const { disk = nodeDisk } = this.#options;
-    return this.#inTurn(() =>
-      guarded(async () => {
-        await unpublish({ disk, folder: this.#tiles.folder }, this.#erased.bundles);
-        return ok(true);
-      }),
-    );
+    return eraseEntries({ disk, folder: this.#tiles.folder }, this.#erased, records, remember);
   }
 
   /** Whether a bundle holds erased entries, and is published no more. */

@@ -102,7 +102,8 @@ async function entriesOf(
   // An erased entry never comes back, wherever it may have been left.
   const stored = found && erased ? erased.blank(index, found) : found;
   const tile = await readable(() => tiles.tile({ level: 0, index, width }));
-  const fits = (at: number, bytes: Uint8Array) => tile && equalBytes(leafOf(options, first + at, bytes), hashAt(tile, at));
+  const fits = (at: number, bytes: Uint8Array) =>
+    tile && equalBytes(leafOf(options, first + at, bytes), hashAt(tile, at));
   if (stored?.every((bytes, at) => fits(at, bytes))) return ok(stored);
   if (stored && width === TILE_WIDTH) {
     const above = Math.floor(index / TILE_WIDTH);
@@ -123,8 +124,7 @@ async function entriesOf(
     const candidates = [stored?.[at], others.get(first + at)].filter((bytes) => bytes !== undefined);
     // Without a tile that says which, the second holder's: the first is what was seen to be wrong.
     const chosen = candidates.find((bytes) => fits(at, bytes)) ?? candidates.at(-1);
-    if (!chosen)
-      return fail("LOG_TILE_MISSING", `entry ${first + at} is neither in its bundle nor elsewhere`);
+    if (!chosen) return fail("LOG_TILE_MISSING", `entry ${first + at} is neither in its bundle nor elsewhere`);
     entries.push(chosen);
   }
   return ok(entries);

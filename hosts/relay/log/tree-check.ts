@@ -79,9 +79,13 @@ class BundleCheck {
     const tile = await this.#tile(0, index, edge);
     const entries = await this.#guarded({ level: "entries", index, width }, () => this.#tiles.bundle(index, width));
     const ids = entries && this.#idsOf(index, entries);
-    const back = entries?.findIndex((bytes, at) => bytes.length > 0 && this.#erased?.idOf(index * TILE_WIDTH + at)) ?? -1;
+    const back =
+      entries?.findIndex((bytes, at) => bytes.length > 0 && this.#erased?.idOf(index * TILE_WIDTH + at)) ?? -1;
     if (back >= 0)
-      this.#blame({ level: "entries", index, width }, `expected nothing of entry ${index * TILE_WIDTH + back}, which was erased`);
+      this.#blame(
+        { level: "entries", index, width },
+        `expected nothing of entry ${index * TILE_WIDTH + back}, which was erased`,
+      );
     if (ids) await this.#hold(index, ids, tile, edge);
     if (!edge) await this.#blameEdge();
     if (this.#findings.length > 0 || !ids) return { findings: this.#findings };

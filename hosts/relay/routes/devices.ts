@@ -9,7 +9,7 @@ import { type Refusal, Refused } from "../problem.js";
 import { genesisOf, revokeKey, type StandingOptions } from "../standing.js";
 import type { Ladder, Step } from "../store/ladder.js";
 import type { Store, StoredDevice, StoredRecord } from "../store/store.js";
-import { CborBody, checkedBytes, ForkParams, Kid, KidParams, kidOfParams, RecordId } from "./shapes.js";
+import { CborBody, checkedBytes, erasedRefusal, ForkParams, Kid, KidParams, kidOfParams, RecordId } from "./shapes.js";
 
 /** The fleet as the relay holds it: each device's chain on the ladder received → logged → submitted → final. */
 
@@ -98,6 +98,10 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
       const fork = store.forks(device).find(({ id }) => equalBytes(id, received));
       const held = fork && heldAt(store, device, fork.seq);
       if (!held) throw new Refused(fail("RECORD_UNKNOWN", `no fork has the id ${request.params.id}`));
+      for (const each of [held, fork]) {
+        const erased = store.erasures.record(each.id);
+        if (erased) throw new Refused(erasedRefusal(erased));
+      }
       const [first, second] = [checkedBytes(crypto, held), checkedBytes(crypto, fork)];
       return reply.type(FORK_TYPE).send(Buffer.from(encodeForkProof(crypto.sha256, publicKey, first, second)));
     },

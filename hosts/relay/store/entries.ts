@@ -69,7 +69,10 @@ export class StoreEntries implements EntrySource {
   /** Puts a logged record at its index, wherever it stands now. */
   #place(index: number, id: Uint8Array, bytes: Uint8Array): void {
     this.#statements.makeRoom.run({ index });
-    if (bytes.length === 0) return this.#placeErased(index, id);
+    if (bytes.length === 0) {
+      this.#placeErased(index, id);
+      return;
+    }
     const record = parseRecord(bytes);
     if (!record.ok) throw new LogDiffers(`entry ${toHex(id)} is no record: ${record.failure.detail}`);
     const { kid, seq } = record.value.header;
@@ -83,7 +86,8 @@ export class StoreEntries implements EntrySource {
   #placeErased(index: number, id: Uint8Array): void {
     const kept = this.#store.erasures.record(id);
     const device = kept && this.#store.deviceByKid(kept.kid);
-    if (!device) throw new LogDiffers(`entry ${toHex(id)} was erased, and the database does not know of which chain it was`);
+    if (!device)
+      throw new LogDiffers(`entry ${toHex(id)} was erased, and the database does not know of which chain it was`);
     const held = this.#store.recordAt(device.device, kept.seq);
     if (held && equalBytes(held.id, id)) {
       this.#statements.move.run(index, device.device, kept.seq);
