@@ -57,15 +57,22 @@ export async function openErasures({
   return again.ok ? ok(erased) : again;
 }
 
-/** The same of a folder that is only read, by what of both can be read. ERASURES_CORRUPT. */
+/** The same of a folder that is only read. ERASURES_CORRUPT. */
 export async function erasedOf(
-  { dataDir, disk }: Pick<ErasingOptions, "dataDir" | "disk">,
+  folder: Pick<ErasingOptions, "dataDir" | "disk">,
   store: Pick<Store, "erasures"> | undefined,
 ): Promise<Result<ErasedEntries>> {
-  const paths = pathsOf(dataDir);
-  const listed = await readErasures(disk, paths.erasures);
-  if (!listed.ok) return listed;
-  return ok(new ErasedEntries(paths.logKept, uniteErasures(listed.value, store?.erasures.all("done") ?? [])));
+  const erasures = await erasuresOf(folder, store);
+  return erasures.ok ? ok(new ErasedEntries(pathsOf(folder.dataDir).logKept, erasures.value)) : erasures;
+}
+
+/** What is carried out in a folder's log, by its list and a database of it. ERASURES_CORRUPT. */
+export async function erasuresOf(
+  { dataDir, disk }: Pick<ErasingOptions, "dataDir" | "disk">,
+  store: Pick<Store, "erasures"> | undefined,
+): Promise<Result<readonly Erasure[]>> {
+  const listed = await readErasures(disk, pathsOf(dataDir).erasures);
+  return listed.ok ? ok(uniteErasures(listed.value, store?.erasures.all("done") ?? [])) : listed;
 }
 
 /** How entries leave the log's files: through a log that is open, or without one. */

@@ -288,7 +288,8 @@ class FolderExaminer {
     for (let bundle = 0; bundle < all; bundle++) {
       const { findings, ids } = await checkBundle(options, tree, bundle);
       for (const { code, where, detail } of findings) {
-        if (!known.has(where)) this.#find("damaged", code, `log/public/${where}`, detail);
+        const folder = this.#erased.isKept(where) ? "log/kept" : "log/public";
+        if (!known.has(where)) this.#find("damaged", code, `${folder}/${where}`, detail);
         known.add(where);
       }
       if (ids && rows) this.#rowFindings(rows.checkLogged(bundle * TILE_WIDTH, ids, told));

@@ -319,7 +319,6 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   };
 
   const kept = { dataDir, store: store.value, disk: nodeDisk };
-  // Before the log is opened: an older database is told of erased entries as such.
   const erased = await openErasures(kept);
   if (!erased.ok) return erased;
   let anchoring: Anchoring | undefined;

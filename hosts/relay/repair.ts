@@ -59,7 +59,9 @@ async function repairLog(dataDir: string, tree: TreeHead): Promise<Result<readon
     const options = { disk: nodeDisk, sha256: crypto.sha256, folder: logPublic, erased: erased.value };
     const spare = (from: number, count: number) => rows?.entries(from, count) ?? new Map<number, Uint8Array>();
     const rebuilt = await rebuildTree(options, tree, spare);
-    return rebuilt.ok ? ok(rebuilt.value.map((path) => `log/public/${path}`)) : rebuilt;
+    return rebuilt.ok
+      ? ok(rebuilt.value.map((path) => `log/${erased.value.isKept(path) ? "kept" : "public"}/${path}`))
+      : rebuilt;
   } finally {
     if (database.ok) database.value.close();
   }

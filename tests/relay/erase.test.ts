@@ -1,18 +1,22 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { toHex } from "tallystick/bytes/bytes";
+import { headOf } from "tallystick/chain/chain";
 import { verifyEvidence } from "tallystick/evidence/evidence";
 import { readPolicy } from "tallystick/evidence/policy";
-import { recordId } from "tallystick/record/record";
+import { encodeMark } from "tallystick/record/payload";
+import { Kind, recordId } from "tallystick/record/record";
 import { splitRecords } from "tallystick/sync/messages";
+import { backUp } from "../../hosts/relay/backup.js";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { eraseInFolder, listErasures } from "../../hosts/relay/erase-folder.js";
 import { examineFolder } from "../../hosts/relay/examine.js";
 import { pathsOf } from "../../hosts/relay/folder.js";
 import { repairFolder } from "../../hosts/relay/repair.js";
+import { restore } from "../../hosts/relay/restore.js";
 import { SCRUB_PERIOD_MS } from "../../hosts/relay/scrubbing.js";
 import { type FixtureDevice, get } from "../fixtures/device.js";
 import { failureOf, must, StartedRelay, temporaryFolder } from "./started.js";
@@ -144,12 +148,20 @@ describe("relay: bodies erased on request", function () {
     must(await erase(5, 7));
     device.read(await device.send(started.url, 4, 9), started.key);
     assert.deepEqual(filesWith(started.folder, bodies(5, 7)), []);
-    const twin = await get(`${started.url}/v1/records/${idHex(6)}`);
-    assert.equal(twin.status, 410);
-    const other = device.chain.splice(6);
-    const { kid } = device;
-    assert.equal(kid, device.kid);
-    device.chain.push(...other);
+    const other = device.make(Kind.mark, encodeMark({}), headOf(sha256, device.parse(device.chain[5]!)));
+    const forked = await device.sendBytes(started.url, other);
+    assert.deepEqual(
+      [forked.problem?.code, (forked.problem as unknown as Record<string, unknown>)["held"]],
+      ["CHAIN_FORK", idHex(6)],
+    );
+    const proof = await get(`${started.url}/v1/devices/${device.kid}/forks/${toHex(recordId(sha256, other))}`);
+    assert.equal(proof.problem?.code, "RECORD_ERASED", "one branch is no proof");
+    await clean();
+    // The other branch at an erased position is held, until it is erased, too.
+    assert.notDeepEqual(filesWith(started.folder, [other]), []);
+    assert.deepEqual([must(await erase(6)).records, filesWith(started.folder, [other])], [1, []]);
+    await device.sendBytes(started.url, other);
+    assert.deepEqual(filesWith(started.folder, [other]), []);
     await clean();
   });
 
@@ -162,7 +174,14 @@ describe("relay: bodies erased on request", function () {
     assert.deepEqual(filesWith(started.folder, bodies(5, 10)), []);
     const listed = must(await listErasures(started.folder));
     assert.deepEqual(
-      listed.map(({ number, from, to, records, by, doneAtMs }) => [number, from, to, records, by, doneAtMs !== undefined]),
+      listed.map(({ number, from, to, records, by, doneAtMs }) => [
+        number,
+        from,
+        to,
+        records,
+        by,
+        doneAtMs !== undefined,
+      ]),
       [
         [1, 5, 7, 3, "operator", true],
         [2, 6, 10, 3, "operator", true],
@@ -206,11 +225,11 @@ describe("relay: bodies erased on request", function () {
     const { logKept } = pathsOf(started.folder);
     const kept = join(logKept, "tile/entries/000");
     const bytes = readFileSync(kept);
-    bytes[100]! ^= 1;
+    bytes[20_000]! ^= 1;
     writeFileSync(kept, bytes);
-    assert.match(must(await examineFolder(started.folder)).findings[0]!.where, /tile\/entries\/000/);
+    assert.equal(must(await examineFolder(started.folder)).findings[0]?.where, "log/kept/tile/entries/000");
     const repair = must(await repairFolder(started.folder));
-    assert.deepEqual(repair.repaired, ["log/public/tile/entries/000"]);
+    assert.deepEqual(repair.repaired, ["log/kept/tile/entries/000"]);
     assert.deepEqual(repair.after.findings, []);
     assert.deepEqual(filesWith(started.folder, bodies(5, 7)), []);
     await started.reopen();
@@ -236,7 +255,13 @@ describe("relay: bodies erased on request", function () {
       older.remove();
     }
     const isErased = (seq: number) => (seq >= 5 && seq <= 7) || (seq >= RECORDS + 20 && seq <= RECORDS + 29);
-    assert.deepEqual(filesWith(started.folder, device.chain.filter((_, seq) => isErased(seq))), []);
+    assert.deepEqual(
+      filesWith(
+        started.folder,
+        device.chain.filter((_, seq) => isErased(seq)),
+      ),
+      [],
+    );
     await proved(isErased);
     await clean();
     device.appendReadings(5);
@@ -253,10 +278,78 @@ describe("relay: bodies erased on request", function () {
     writeFileSync(erasures, list.slice(0, -20));
     const { findings } = must(await examineFolder(started.folder));
     assert.ok(findings.some(({ code }) => code === "ERASURES_CORRUPT"));
-    execFileSync("rm", [erasures]);
+    rmSync(erasures);
     await started.reopen();
     assert.equal(readFileSync(erasures, "utf8"), list);
     await clean();
+  });
+
+  it("is done again by the restore of an older backup, whose database and bundles have the bodies", async () => {
+    const backups = temporaryFolder();
+    try {
+      must(await backUp(started.folder, backups.path));
+      assert.notDeepEqual(filesWith(backups.path, bodies(5, 7)), []);
+      must(await erase(5, 7));
+      await started.relay.close();
+      const { store, logKept } = pathsOf(started.folder);
+      rmSync(store);
+      rmSync(logKept, { recursive: true });
+      const restored = must(await restore(backups.path, started.folder));
+      assert.deepEqual(restored.written, ["log/kept/tile/entries/000", "store.sqlite"]);
+      assert.deepEqual(filesWith(started.folder, bodies(5, 7)), [], "before any start");
+      await started.reopen();
+      await proved((seq) => seq >= 5 && seq <= 7);
+      assert.deepEqual(filesWith(started.folder, bodies(5, 7)), []);
+      await clean();
+    } finally {
+      backups.remove();
+    }
+  });
+
+  it("is done again at the start of a folder into which files from before it were put", async () => {
+    await started.relay.close();
+    const older = temporaryFolder();
+    const { logPublic, logKept } = pathsOf(started.folder);
+    try {
+      cpSync(logPublic, older.path, { recursive: true });
+      await started.reopen();
+      must(await erase(5, 7));
+      await started.relay.close();
+      rmSync(logKept, { recursive: true });
+      cpSync(older.path, logPublic, { recursive: true });
+    } finally {
+      older.remove();
+    }
+    const { findings } = must(await examineFolder(started.folder));
+    assert.ok(findings.some(({ code, severity }) => code === "ERASURE_UNFINISHED" && severity === "recovers"));
+    await started.reopen();
+    assert.deepEqual(filesWith(started.folder, bodies(5, 7)), []);
+    await proved((seq) => seq >= 5 && seq <= 7);
+    await clean();
+  });
+
+  it("is in the next backup as it is in the folder, which takes the bundle out of the backups, too", async () => {
+    const backups = temporaryFolder();
+    const elsewhere = temporaryFolder();
+    try {
+      must(await backUp(started.folder, backups.path));
+      must(await erase(5, 7));
+      must(await erase(RECORDS - 9));
+      const made = must(await backUp(started.folder, backups.path, { withKeys: true }));
+      assert.equal(made.name, "backup-000002");
+      assert.deepEqual(filesWith(backups.path, [...bodies(5, 7), ...bodies(RECORDS - 9)]), []);
+      const data = join(elsewhere.path, "relay");
+      const newest = readFileSync(join(backups.path, made.name, "checkpoint"));
+      assert.deepEqual(must(await restore(backups.path, data, { newest })).lacking, []);
+      await started.relay.close();
+      cpSync(data, started.folder, { recursive: true, force: true });
+      assert.deepEqual(must(await examineFolder(data)).findings, []);
+      await started.reopen();
+      await proved((seq) => (seq >= 5 && seq <= 7) || seq === RECORDS - 9);
+    } finally {
+      backups.remove();
+      elsewhere.remove();
+    }
   });
 
   it("is done without a relay, too", async () => {

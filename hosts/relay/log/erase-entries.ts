@@ -98,6 +98,15 @@ export async function eraseAgain(
   return ok(true);
 }
 
+/** Paths below `folder` of the files of a bundle, as they are there. */
+export async function bundleFiles(
+  { disk, folder }: Omit<EraseOptions, "keptFolder">,
+  bundle: number,
+): Promise<string[]> {
+  const files = await filesOf(disk, join(folder, bundlePath(bundle)));
+  return [...files.keys()].map((width) => tilePath({ level: "entries", index: bundle, width }));
+}
+
 /** Files of bundles with erased entries that are published all the same, below the public folder. */
 export async function published(
   { disk, folder }: Omit<EraseOptions, "keptFolder">,

@@ -12,7 +12,7 @@ import { dirname } from "node:path";
 import { fromHex, fromUtf8, toHex, utf8 } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import type { Sha256 } from "tallystick/identity/crypto";
-import { TILE_WIDTH } from "tallystick/log/tile";
+import { parseTilePath, TILE_WIDTH } from "tallystick/log/tile";
 import { leafHash } from "tallystick/merkle/merkle";
 import { type Disk, makeFolderDurable, PRIVATE_MODE, writeDurable } from "./disk.js";
 
@@ -80,6 +80,12 @@ export class ErasedEntries {
     return this.#bundles.has(bundle);
   }
 
+  /** Whether the bundle at a tile's path is kept, and not published. */
+  isKept(path: string): boolean {
+    const name = parseTilePath(path);
+    return name?.level === "entries" && this.holds(name.index);
+  }
+
   /** The id of an erased entry; undefined of one that is there. */
   idOf(index: number): Uint8Array | undefined {
     return this.#bundles.get(Math.floor(index / TILE_WIDTH))?.get(index % TILE_WIDTH);
@@ -118,7 +124,12 @@ export async function readErasures(disk: Disk, path: string): Promise<Result<rea
 /** Replaces the list by one that says more; durable on return. */
 export async function writeErasures(disk: Disk, path: string, erasures: readonly Erasure[]): Promise<void> {
   await makeFolderDurable(disk, dirname(path));
-  await writeDurable(disk, path, utf8(erasures.map(format).join("")), PRIVATE_MODE);
+  await writeDurable(disk, path, erasuresText(erasures), PRIVATE_MODE);
+}
+
+/** The list's bytes. */
+export function erasuresText(erasures: readonly Erasure[]): Uint8Array {
+  return utf8(erasures.map(format).join(""));
 }
 
 /** Both lists in one: where both have a number, it is the same erasure. */
