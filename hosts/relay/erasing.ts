@@ -1,3 +1,4 @@
+import type { Logger } from "pino";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import { pathsOf } from "./folder.js";
 import type { Disk } from "./log/disk.js";
@@ -117,9 +118,7 @@ const LOOK_MS = 1000;
 
 export interface ErasingWorkOptions extends ErasingOptions {
   readonly erase: EraseFromLog;
-  readonly onDone: (erasures: number) => void;
-  /** Why it waits; told once while it is the same. */
-  readonly onWait: (failure: Failure) => void;
+  readonly logger: Logger;
   /** Something was thrown: answers what it shows of damage. */
   readonly onFault: (error: unknown) => Failure | undefined;
 }
@@ -151,13 +150,14 @@ export class Erasing {
   }
 
   async #run(): Promise<void> {
-    const { store, erase, onDone, onWait, onFault } = this.#options;
+    const { store, erase, logger, onFault } = this.#options;
     if (this.#closed) return;
     try {
       if (!store.erasures.hasUnfinished) return;
       const finished = await finishErasures(this.#options, erase);
-      if (finished.ok) onDone(finished.value);
-      else if (finished.failure.detail !== this.failure?.detail) onWait(finished.failure);
+      if (finished.ok) logger.warn({ erasures: finished.value }, "bodies erased");
+      // Told once while it is the same.
+      else if (finished.failure.detail !== this.failure?.detail) logger.error(finished.failure, "erasure waits");
       this.failure = finished.ok ? undefined : finished.failure;
     } catch (error) {
       // A full disk passes; what is decided stays so, and is looked at again.

@@ -89,6 +89,8 @@ class FolderExaminer {
   readonly #onProgress: NonNullable<ExamineOptions["onProgress"]>;
   readonly #findings: FolderFinding[] = [];
   #erased: ErasedEntries;
+  /** An erasure is not carried out yet. */
+  #erasing = false;
   #found = 0;
   #records = 0;
   #devices = 0;
@@ -156,6 +158,7 @@ class FolderExaminer {
     if (!erased.ok) this.#fail("damaged", "log/lock/erasures", erased.failure);
     else this.#erased = erased.value;
     const waits = store?.erasures.summaries().filter(({ doneAtMs }) => doneAtMs === undefined) ?? [];
+    this.#erasing = waits.length > 0;
     for (const { number } of waits)
       this.#find("recovers", "ERASURE_UNFINISHED", `store.sqlite erasures ${number}`, "it is not carried out yet");
     if (this.#running) return;
@@ -289,7 +292,9 @@ class FolderExaminer {
       const { findings, ids } = await checkBundle(options, tree, bundle);
       for (const { code, where, detail } of findings) {
         const folder = this.#erased.isKept(where) ? "log/kept" : "log/public";
-        if (!known.has(where)) this.#find("damaged", code, `${folder}/${where}`, detail);
+        // Repair puts it right, too, where no erasure waits to be finished.
+        const severity = code === "ERASURE_UNFINISHED" && this.#erasing ? "recovers" : "damaged";
+        if (!known.has(where)) this.#find(severity, code, `${folder}/${where}`, detail);
         known.add(where);
       }
       if (ids && rows) this.#rowFindings(rows.checkLogged(bundle * TILE_WIDTH, ids, told));

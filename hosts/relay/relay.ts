@@ -401,8 +401,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     ...kept,
     nowMs,
     erase: (records, remember) => log.value.erase(records, remember),
-    onDone: (erasures) => logger.warn({ erasures }, "bodies erased"),
-    onWait: (failure) => logger.error(failure, "erasure waits"),
+    logger,
     onFault,
   });
   undo.push(() => erasing.close());

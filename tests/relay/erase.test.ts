@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { toHex } from "tallystick/bytes/bytes";
@@ -19,6 +19,7 @@ import { repairFolder } from "../../hosts/relay/repair.js";
 import { restore } from "../../hosts/relay/restore.js";
 import { SCRUB_PERIOD_MS } from "../../hosts/relay/scrubbing.js";
 import { type FixtureDevice, get } from "../fixtures/device.js";
+import { filesWith } from "./files-with.js";
 import { failureOf, must, StartedRelay, temporaryFolder } from "./started.js";
 
 const { sha256 } = relayCrypto;
@@ -26,18 +27,6 @@ const { sha256 } = relayCrypto;
 const RECORDS = 400;
 const VERIFIER = fileURLToPath(new URL("../log/go/verify.go", import.meta.url));
 const GOPATH = "/usr/share/gocode";
-
-/** Files below `folder` that hold any of the bodies, or the part of one that no other record has: its signature. */
-function filesWith(folder: string, bodies: readonly Uint8Array[]): string[] {
-  const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) =>
-    statSync(join(folder, file)).isFile(),
-  );
-  const parts = bodies.flatMap((body) => [Buffer.from(body), Buffer.from(body.slice(-64))]);
-  return files.filter((file) => {
-    const bytes = readFileSync(join(folder, file));
-    return parts.some((part) => bytes.includes(part));
-  });
-}
 
 describe("relay: bodies erased on request", function () {
   this.timeout(120_000);

@@ -1,7 +1,7 @@
 /**
- * Takes entries out of the log's files: first what is kept of their bundles is written, without them; then the bundles are
- * published no more. Between the two the caller makes durable that it is so. Each half may be done again after a crash, and
- * both need no tree: every file of the bundle is treated alike, whatever checkpoint needs it.
+ * Takes entries out of the log's files: first what is kept of their bundles is written, without them; then, once the caller
+ * has made durable that it is so, they leave bundles that were kept before, and the others are published no more. Each half may
+ * be done again after a crash. Neither needs a tree: every file of a bundle is treated alike, whatever checkpoint needs it.
  */
 import { basename, dirname, join } from "node:path";
 import { ok, type Result } from "tallystick/codes/codes";
@@ -63,17 +63,18 @@ export async function eraseEntries(
   records: readonly ErasedRecord[],
   remember: () => Promise<Result<true>>,
 ): Promise<Result<true>> {
-  const { keptFolder } = erased;
-  // Until it is remembered everything is read as it was.
-  const intended = new ErasedEntries(keptFolder, [{ records }]);
-  const blank = (bundle: number, entries: readonly Uint8Array[]) =>
-    erased.blank(bundle, intended.blank(bundle, entries));
-  const kept = await keepRests({ disk, folder, keptFolder }, intended.bundles, blank);
+  const options = { disk, folder, keptFolder: erased.keptFolder };
+  const intended = new ErasedEntries(erased.keptFolder, [{ records }]);
+  // Until it is remembered everything is read as it was: also a bundle that is kept already has to hold these entries still.
+  const published = intended.bundles.filter((bundle) => !erased.holds(bundle));
+  const kept = await keepRests(options, published, (bundle, entries) => intended.blank(bundle, entries));
   if (!kept.ok) return kept;
   const remembered = await remember();
   if (!remembered.ok) return remembered;
   erased.add({ records });
-  await unpublish({ disk, folder }, intended.bundles);
+  const again = await keepRests(options, intended.bundles, (bundle, entries) => erased.blank(bundle, entries));
+  if (!again.ok) return again;
+  await unpublish(options, intended.bundles);
   return ok(true);
 }
 

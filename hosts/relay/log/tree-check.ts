@@ -81,11 +81,14 @@ class BundleCheck {
     const ids = entries && this.#idsOf(index, entries);
     const back =
       entries?.findIndex((bytes, at) => bytes.length > 0 && this.#erased?.idOf(index * TILE_WIDTH + at)) ?? -1;
-    if (back >= 0)
+    if (back >= 0) {
+      const entry = index * TILE_WIDTH + back;
       this.#blame(
         { level: "entries", index, width },
-        `expected nothing of entry ${index * TILE_WIDTH + back}, which was erased`,
+        `expected nothing of erased entry ${entry}`,
+        "ERASURE_UNFINISHED",
       );
+    }
     if (ids) await this.#hold(index, ids, tile, edge);
     if (!edge) await this.#blameEdge();
     if (this.#findings.length > 0 || !ids) return { findings: this.#findings };
