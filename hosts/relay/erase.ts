@@ -110,7 +110,7 @@ function collect(
       if (!taken.ok) return taken;
     }
   const lateEnd = Math.min(to, store.successions.lateHead(device)?.seq ?? head);
-  for (let seq = from; seq <= lateEnd; seq++) {
+  for (let seq = Math.max(from, head + 1); seq <= lateEnd; seq++) {
     const late = store.successions.lateAt(device, seq);
     const taken = late && take(late, undefined);
     if (taken && !taken.ok) return taken;
