@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { toHex } from "tallystick/bytes/bytes";
@@ -12,6 +12,7 @@ import { Kind, recordId } from "tallystick/record/record";
 import { splitRecords } from "tallystick/sync/messages";
 import { backUp } from "../../hosts/relay/backup.js";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { decideErasure, planErasure } from "../../hosts/relay/erase.js";
 import { eraseInFolder, listErasures } from "../../hosts/relay/erase-folder.js";
 import { examineFolder } from "../../hosts/relay/examine.js";
 import { pathsOf } from "../../hosts/relay/folder.js";
@@ -206,6 +207,7 @@ describe("relay: bodies erased on request", function () {
 
   it("is not damage to the scrub, and repair brings nothing back", async () => {
     must(await erase(5, 7));
+    must(await erase(RECORDS - 9));
     const nowMs = Date.now() + 2 * SCRUB_PERIOD_MS;
     await started.restart({ nowMs: () => nowMs });
     for (let round = 0; round < 20; round++) await started.relay.scrub.round();
@@ -220,10 +222,41 @@ describe("relay: bodies erased on request", function () {
     const repair = must(await repairFolder(started.folder));
     assert.deepEqual(repair.repaired, ["log/kept/tile/entries/000"]);
     assert.deepEqual(repair.after.findings, []);
-    assert.deepEqual(filesWith(started.folder, bodies(5, 7)), []);
+    const partial = `log/kept/tile/entries/001.p/${RECORDS + 2 - 256}`;
+    rmSync(join(started.folder, partial));
+    assert.equal(must(await examineFolder(started.folder)).findings[0]?.code, "LOG_TILE_MISSING");
+    assert.deepEqual(must(await repairFolder(started.folder)).repaired, [partial]);
+    assert.deepEqual(filesWith(started.folder, [...bodies(5, 7), ...bodies(RECORDS - 9)]), []);
     await started.reopen();
-    await proved((seq) => seq >= 5 && seq <= 7);
+    await proved((seq) => (seq >= 5 && seq <= 7) || seq === RECORDS - 9);
   });
+
+  it("is tried again where the disk refuses a step, and the relay says so; nobody is given the bytes meanwhile", async () => {
+    const { erasures } = pathsOf(started.folder);
+    const { store } = started.relay;
+    // No file can be written under this name.
+    mkdirSync(`${erasures}.new`);
+    decideErasure(store, must(planErasure({ store, crypto: relayCrypto }, request(5, 7))), Date.now());
+    await until(async () => (await get(`${started.url}/readyz`)).problem?.code === "LOG_IO_FAILED");
+    assert.equal((await get(`${started.url}/v1/records/${idHex(6)}`)).status, 410);
+    device.appendReadings(5);
+    device.read(await device.send(started.url, RECORDS + 1), started.key);
+    await started.settled();
+    rmdirSync(`${erasures}.new`);
+    await until(async () => (await get(`${started.url}/readyz`)).status === 200);
+    assert.deepEqual(filesWith(started.folder, bodies(5, 7)), []);
+    await proved((seq) => seq >= 5 && seq <= 7);
+    await clean();
+  });
+
+  /** Looks again until it is so. */
+  async function until(isSo: () => Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + 20_000;
+    while (!(await isSo())) {
+      assert.ok(performance.now() < deadline, "it does not come to be so");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
 
   it("takes the rest back from the log where the database is older, and of the erased their names", async () => {
     await started.relay.close();
