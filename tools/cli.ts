@@ -5,6 +5,7 @@ import { checkConfigCommand } from "./check-config/command.js";
 import { demoCommand } from "./demo/command.js";
 import { deviceCommand } from "./device/command.js";
 import { enrolCommand } from "./enrol/command.js";
+import { eraseCommand, erasuresCommand } from "./erase/command.js";
 import { firmwareCommand } from "./firmware/command.js";
 import { fsckCommand } from "./fsck/command.js";
 import { inspectCommand } from "./inspect/command.js";
@@ -42,6 +43,8 @@ for (const command of [
   restoreCommand,
   enrolCommand,
   deviceCommand,
+  eraseCommand,
+  erasuresCommand,
   makerCommand,
   ownerCommand,
   firmwareCommand,

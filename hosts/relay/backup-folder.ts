@@ -3,6 +3,7 @@
  *
  *   tile/…                       tiles and bundles of the log, as published; what is there is never written again
  *   backup-000001/               one backup: store.sqlite, checkpoint, relay.json, relay-keys.cborseq, with leave keys/
+ *   backup-000001/erasures       which entries had been erased by then, and kept/ what is kept of their bundles
  *   backup-000001/SHA256SUMS     of each file that it needs, as sha256sum -c reads it in the folder above
  *   backup-000001/backup.json    its manifest, written last: without it the backup is not one
  *
@@ -25,6 +26,8 @@ export const BACKUP_FILES = {
   checkpoint: "checkpoint",
   identity: "relay.json",
   relayKeys: "relay-keys.cborseq",
+  erasures: "erasures",
+  kept: "kept",
   deviceFacingKey: "keys/device-facing.key",
   logKey: "keys/log.key",
   ledgerKey: "keys/ledger.key",

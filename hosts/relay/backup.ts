@@ -1,10 +1,10 @@
 import { chmodSync, existsSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import Sqlite from "better-sqlite3";
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import { openCheckpoint, type TreeHead } from "tallystick/log/checkpoint";
-import { packBundle, type TileName, tilePath } from "tallystick/log/tile";
+import { packBundle, type TileName } from "tallystick/log/tile";
 import {
   BACKUP_FILES,
   type BackupManifest,
@@ -18,12 +18,16 @@ import {
   sha256OfFile,
 } from "./backup-folder.js";
 import { relayCrypto as crypto } from "./crypto.js";
+import { erasuresOf } from "./erasing.js";
 import { type FolderPaths, isWithin, pathsOf, prepareFolder, type RelayIdentity, readIdentity } from "./folder.js";
 import { type Disk, DiskError, makeFolderDurable, nodeDisk, PRIVATE_MODE, writeDurable } from "./log/disk.js";
+import { bundleFiles } from "./log/erase-entries.js";
+import { ErasedEntries, erasuresText } from "./log/erasures.js";
 import { TileStore } from "./log/tiles.js";
 import { bundlesOf, checkBundle } from "./log/tree-check.js";
 import { pinsOf } from "./relay-keys.js";
 import { openToRead } from "./store/database.js";
+import { ErasureStore } from "./store/erasures.js";
 import { StoredRows } from "./store/rows.js";
 
 /**
@@ -104,6 +108,7 @@ class BackupWriter {
   readonly #disk: Disk;
   readonly #options: BackupOptions;
   readonly #sums = new Map<string, string>();
+  #erased: ErasedEntries;
   #bytes = 0;
 
   constructor(dataDir: string, out: string, identity: RelayIdentity, disk: Disk, options: BackupOptions) {
@@ -113,6 +118,7 @@ class BackupWriter {
     this.#identity = identity;
     this.#disk = disk;
     this.#options = options;
+    this.#erased = new ErasedEntries(this.#paths.logKept);
   }
 
   async run(): Promise<Result<MadeBackup>> {
@@ -127,10 +133,12 @@ class BackupWriter {
     if (!database.ok) return database;
     const tree = await this.#checkpoint(name);
     if (!tree.ok) return tree;
+    const erasures = await this.#erasures(name);
+    if (!erasures.ok) return erasures;
     const { told, records } = database.value;
     if (told > tree.value.size)
       return fail("LOG_BEHIND", `the database was told of ${told} entries, the published tree has ${tree.value.size}`);
-    const copied = await this.#tiles(tree.value, earlier?.ok ? earlier.value : new Map());
+    const copied = await this.#tiles(name, tree.value, earlier?.ok ? earlier.value : new Map());
     if (!copied.ok) return copied;
     const rest = await this.#small(name);
     if (!rest.ok) return rest;
@@ -208,15 +216,34 @@ class BackupWriter {
     return opened;
   }
 
+  /** Before the tiles: what is erased by now is copied as what is kept of it. */
+  async #erasures(name: string): Promise<Result<true>> {
+    const copy = openToRead(join(this.#out, name, BACKUP_FILES.store), "trusted");
+    if (!copy.ok) return copy;
+    try {
+      const erasures = { erasures: new ErasureStore(copy.value) };
+      const all = await erasuresOf({ dataDir: this.#dataDir, disk: this.#disk }, erasures);
+      if (!all.ok) return all;
+      this.#erased = new ErasedEntries(this.#paths.logKept, all.value);
+      if (all.value.length > 0) await this.#put(name, BACKUP_FILES.erasures, erasuresText(all.value));
+      return ok(true);
+    } finally {
+      copy.value.close();
+    }
+  }
+
   /** Step 3: how many files were copied. What is copied is seen to lead to the checkpoint's root. */
-  async #tiles(tree: TreeHead, earlier: ReadonlyMap<string, string>): Promise<Result<number>> {
-    const source = new TileStore(this.#disk, crypto.sha256, this.#paths.logPublic);
-    const target = new TileStore(this.#disk, crypto.sha256, this.#out);
+  async #tiles(name: string, tree: TreeHead, earlier: ReadonlyMap<string, string>): Promise<Result<number>> {
+    const source = new TileStore(this.#disk, crypto.sha256, this.#paths.logPublic, this.#erased);
+    // What is kept of a bundle changes with each erasure: each backup has its own.
+    const erased = this.#erased.in(join(this.#out, name, BACKUP_FILES.kept));
+    if (erased.bundles.length > 0) await makeFolderDurable(this.#disk, erased.keptFolder);
+    const target = new TileStore(this.#disk, crypto.sha256, this.#out, erased);
     let batch: { name: TileName; bytes: Uint8Array }[] = [];
     let copied = 0;
     let fresh = bundlesOf(tree.size);
     for (const name of filesOfTree(tree.size)) {
-      const path = tilePath(name);
+      const path = relative(this.#out, target.pathOf(name));
       const known = earlier.get(path);
       // What has rotted since is copied anew: else every later backup would be as damaged.
       if (known !== undefined && (await sha256OfFile(join(this.#out, path))) === known) {
@@ -226,7 +253,8 @@ class BackupWriter {
       const read = name.level === "entries" ? await source.bundle(name.index, name.width) : await source.tile(name);
       if (!read.ok) return read;
       const bytes = read.value instanceof Uint8Array ? read.value : packBundle(read.value);
-      if (name.level === "entries" || name.level === 0) fresh = Math.min(fresh, name.index);
+      const isShared = name.level === 0 || (name.level === "entries" && !erased.holds(name.index));
+      if (isShared) fresh = Math.min(fresh, name.index);
       batch.push({ name, bytes });
       this.#sums.set(path, sha256Of(bytes));
       this.#bytes += bytes.length;
@@ -236,8 +264,9 @@ class BackupWriter {
       batch = [];
     }
     await target.write(batch);
-    const options = { disk: this.#disk, sha256: crypto.sha256, folder: this.#out };
-    for (let bundle = fresh; bundle < bundlesOf(tree.size); bundle++) {
+    const options = { disk: this.#disk, sha256: crypto.sha256, folder: this.#out, erased };
+    for (let bundle = 0; bundle < bundlesOf(tree.size); bundle++) {
+      if (bundle < fresh && !erased.holds(bundle)) continue;
       const [finding] = (await checkBundle(options, tree, bundle)).findings;
       if (finding) return fail(finding.code, `${finding.where}: ${finding.detail}`);
     }
@@ -276,12 +305,12 @@ class BackupWriter {
     this.#bytes += bytes.length;
   }
 
-  /** Older backups go, manifest first; files of the log go that none of the others needs. */
+  /** Older backups go, manifest first; files of the log go that none of the others needs, and bundles with erased entries. */
   async #prune(): Promise<void> {
     const complete = await completeBackups(this.#disk, this.#out);
     const keep = Math.max(1, this.#options.keep ?? BACKUPS_KEPT);
     const dropped = complete.slice(0, -keep);
-    if (dropped.length === 0) return;
+    if (dropped.length === 0 && this.#erased.bundles.length === 0) return;
     const needed = new Set<string>();
     for (const backup of complete.slice(-keep)) {
       const sums = await readSums(this.#disk, this.#out, backup);
@@ -299,6 +328,9 @@ class BackupWriter {
       for (const path of sums.value.keys())
         if (path.startsWith("tile/") && !needed.has(path)) await this.#disk.remove(join(this.#out, path));
     }
+    for (const bundle of this.#erased.bundles)
+      for (const path of await bundleFiles({ disk: this.#disk, folder: this.#out }, bundle))
+        if (!needed.has(path)) await this.#disk.remove(join(this.#out, path));
     await this.#disk.syncFolder(this.#out);
   }
 }

@@ -10,8 +10,9 @@ import type { RelayEvents } from "./events.js";
 import { openBatch } from "./ingest.js";
 import type { Intake } from "./intake.js";
 import { type Refusal, Refused } from "./problem.js";
-import { CBOR_SEQUENCE_TYPE, CBOR_TYPE, checkedBytes } from "./routes/shapes.js";
+import { CBOR_SEQUENCE_TYPE, CBOR_TYPE, checkedBytes, erasedRefusal } from "./routes/shapes.js";
 import { heldBack } from "./standing.js";
+import { isErased } from "./store/erasures.js";
 import type { StoredDevice } from "./store/store.js";
 import { succeedDevice } from "./succession.js";
 
@@ -182,6 +183,10 @@ export class Calls {
       const page: Uint8Array[] = [];
       let length = 0;
       for (const record of this.#recordsWithGaps(device, range)) {
+        const erased = isErased(record) ? this.#options.store.erasures.record(record.id) : undefined;
+        // A page is of records that follow each other: what was erased ends it.
+        if (erased && page.length === 0) throw new Refused(erasedRefusal(erased));
+        if (erased) break;
         length += record.bytes.length;
         if (length > ANSWER_MAX_BYTES) break;
         page.push(checkedBytes(this.#options.crypto, record));

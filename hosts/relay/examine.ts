@@ -7,9 +7,12 @@ import type { VerifierKey } from "tallystick/log/note";
 import { TILE_WIDTH } from "tallystick/log/tile";
 import { foldPeaks, peakAddresses } from "tallystick/merkle/merkle";
 import { relayCrypto as crypto } from "./crypto.js";
+import { erasedOf } from "./erasing.js";
 import { type FolderLock, lockFolder, pathsOf, type RelayIdentity, readIdentity } from "./folder.js";
 import { openDeviceFacingKey } from "./keys.js";
 import { type Disk, nodeDisk } from "./log/disk.js";
+import { published } from "./log/erase-entries.js";
+import { ErasedEntries } from "./log/erasures.js";
 import { memoryPath, openFileSigner } from "./log/signer.js";
 import { TileStore } from "./log/tiles.js";
 import { bundlesOf, checkBundle, type Finding } from "./log/tree-check.js";
@@ -85,6 +88,9 @@ class FolderExaminer {
   readonly #disk: Disk;
   readonly #onProgress: NonNullable<ExamineOptions["onProgress"]>;
   readonly #findings: FolderFinding[] = [];
+  #erased: ErasedEntries;
+  /** An erasure is not carried out yet. */
+  #erasing = false;
   #found = 0;
   #records = 0;
   #devices = 0;
@@ -99,6 +105,7 @@ class FolderExaminer {
     this.#dataDir = dataDir;
     this.#identity = identity;
     this.#logKey = logKey;
+    this.#erased = new ErasedEntries(pathsOf(dataDir).logKept);
     this.#running = running;
     this.#disk = options.disk ?? nodeDisk;
     this.#onProgress = options.onProgress ?? (() => undefined);
@@ -108,6 +115,7 @@ class FolderExaminer {
     await this.#keys();
     // The database before what was signed: a running relay tells it of nothing that is not published.
     const store = this.#openStore();
+    await this.#erasures(store);
     const rows = store && new StoredRows(store.database, crypto);
     const told = rows?.told() ?? 0;
     const tree = await this.#signed();
@@ -141,6 +149,21 @@ class FolderExaminer {
       records: this.#records,
       devices: this.#devices,
     };
+  }
+
+  /** Before anything is held against the log: an erased entry is there by its hash. */
+  async #erasures(store: Store | undefined): Promise<void> {
+    const { logPublic } = pathsOf(this.#dataDir);
+    const erased = await erasedOf({ dataDir: this.#dataDir, disk: this.#disk }, store);
+    if (!erased.ok) this.#fail("damaged", "log/lock/erasures", erased.failure);
+    else this.#erased = erased.value;
+    const waits = store?.erasures.summaries().filter(({ doneAtMs }) => doneAtMs === undefined) ?? [];
+    this.#erasing = waits.length > 0;
+    for (const { number } of waits)
+      this.#find("recovers", "ERASURE_UNFINISHED", `store.sqlite erasures ${number}`, "it is not carried out yet");
+    if (this.#running) return;
+    for (const path of await published({ disk: this.#disk, folder: logPublic }, this.#erased))
+      this.#find("recovers", "ERASURE_UNFINISHED", `log/public/${path}`, "expected no file where an entry was erased");
   }
 
   async #keys(): Promise<void> {
@@ -257,13 +280,21 @@ class FolderExaminer {
   }
 
   async #tiles(tree: TreeHead, rows: StoredRows | undefined, told: number): Promise<void> {
-    const options = { disk: this.#disk, sha256: crypto.sha256, folder: pathsOf(this.#dataDir).logPublic };
+    const options = {
+      disk: this.#disk,
+      sha256: crypto.sha256,
+      folder: pathsOf(this.#dataDir).logPublic,
+      erased: this.#erased,
+    };
     const all = bundlesOf(tree.size);
     const known = new Set<string>();
     for (let bundle = 0; bundle < all; bundle++) {
       const { findings, ids } = await checkBundle(options, tree, bundle);
       for (const { code, where, detail } of findings) {
-        if (!known.has(where)) this.#find("damaged", code, `log/public/${where}`, detail);
+        const folder = this.#erased.isKept(where) ? "log/kept" : "log/public";
+        // Repair puts it right, too, where no erasure waits to be finished.
+        const severity = code === "ERASURE_UNFINISHED" && this.#erasing ? "recovers" : "damaged";
+        if (!known.has(where)) this.#find(severity, code, `${folder}/${where}`, detail);
         known.add(where);
       }
       if (ids && rows) this.#rowFindings(rows.checkLogged(bundle * TILE_WIDTH, ids, told));

@@ -32,6 +32,10 @@ export interface FolderPaths {
   readonly log: string;
   readonly logKey: string;
   readonly logPublic: string;
+  /** Of bundles that are published no more, the entries that were not erased. */
+  readonly logKept: string;
+  /** The list of what was erased, beside the log's lock. */
+  readonly erasures: string;
   readonly ledger: string;
   /** How far the rolling scrub is. */
   readonly scrub: string;
@@ -50,6 +54,8 @@ export function pathsOf(folder: string): FolderPaths {
     log: join(folder, "log"),
     logKey: join(folder, "log", "key"),
     logPublic: join(folder, "log", "public"),
+    logKept: join(folder, "log", "kept"),
+    erasures: join(folder, "log", "lock", "erasures"),
     ledger: join(folder, "ledger"),
     scrub: join(folder, "scrub.json"),
     beginning: join(folder, BEGINNING),

@@ -4,6 +4,7 @@ import { type NamedGap, overGap, readNamedGap } from "tallystick/chain/gap";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto } from "tallystick/identity/crypto";
 import { Kind, parseRecord, type Record } from "tallystick/record/record";
+import { isErased } from "./store/erasures.js";
 import type { Hole, PendingGap } from "./store/gaps.js";
 import type { NewRecord, Store } from "./store/store.js";
 
@@ -106,7 +107,7 @@ export class Gaps {
     if (hole === undefined || (seq !== hole.first && seq !== hole.last))
       return fail("CHAIN_GAP", `neither seq ${seq - 1} nor seq ${seq + 1} is held`);
     if (seq === hole.first) {
-      const before = follow(this.#crypto.sha256, headOf(this.#crypto.sha256, this.#record(seq - 1)), record);
+      const before = follow(this.#crypto.sha256, this.#headAt(seq - 1), record);
       if (!before.ok) return before;
     }
     if (seq === hole.last) {
@@ -154,6 +155,12 @@ export class Gaps {
 
   #recordId(seq: number): Uint8Array | undefined {
     return this.#fresh.get(seq)?.id ?? this.#store.recordAt(this.#device, seq)?.id;
+  }
+
+  #headAt(seq: number): Head {
+    const stored = this.#fresh.get(seq) ?? this.#store.recordAt(this.#device, seq);
+    const erased = stored && isErased(stored) ? this.#store.erasures.headOf(stored.id) : undefined;
+    return erased ?? headOf(this.#crypto.sha256, this.#record(seq));
   }
 
   #record(seq: number): Record {

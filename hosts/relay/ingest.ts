@@ -8,6 +8,7 @@ import { BATCH_MAX_BYTES, type Request, readRequest } from "tallystick/sync/mess
 import { Gaps } from "./gaps.js";
 import type { Refusal } from "./problem.js";
 import { revocationsOf } from "./standing.js";
+import { isErased } from "./store/erasures.js";
 import { type NewRecord, type Store, type StoredDevice, StoredRecordDamaged } from "./store/store.js";
 import { LATE_MAX_PER_DEVICE, type LateRecord } from "./store/successions.js";
 import type { VerifiedBatch } from "./verify/verified.js";
@@ -56,7 +57,7 @@ export function ingest(options: IngestOptions, device: StoredDevice, { records, 
   const revokedAt = revocationsOf(store, device.device);
   const isLate = store.successions.of(device.device) !== undefined;
   let head = headOfStored(
-    crypto,
+    options,
     (isLate ? store.successions.lateHead(device.device) : undefined) ?? store.head(device.device),
   );
   let room = isLate ? LATE_MAX_PER_DEVICE - store.successions.countLate(device.device) : Number.POSITIVE_INFINITY;
@@ -153,7 +154,10 @@ function heldAt(
   return (fresh.get(seq) ?? store.recordAt(device, seq) ?? store.successions.lateAt(device, seq))?.id;
 }
 
-function headOfStored(crypto: Crypto, stored: LateRecord): Head {
+/** The head that a stored record makes; of an erased one by what is kept of it. */
+function headOfStored({ store, crypto }: Omit<IngestOptions, "nowMs">, stored: LateRecord): Head {
+  const erased = isErased(stored) ? store.erasures.headOf(stored.id) : undefined;
+  if (erased) return erased;
   const record = parseRecord(stored.bytes);
   if (!record.ok || !equalBytes(recordId(crypto.sha256, stored.bytes), stored.id))
     throw new StoredRecordDamaged(stored);

@@ -14,6 +14,7 @@ import type { Calls } from "./calls.js";
 import { Cosigning } from "./cosigning/cosigning.js";
 import { checkWitnesses, type WitnessOptions } from "./cosigning/options.js";
 import { relayCrypto as crypto } from "./crypto.js";
+import { Erasing, openErasures } from "./erasing.js";
 import { RelayEvents } from "./events.js";
 import {
   beginFolder,
@@ -30,6 +31,8 @@ import {
 import type { KeyBudgetOptions } from "./intake.js";
 import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
 import { listen } from "./listen.js";
+import { nodeDisk } from "./log/disk.js";
+import type { ErasedEntries } from "./log/erasures.js";
 import { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
 import type { KnownTree } from "./log/sequencer.js";
@@ -156,6 +159,7 @@ export class Relay {
       const relay = new Relay(opened.value, listening.value);
       opened.value.publication.wake();
       opened.value.scrub.start();
+      opened.value.erasing.start();
       opened.value.mqtt?.start();
       opened.value.logger.info(
         { url: relay.url, origin: relay.identity.origin, entries: relay.log.head.size },
@@ -184,13 +188,14 @@ export class Relay {
 
   async #close(): Promise<void> {
     const { app, health, publication, anchoring, cosigning, log, store, lock, logger } = this.#parts;
-    const { scrub, ownPool, operation, mqtt, calls } = this.#parts;
+    const { scrub, ownPool, operation, mqtt, calls, erasing } = this.#parts;
     health.stopping = true;
     await Promise.all([this.#finishRequests(app), mqtt?.close()]);
     // Whose senders have gone, or were cut off.
     calls.close();
     await ownPool?.close();
     await scrub.close();
+    await erasing.close();
     await operation.close();
     await publication.close();
     await cosigning?.close();
@@ -213,6 +218,7 @@ interface Parts {
   /** Undefined where the caller has brought one. */
   readonly ownPool: VerifierPool | undefined;
   readonly scrub: Scrub;
+  readonly erasing: Erasing;
   readonly app: FastifyInstance;
   readonly calls: Calls;
   readonly mqtt: MqttListener | undefined;
@@ -316,6 +322,9 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     return damage;
   };
 
+  const kept = { dataDir, store: store.value, disk: nodeDisk };
+  const erased = await openErasures(kept);
+  if (!erased.ok) return erased;
   let log: Result<Log> | undefined;
   let anchoring: Anchoring | undefined;
   let cosigning: Cosigning | undefined;
@@ -340,7 +349,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   }
   // Before anything new is signed: the ledger may know of a tree that this folder has lost.
   const known = [...(options.known ?? []), ...(anchoring?.known ?? [])];
-  log = await openLog(relayIdentity, identity.value, store.value, { ...options, known }, (head) => {
+  log = await openLog(relayIdentity, identity.value, store.value, erased.value, { ...options, known }, (head) => {
     ladder.logged(head, nowMs());
     anchoring?.submit(head);
     cosigning?.wake();
@@ -385,6 +394,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     dataDir,
     store: store.value,
     log: log.value,
+    erased: erased.value,
     crypto,
     periodMs: options.scrubPeriodMs ?? SCRUB_PERIOD_MS,
     nowMs,
@@ -395,6 +405,15 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     },
   });
   undo.push(() => scrub.close());
+  const erasing = new Erasing({
+    ...kept,
+    nowMs,
+    erase: (records, remember) => log.value.erase(records, remember),
+    logger,
+    onFault,
+  });
+  undo.push(() => erasing.close());
+  await erasing.round();
   const metrics = new Metrics();
   const events = new RelayEvents(onFault);
   const taking = () => health.fault ?? publication.overdue(nowMs(), logWithinS * 1000);
@@ -421,7 +440,16 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const ownPool = options.pool ? undefined : new VerifierPool({ ...(threads !== undefined && { threads }), onDeath });
   if (ownPool) undo.push(() => ownPool.close());
   const pool = options.pool ?? ownPool!;
-  const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring, cosigning, scrub };
+  const parts = {
+    relayIdentity,
+    lock: lock.value,
+    store: store.value,
+    log: log.value,
+    anchoring,
+    cosigning,
+    scrub,
+    erasing,
+  };
   const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool, events, taking };
   let mqtt: MqttListener | undefined;
   const calls = addRoutes(app, { ...parts, ...services, identity: identity.value, mqttState: () => mqtt?.state });
@@ -445,6 +473,7 @@ async function openLog(
   { origin, logKey, logWithinS }: RelayIdentity,
   identity: Identity,
   store: Store,
+  erased: ErasedEntries,
   { dataDir, nowMs = Date.now, witnesses = [], known = [] }: RelayOptions,
   onCheckpoint: (head: TreeHead) => void,
 ): Promise<Result<Log>> {
@@ -457,6 +486,7 @@ async function openLog(
       opening: { relayKey: identity.publicKey, logWithinS, policy: "" },
       witnesses: witnesses.map(({ key }) => key),
       known,
+      erased,
       onCheckpoint,
     });
     if (!log.ok || formatVerifierKey(log.value.key) === logKey) return log;

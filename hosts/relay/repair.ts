@@ -4,17 +4,19 @@ import type { TreeHead } from "tallystick/log/checkpoint";
 import { TILE_WIDTH, tileWidth } from "tallystick/log/tile";
 import { leafHash } from "tallystick/merkle/merkle";
 import { relayCrypto as crypto } from "./crypto.js";
+import { erasedOf } from "./erasing.js";
 import { type ExamineOptions, examineFolder, type FolderExamination } from "./examine.js";
 import { lockFolder, pathsOf } from "./folder.js";
 import { nodeDisk } from "./log/disk.js";
 import { rebuildTree } from "./log/rebuild.js";
 import { TileStore } from "./log/tiles.js";
 import { openDatabase, openToRead } from "./store/database.js";
+import { ErasureStore } from "./store/erasures.js";
 import { StoredRows } from "./store/rows.js";
 
 /**
  * Puts back what can be shown to be right, in a folder on which no relay runs, and nothing else: files of the log that
- * hash to the signed root, and records in the database whose bytes the log has and their id names.
+ * hash to the signed root, and records in the database whose bytes the log has and their id names. What was erased is not put back.
  */
 
 export interface Repair {
@@ -50,10 +52,16 @@ async function repairLog(dataDir: string, tree: TreeHead): Promise<Result<readon
   const database = openToRead(store);
   try {
     const rows = database.ok ? new StoredRows(database.value, crypto) : undefined;
-    const options = { disk: nodeDisk, sha256: crypto.sha256, folder: logPublic };
+    const erasures = database.ok ? new ErasureStore(database.value) : undefined;
+    const erased = await erasedOf({ dataDir, disk: nodeDisk }, erasures && { erasures });
+    // What is not known to be erased would be put back.
+    if (!erased.ok) return erased;
+    const options = { disk: nodeDisk, sha256: crypto.sha256, folder: logPublic, erased: erased.value };
     const spare = (from: number, count: number) => rows?.entries(from, count) ?? new Map<number, Uint8Array>();
     const rebuilt = await rebuildTree(options, tree, spare);
-    return rebuilt.ok ? ok(rebuilt.value.map((path) => `log/public/${path}`)) : rebuilt;
+    return rebuilt.ok
+      ? ok(rebuilt.value.map((path) => `log/${erased.value.isKept(path) ? "kept" : "public"}/${path}`))
+      : rebuilt;
   } finally {
     if (database.ok) database.value.close();
   }
@@ -66,7 +74,9 @@ async function repairRecords(dataDir: string, { size }: TreeHead): Promise<strin
   if (!database.ok) return [];
   try {
     const rows = new StoredRows(database.value, crypto);
-    const tiles = new TileStore(nodeDisk, crypto.sha256, logPublic);
+    const erased = await erasedOf({ dataDir, disk: nodeDisk }, { erasures: new ErasureStore(database.value) });
+    if (!erased.ok) return [];
+    const tiles = new TileStore(nodeDisk, crypto.sha256, logPublic, erased.value);
     const repaired: string[] = [];
     for (const { index, id } of [...rows.damagedLogged()]) {
       const bundle = Math.floor(index / TILE_WIDTH);

@@ -1,11 +1,11 @@
-import { constants, copyFileSync, existsSync, statSync } from "node:fs";
+import { constants, copyFileSync, existsSync, rmSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
+import Sqlite from "better-sqlite3";
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import { openCheckpoint, type TreeHead } from "tallystick/log/checkpoint";
 import { formatNote, parseNote, type VerifierKey } from "tallystick/log/note";
-
-import { tilePath } from "tallystick/log/tile";
+import { packBundle, parseTilePath, type TileName, tilePath } from "tallystick/log/tile";
 import { foldPeaks, peakAddresses } from "tallystick/merkle/merkle";
 import {
   BACKUP_FILES,
@@ -36,11 +36,13 @@ import {
   PUBLIC_MODE,
   writeDurable,
 } from "./log/disk.js";
+import { ErasedEntries, type Erasure, readErasures, uniteErasures, writeErasures } from "./log/erasures.js";
 import { memoryPath } from "./log/signer.js";
 import { TileStore } from "./log/tiles.js";
 import { bundlesOf, checkBundle } from "./log/tree-check.js";
 import { pinsOf } from "./relay-keys.js";
 import { openToRead } from "./store/database.js";
+import { ErasureStore } from "./store/erasures.js";
 import { StoredRows } from "./store/rows.js";
 
 /**
@@ -51,6 +53,9 @@ import { StoredRows } from "./store/rows.js";
  * afterwards, out of the folder's files and the backup's: then the relay goes on, and its database takes back from the log
  * what it lacks. Where they are gone nobody here knows what was signed last. The data is then restored, the relay does not
  * start, and a person names the newest checkpoint that anyone has (`newest`); of that memory and lock are made.
+ *
+ * What folder or backup know to be erased does not come back: bundles are put back without it, and it is emptied in the
+ * backup's database before that stands under its name.
  */
 export interface RestoreOptions {
   /** Which backup; default the newest complete one. */
@@ -89,7 +94,7 @@ export async function restore(from: string, dataDir: string, options: RestoreOpt
   const lock = lockFolder(dataDir);
   if (!lock.ok) return lock;
   try {
-    const planned = await plan(disk, from, dataDir, source.value, options.newest);
+    const planned = await plan(disk, dataDir, source.value, options.newest);
     return planned.ok ? ok(await write(disk, from, dataDir, source.value, planned.value)) : planned;
   } catch (error) {
     if (error instanceof DiskError) return fail("DATA_FOLDER_UNWRITABLE", error.message);
@@ -115,6 +120,9 @@ interface Source {
   readonly logKey: VerifierKey;
   readonly checkpoint: OwnTree;
   readonly told: number;
+  readonly erasures: readonly Erasure[];
+  /** Its bundles, as the backup has them. */
+  readonly tiles: TileStore;
 }
 
 async function checkBackup(disk: Disk, from: string, backup: FoundBackup): Promise<Result<Source>> {
@@ -129,8 +137,11 @@ async function checkBackup(disk: Disk, from: string, backup: FoundBackup): Promi
   const bytes = await disk.read(join(folder, BACKUP_FILES.checkpoint));
   const checkpoint = bytes && openOwn(bytes, pins.value.logKey);
   if (!checkpoint?.ok) return fail("BACKUP_DAMAGED", `${backup.name}/${BACKUP_FILES.checkpoint} is not the log key's`);
+  const erasures = await readErasures(disk, join(folder, BACKUP_FILES.erasures));
+  if (!erasures.ok) return fail("BACKUP_DAMAGED", erasures.failure.detail);
+  const erased = new ErasedEntries(join(folder, BACKUP_FILES.kept), erasures.value);
   for (let bundle = 0; bundle < bundlesOf(checkpoint.value.size); bundle++) {
-    const check = await checkBundle({ disk, sha256: crypto.sha256, folder: from }, checkpoint.value, bundle);
+    const check = await checkBundle({ disk, sha256: crypto.sha256, folder: from, erased }, checkpoint.value, bundle);
     const [finding] = check.findings;
     if (finding) return fail("BACKUP_DAMAGED", `${finding.where}: ${finding.detail}`);
   }
@@ -147,7 +158,8 @@ async function checkBackup(disk: Disk, from: string, backup: FoundBackup): Promi
     if (told > checkpoint.value.size)
       return fail("BACKUP_DAMAGED", `the database speaks of ${told} entries, the checkpoint of fewer`);
     const found = { backup, sums: sums.value, identity: identity.value, logKey: pins.value.logKey };
-    return ok({ ...found, checkpoint: checkpoint.value, told });
+    const tiles = new TileStore(disk, crypto.sha256, from, erased);
+    return ok({ ...found, checkpoint: checkpoint.value, told, erasures: erasures.value, tiles });
   } finally {
     database.value.close();
   }
@@ -156,7 +168,10 @@ async function checkBackup(disk: Disk, from: string, backup: FoundBackup): Promi
 interface Plan {
   readonly tree: OwnTree;
   /** Tiles and bundles that come from the backup. */
-  readonly files: readonly string[];
+  readonly files: readonly TileName[];
+  /** What may not come back. */
+  readonly erasures: readonly Erasure[];
+  readonly erased: ErasedEntries;
   /** Whether it is known that nothing newer was signed. */
   readonly proved: boolean;
   /** A person has named `tree`: memory and lock are made of it, or brought forward to it. */
@@ -169,7 +184,6 @@ interface Plan {
 
 async function plan(
   disk: Disk,
-  from: string,
   dataDir: string,
   source: Source,
   newest: Uint8Array | undefined,
@@ -181,10 +195,14 @@ async function plan(
   if (!store.ok) return store;
   const tree = await newestTree(disk, paths, source, newest);
   if (!tree.ok) return tree;
-  const files = await merge(disk, from, paths, tree.value.tree, source.checkpoint, tree.value.known);
+  const listed = await readErasures(disk, paths.erasures);
+  if (!listed.ok) return listed;
+  const erasures = uniteErasures(listed.value, uniteErasures(store.value?.done ?? [], source.erasures));
+  const erased = new ErasedEntries(paths.logKept, erasures);
+  const files = await merge(disk, paths, source, erased, tree.value.tree, tree.value.known);
   if (!files.ok) return files;
-  const writesStore = store.value === undefined;
-  return ok({ ...tree.value, files: files.value, writesStore, told: store.value ?? source.told });
+  const [writesStore, told] = [store.value === undefined, store.value?.told ?? source.told];
+  return ok({ ...tree.value, files: files.value, erasures, erased, writesStore, told });
 }
 
 function checkIdentity(dataDir: string, { identity, logKey }: Source): Result<true> {
@@ -201,8 +219,15 @@ function checkIdentity(dataDir: string, { identity, logKey }: Source): Result<tr
   );
 }
 
-/** How much the database that is there was told of; undefined where there is none. BACKUP_TARGET_TAKEN where it is no use. */
-function checkStore({ store }: FolderPaths): Result<number | undefined> {
+interface CheckedStore {
+  /** How much it was told of. */
+  readonly told: number;
+  /** What it has erased. */
+  readonly done: readonly Erasure[];
+}
+
+/** The database that is there; undefined where there is none. BACKUP_TARGET_TAKEN where it is no use. */
+function checkStore({ store }: FolderPaths): Result<CheckedStore | undefined> {
   if (!existsSync(store)) {
     // SQLite would apply what stands in there to whatever database it finds beside it.
     const left = [`${store}-wal`, `${store}-journal`].find((path) => (sizeOf(path) ?? 0) > 0);
@@ -212,7 +237,8 @@ function checkStore({ store }: FolderPaths): Result<number | undefined> {
   if (!database.ok)
     return fail("BACKUP_TARGET_TAKEN", `${store}: ${database.failure.code}: ${database.failure.detail}`);
   try {
-    return ok(new StoredRows(database.value, crypto).told());
+    const done = new ErasureStore(database.value).all("done");
+    return ok({ told: new StoredRows(database.value, crypto).told(), done });
   } finally {
     database.value.close();
   }
@@ -278,22 +304,23 @@ async function newestTree(
  */
 async function merge(
   disk: Disk,
-  from: string,
   { logPublic }: FolderPaths,
+  source: Source,
+  erased: ErasedEntries,
   tree: TreeHead,
-  backed: TreeHead,
   known: readonly TreeHead[],
-): Promise<Result<readonly string[]>> {
+): Promise<Result<readonly TileName[]>> {
   const taken = new Set<string>();
   const both: Disk = {
     ...disk,
     async read(path) {
-      const name = relative(logPublic, path);
-      const own = taken.has(name) ? undefined : await disk.read(path);
-      return own ?? (name.startsWith("tile") ? disk.read(join(from, name)) : undefined);
+      const folder = path.startsWith(erased.keptFolder) ? erased.keptFolder : logPublic;
+      const name = parseTilePath(relative(folder, path));
+      const own = name && taken.has(tilePath(name)) ? undefined : await disk.read(path);
+      return own ?? (name && readBacked(source, erased, name));
     },
   };
-  const options = { disk: both, sha256: crypto.sha256, folder: logPublic };
+  const options = { disk: both, sha256: crypto.sha256, folder: logPublic, erased };
   for (let bundle = 0; bundle < bundlesOf(tree.size); bundle++) {
     for (;;) {
       const { findings } = await checkBundle(options, tree, bundle);
@@ -304,7 +331,7 @@ async function merge(
       const { where, detail } = findings[0]!;
       return fail(
         "BACKUP_BEHIND",
-        `the key has signed ${tree.size} entries, the backup has ${backed.size}, and ${where} is whole in neither: ${detail}`,
+        `the key has signed ${tree.size} entries, the backup has ${source.checkpoint.size}, and ${where} is whole in neither: ${detail}`,
       );
     }
   }
@@ -320,19 +347,32 @@ async function merge(
         `at ${size} the key has signed ${toHex(root)}, and the tree of ${tree.size} has ${toHex(then)}`,
       );
   }
-  const files: string[] = [];
+  const own = new TileStore(disk, crypto.sha256, logPublic, erased);
+  const files: TileName[] = [];
   for (const name of filesOfTree(tree.size)) {
-    const path = tilePath(name);
-    const there = existsSync(join(logPublic, path)) && !taken.has(path);
-    if (!there && existsSync(join(from, path))) files.push(path);
+    const there = existsSync(own.pathOf(name)) && !taken.has(tilePath(name));
+    if (!there && existsSync(source.tiles.pathOf(name))) files.push(name);
   }
   return ok(files);
+}
+
+/** A file of the log as the backup has it, without entries that were erased since; undefined where it has none. */
+async function readBacked(source: Source, erased: ErasedEntries, name: TileName): Promise<Uint8Array | undefined> {
+  const { level, index, width } = name;
+  if (!existsSync(source.tiles.pathOf(name))) return undefined;
+  if (level !== "entries") return bytesOf(await source.tiles.tile(name));
+  const entries = await source.tiles.bundle(index, width);
+  return entries.ok ? packBundle(erased.blank(index, entries.value)) : undefined;
+}
+
+function bytesOf(tile: Result<Uint8Array>): Uint8Array | undefined {
+  return tile.ok ? tile.value : undefined;
 }
 
 /** In this order: what is trusted least first, relay.json last. Done again after a crash it comes to the same. */
 async function write(disk: Disk, from: string, dataDir: string, source: Source, planned: Plan): Promise<Restored> {
   const paths = pathsOf(dataDir);
-  const { tree, files, proved, named, writesStore, told } = planned;
+  const { tree, files, proved, named, writesStore, told, erasures, erased } = planned;
   const { backup } = source;
   const folder = join(from, backup.name);
   const written: string[] = [];
@@ -343,15 +383,21 @@ async function write(disk: Disk, from: string, dataDir: string, source: Source, 
     written.push(relative(dataDir, path));
   };
   await makeFolders(disk, dataDir, paths.logPublic);
-  for (const file of files) {
-    const path = join(paths.logPublic, file);
-    await makeFolders(disk, paths.logPublic, dirname(path));
-    await writeDurable(disk, path, (await disk.read(join(from, file)))!, PUBLIC_MODE);
+  // What may not come back is known before anything that holds it is there.
+  if (erasures.length > 0) {
+    await makeFolders(disk, dataDir, dirname(paths.erasures));
+    await writeErasures(disk, paths.erasures, erasures);
+  }
+  const tiles = new TileStore(disk, crypto.sha256, paths.logPublic, erased);
+  for (const name of files) {
+    const path = tiles.pathOf(name);
+    await makeFolders(disk, dataDir, dirname(path));
+    await writeDurable(disk, path, (await readBacked(source, erased, name))!, PUBLIC_MODE);
     written.push(relative(dataDir, path));
   }
   await put(join(paths.logPublic, "checkpoint"), tree.bytes, PUBLIC_MODE);
   if (writesStore) {
-    await putStore(disk, join(folder, BACKUP_FILES.store), paths.store, source);
+    await putStore(disk, join(folder, BACKUP_FILES.store), paths.store, source, erasures);
     written.push(relative(dataDir, paths.store));
   }
   const read = (file: string) => disk.read(join(folder, file));
@@ -373,7 +419,13 @@ async function write(disk: Disk, from: string, dataDir: string, source: Source, 
 }
 
 /** The database whole under its name, or not there. */
-async function putStore(disk: Disk, from: string, to: string, { backup, sums }: Source): Promise<void> {
+async function putStore(
+  disk: Disk,
+  from: string,
+  to: string,
+  { backup, sums }: Source,
+  erasures: readonly Erasure[],
+): Promise<void> {
   const temporary = `${to}.new`;
   try {
     copyFileSync(from, temporary, constants.COPYFILE_FICLONE);
@@ -383,9 +435,30 @@ async function putStore(disk: Disk, from: string, to: string, { backup, sums }: 
   const bytes = await sha256OfFile(temporary);
   if (bytes !== sums.get(`${backup.name}/${BACKUP_FILES.store}`))
     throw new DiskError("write", temporary, "it reads back as something else");
+  if (erasures.length > 0) eraseInCopy(temporary, erasures);
   await disk.syncFile(temporary);
   await disk.rename(temporary, to);
   await disk.syncFolder(dirname(to));
+}
+
+/** Of what was erased since the backup the first start still marks that it is done. */
+function eraseInCopy(path: string, erasures: readonly Erasure[]): void {
+  const database = new Sqlite(path);
+  try {
+    database.pragma("synchronous = FULL");
+    const store = new ErasureStore(database);
+    database.transaction(() => {
+      for (const erasure of erasures) if (!store.has(erasure.number)) store.add(erasure);
+      store.blank(erasures);
+    })();
+    database.exec("VACUUM");
+  } catch (error) {
+    throw new DiskError("write", path, error);
+  } finally {
+    database.close();
+    // A copy that could not be finished has nothing beside it that would be applied to another.
+    rmSync(`${path}-journal`, { force: true });
+  }
 }
 
 async function makeFolders(disk: Disk, above: string, folder: string): Promise<void> {

@@ -8,6 +8,7 @@ import { Calls } from "./calls.js";
 import { Challenges } from "./challenge.js";
 import type { Cosigning } from "./cosigning/cosigning.js";
 import { relayCrypto as crypto } from "./crypto.js";
+import type { Erasing } from "./erasing.js";
 import type { RelayEvents } from "./events.js";
 import { pathsOf, type RelayIdentity } from "./folder.js";
 import { Intake } from "./intake.js";
@@ -48,6 +49,7 @@ export interface RouteParts {
   readonly publication: Publication;
   readonly health: Health;
   readonly scrub: Scrub;
+  readonly erasing: Erasing;
   readonly identity: Identity;
   readonly statements: readonly KeptStatement[];
   readonly ladder: Ladder;
@@ -123,7 +125,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
     relayKeys,
     finalFor: (size) => anchoring?.finalFor(size),
   });
-  logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic });
+  logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic, withholds: (bundle) => log.withholds(bundle) });
   relayRoutes(app, {
     describe: () => ({
       ...pins,
@@ -136,6 +138,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
         health.fault ??
         publication.failure ??
         damageFound(parts.scrub) ??
+        parts.erasing.failure ??
         anchoring?.trouble ??
         cosigning?.trouble() ??
         beat(store, nowMs());

@@ -1,6 +1,7 @@
 import { BACKUP_CODES } from "./backup.js";
 import { CONFIG_CODES } from "./config.js";
 import { type CodeEntry, entry } from "./entry.js";
+import { ERASURE_CODES } from "./erasure.js";
 import { JOURNAL_CODES } from "./journal.js";
 import { KEY_CODES } from "./key.js";
 import { LEDGER_CODES } from "./ledger.js";
@@ -112,6 +113,7 @@ export const CODES = Object.freeze({
   ...WITNESS_CODES,
   ...BACKUP_CODES,
   ...CONFIG_CODES,
+  ...ERASURE_CODES,
 } as const satisfies Record<string, CodeEntry>);
 
 export type Code = keyof typeof CODES;

@@ -78,7 +78,8 @@ function refuse(failure: Failure): number {
   return 1;
 }
 
-function kidOfText(text: string): Uint8Array | undefined {
+/** A device as people name it: its kid, or its did:key. */
+export function kidOfText(text: string): Uint8Array | undefined {
   const key = fromDidKey(text);
   if (key) return kidOf(relayCrypto.sha256, key);
   return /^[0-9a-f]{16}$/.test(text) ? fromHex(text) : undefined;

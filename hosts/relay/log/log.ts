@@ -11,6 +11,8 @@ import { peakAddresses } from "tallystick/merkle/merkle";
 import { consistencyPlan, inclusionPlan, type PathPlan, readPath } from "tallystick/merkle/proof";
 import { encodeConsistencyReceipt, encodeInclusionReceipt } from "tallystick/receipt/receipt";
 import { type Disk, DiskError, makeFolderDurable, nodeDisk } from "./disk.js";
+import { eraseEntries } from "./erase-entries.js";
+import { ErasedEntries, type ErasedRecord } from "./erasures.js";
 import { type Lock, openFileLock } from "./lock.js";
 import { type EntrySource, type KnownTree, Sequencer, type SignedHead } from "./sequencer.js";
 import { createLogKey, type LogSigner, memoryPath, openFileSigner } from "./signer.js";
@@ -30,6 +32,8 @@ export interface LogOptions {
   readonly disk?: Disk;
   /** Default `public` in the log's folder: checkpoint and tiles, for any file server. */
   readonly publicFolder?: string;
+  /** Entries that were erased; by default none. It is the log's from here on. */
+  readonly erased?: ErasedEntries;
   /** Default `lock` in the log's folder; best on another disk, and in no backup of the rest. */
   readonly lockFolder?: string;
   /** Default `key` in the log's folder; its memory is beside it. */
@@ -46,6 +50,7 @@ export class Log {
   readonly #signer: LogSigner;
   readonly #lock: Lock;
   readonly #sequencer: Sequencer;
+  readonly #erased: ErasedEntries;
   #running: Promise<Result<number>> | undefined;
   /** The last of the calls that write, each of which begins when the one before has ended. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -58,8 +63,16 @@ export class Log {
   #toldSize: number;
   #closed = false;
 
-  private constructor(options: LogOptions, tiles: TileStore, signer: LogSigner, lock: Lock, sequencer: Sequencer) {
+  private constructor(
+    options: LogOptions,
+    erased: ErasedEntries,
+    tiles: TileStore,
+    signer: LogSigner,
+    lock: Lock,
+    sequencer: Sequencer,
+  ) {
     this.#options = options;
+    this.#erased = erased;
     this.#tiles = tiles;
     this.#signer = signer;
     this.#lock = lock;
@@ -96,7 +109,8 @@ export class Log {
     const keyPath = options.keyPath ?? join(folder, "key");
     const publicFolder = options.publicFolder ?? join(folder, "public");
     await makeFolderDurable(disk, publicFolder);
-    const tiles = new TileStore(disk, crypto.sha256, publicFolder);
+    const { erased = new ErasedEntries(join(folder, "kept")) } = options;
+    const tiles = new TileStore(disk, crypto.sha256, publicFolder, erased);
     const traces = [await disk.read(keyPath), await disk.read(memoryPath(keyPath)), await lock.read()];
     if ([...traces, await tiles.checkpoint()].every((trace) => trace === undefined)) {
       const created = await createLogKey({ ...options, disk }, keyPath, origin);
@@ -104,9 +118,10 @@ export class Log {
     }
     const signer = await openFileSigner({ disk, crypto }, keyPath, origin);
     if (!signer.ok) return signer;
-    const sequencer = new Sequencer({ crypto, tiles, lock, signer: signer.value, source, opening, known, witnesses });
+    const parts = { crypto, tiles, lock, signer: signer.value, source, opening, known, witnesses, erased };
+    const sequencer = new Sequencer(parts);
     const recovered = await sequencer.recover();
-    return recovered.ok ? ok(new Log(options, tiles, signer.value, lock, sequencer)) : recovered;
+    return recovered.ok ? ok(new Log(options, erased, tiles, signer.value, lock, sequencer)) : recovered;
   }
 
   /** Who checkpoints and receipts are verified by; its name is the origin. */
@@ -220,20 +235,44 @@ export class Log {
     return this.#cosigned.findLast((head) => head.size >= size) ?? this.head;
   }
 
-  /** The entry's bytes. LOG_ENTRY_UNKNOWN at or beyond the head's size. */
+  /**
+   * Takes the entries of `records` out of the log's files; `remember` makes durable that they are erased, between what is
+   * kept being written and the rest being removed. Doing it again changes nothing. LOG_TILE_CORRUPT, LOG_IO_FAILED, and
+   * what `remember` answers: then no reader of this log knows of it yet.
+   */
+  erase(records: readonly ErasedRecord[], remember: () => Promise<Result<true>>): Promise<Result<true>> {
+    return this.#inTurn(() => guarded(() => this.#erase(records, remember)));
+  }
+
+  async #erase(records: readonly ErasedRecord[], remember: () => Promise<Result<true>>): Promise<Result<true>> {
+    if (this.#closed) throw new Error("the log is closed");
+    const { disk = nodeDisk } = this.#options;
+    return eraseEntries({ disk, folder: this.#tiles.folder }, this.#erased, records, remember);
+  }
+
+  /** Whether a bundle holds erased entries, and is published no more. */
+  withholds(bundle: number): boolean {
+    return this.#erased.holds(bundle);
+  }
+
+  /** The entry's bytes. LOG_ENTRY_UNKNOWN at or beyond the head's size, LOG_ENTRY_ERASED. */
   async entry(index: number): Promise<Result<Uint8Array>> {
     const rest = await this.entriesFrom(index);
     return rest.ok ? ok(rest.value[0]!) : rest;
   }
 
-  /** Entries from `index` to the end of their bundle, at least one and at most 256. LOG_ENTRY_UNKNOWN. */
+  /** Entries from `index` to the end of their bundle, or up to one that was erased: at least one and at most 256. */
   entriesFrom(index: number): Promise<Result<readonly Uint8Array[]>> {
     return guarded(async () => {
       const { size } = this.head;
       if (!isBelow(index, size)) return unknown(index, size);
       const bundleIndex = Math.floor(index / TILE_WIDTH);
+      if (this.#erased.idOf(index)) return fail("LOG_ENTRY_ERASED", `expected entry ${index}, received its hash alone`);
       const bundle = await this.#tiles.bundle(bundleIndex, tileWidth(0, bundleIndex, size));
-      return bundle.ok ? ok(bundle.value.slice(index % TILE_WIDTH)) : bundle;
+      if (!bundle.ok) return bundle;
+      const rest = bundle.value.slice(index % TILE_WIDTH);
+      const erased = rest.findIndex((_, at) => this.#erased.idOf(index + at) !== undefined);
+      return ok(erased < 0 ? rest : rest.slice(0, erased));
     });
   }
 

@@ -27,12 +27,12 @@ export async function rebuildTree(
   tree: TreeHead,
   spare: SpareEntries,
 ): Promise<Result<readonly string[]>> {
-  const { disk, sha256, folder } = options;
-  const tiles = new TileStore(disk, sha256, folder);
+  const { disk, sha256, folder, erased } = options;
+  const tiles = new TileStore(disk, sha256, folder, erased);
   /** By path, the SHA-256 of what belongs there. */
   const wrong = new Map<string, Uint8Array>();
   const compared = await eachFile(tiles, options, tree, spare, async (name, bytes) => {
-    if (wrong.size < REPAIRED_FILES_MAX && !(await holds(options, name, bytes)))
+    if (wrong.size < REPAIRED_FILES_MAX && !(await holds(options, tiles.pathOf(name), bytes)))
       wrong.set(tilePath(name), sha256(bytes));
   });
   if (!compared.ok) return compared;
@@ -72,8 +72,8 @@ async function eachFile(
     if (!entries.ok) return entries;
     await give({ level: "entries", index: bundle, width: entries.value.length }, packBundle(entries.value));
     const full: [number, number][] = [];
-    for (const bytes of entries.value)
-      edge.append(leafHash(sha256, bytes), (level, index, hash) => {
+    for (const [at, bytes] of entries.value.entries())
+      edge.append(leafOf(options, bundle * TILE_WIDTH + at, bytes), (level, index, hash) => {
         if (level % TILE_HEIGHT !== 0) return;
         const tileLevel = level / TILE_HEIGHT;
         under[tileLevel] ??= [];
@@ -90,46 +90,58 @@ async function eachFile(
 /** The entries of a bundle: as stored where tile or tree say so, else those of the two holders that fit best. */
 async function entriesOf(
   tiles: TileStore,
-  { sha256 }: TreeCheckOptions,
+  options: TreeCheckOptions,
   { size }: TreeHead,
   index: number,
   spare: SpareEntries,
 ): Promise<Result<Uint8Array[]>> {
+  const { sha256, erased } = options;
   const width = tileWidth(0, index, size);
-  const stored = await readable(() => tiles.bundle(index, width));
+  const first = index * TILE_WIDTH;
+  const found = await readable(() => tiles.bundle(index, width));
+  // An erased entry never comes back, wherever it may have been left.
+  const stored = found && erased ? erased.blank(index, found) : found;
   const tile = await readable(() => tiles.tile({ level: 0, index, width }));
-  const fits = (at: number, bytes: Uint8Array) => tile && equalBytes(leafHash(sha256, bytes), hashAt(tile, at));
+  const fits = (at: number, bytes: Uint8Array) =>
+    tile && equalBytes(leafOf(options, first + at, bytes), hashAt(tile, at));
   if (stored?.every((bytes, at) => fits(at, bytes))) return ok(stored);
   if (stored && width === TILE_WIDTH) {
     const above = Math.floor(index / TILE_WIDTH);
     const parent = await readable(() => tiles.tile({ level: 1, index: above, width: tileWidth(1, above, size) }));
     const root = rootOf(
       sha256,
-      stored.map((bytes) => leafHash(sha256, bytes)),
+      stored.map((bytes, at) => leafOf(options, first + at, bytes)),
     );
     if (parent && equalBytes(root, hashAt(parent, index % TILE_WIDTH))) return ok(stored);
   }
-  const others = spare(index * TILE_WIDTH, width);
+  const others = spare(first, width);
   const entries: Uint8Array[] = [];
   for (let at = 0; at < width; at++) {
-    const candidates = [stored?.[at], others.get(index * TILE_WIDTH + at)].filter((bytes) => bytes !== undefined);
+    if (erased?.idOf(first + at)) {
+      entries.push(new Uint8Array(0));
+      continue;
+    }
+    const candidates = [stored?.[at], others.get(first + at)].filter((bytes) => bytes !== undefined);
     // Without a tile that says which, the second holder's: the first is what was seen to be wrong.
     const chosen = candidates.find((bytes) => fits(at, bytes)) ?? candidates.at(-1);
-    if (!chosen)
-      return fail("LOG_TILE_MISSING", `entry ${index * TILE_WIDTH + at} is neither in its bundle nor elsewhere`);
+    if (!chosen) return fail("LOG_TILE_MISSING", `entry ${first + at} is neither in its bundle nor elsewhere`);
     entries.push(chosen);
   }
   return ok(entries);
 }
 
-async function holds({ disk, folder }: TreeCheckOptions, name: TileName, bytes: Uint8Array): Promise<boolean> {
+async function holds({ disk }: TreeCheckOptions, path: string, bytes: Uint8Array): Promise<boolean> {
   try {
-    const stored = await disk.read(`${folder}/${tilePath(name)}`);
+    const stored = await disk.read(path);
     return stored !== undefined && equalBytes(stored, bytes);
   } catch (error) {
     if (!(error instanceof DiskError)) throw error;
     return false;
   }
+}
+
+function leafOf({ sha256, erased }: TreeCheckOptions, index: number, bytes: Uint8Array): Uint8Array {
+  return erased?.leafHash(sha256, index, bytes) ?? leafHash(sha256, bytes);
 }
 
 async function readable<T>(read: () => Promise<Result<T>>): Promise<T | undefined> {

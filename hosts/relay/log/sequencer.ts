@@ -21,6 +21,7 @@ import { newTiles, packBundle, TILE_HEIGHT, TILE_WIDTH, tileWidth } from "tallys
 import { withCosignatures } from "tallystick/log/witness";
 import { emptyRoot, foldPeaks, HASH_BYTES, leafHash, peakAddresses, RightEdge } from "tallystick/merkle/merkle";
 import { consistencyPlan, type PathPlan, readPath } from "tallystick/merkle/proof";
+import type { ErasedEntries } from "./erasures.js";
 import type { Lock } from "./lock.js";
 import type { LogSigner, SignedTree } from "./signer.js";
 import type { TileFile, TileStore } from "./tiles.js";
@@ -31,6 +32,7 @@ export const BATCH_MAX_ENTRIES = 4096;
 /** An entry and its leaf hash, which is the record's id. */
 export interface LoggedEntry {
   readonly id: Uint8Array;
+  /** Empty where the entry was erased. */
   readonly bytes: Uint8Array;
 }
 
@@ -67,6 +69,7 @@ export interface SequencerOptions {
   readonly source: EntrySource;
   readonly opening: Omit<Opening, "origin" | "logKey">;
   readonly known: readonly KnownTree[];
+  readonly erased: ErasedEntries;
   /** Whose lines of a published checkpoint are kept at a recovery; others nobody here could verify. */
   readonly witnesses: readonly VerifierKey[];
 }
@@ -359,7 +362,7 @@ export class Sequencer {
 
   /** Entries [start, end) of one bundle, each hashed and held against its tile. LOG_TILE_CORRUPT, LOG_TILE_MISSING. */
   async #storedLeaves(start: number, end: number): Promise<Result<LoggedEntry[]>> {
-    const { crypto, tiles } = this.#options;
+    const { crypto, tiles, erased } = this.#options;
     const index = Math.floor(start / TILE_WIDTH);
     const width = Math.min(TILE_WIDTH, Math.max(end, this.#edge.size) - index * TILE_WIDTH);
     const bundle = await tiles.bundle(index, width);
@@ -370,7 +373,7 @@ export class Sequencer {
     for (let i = start; i < end; i++) {
       const at = i % TILE_WIDTH;
       const bytes = bundle.value[at]!;
-      const id = leafHash(crypto.sha256, bytes);
+      const id = erased.leafHash(crypto.sha256, i, bytes);
       if (!equalBytes(id, tile.value.subarray(at * HASH_BYTES, (at + 1) * HASH_BYTES))) {
         return fail("LOG_TILE_CORRUPT", `entry ${i} hashes to ${toHex(id)}, its tile has another hash`);
       }

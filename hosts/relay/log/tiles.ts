@@ -20,6 +20,7 @@ import {
 import { HASH_BYTES, type NodeAddress } from "tallystick/merkle/merkle";
 import type { NodeReader, PathPlan } from "tallystick/merkle/proof";
 import { type Disk, makeFolderDurable, PUBLIC_MODE, temporary, writeDurable, writeInPlace } from "./disk.js";
+import type { ErasedEntries } from "./erasures.js";
 
 /** Tiles kept in memory after a read: 8 KiB each. */
 const CACHED_TILES_MAX = 256;
@@ -31,15 +32,24 @@ export interface TileFile {
 
 export class TileStore {
   readonly folder: string;
+  readonly #erased: ErasedEntries | undefined;
   readonly #disk: Disk;
   readonly #sha256: Sha256;
   readonly #cache = new Map<string, Uint8Array>();
   readonly #folders = new Set<string>();
 
-  constructor(disk: Disk, sha256: Sha256, folder: string) {
+  /** `erased`: entries that their bundles hold no more; such bundles are read and written where they are kept. */
+  constructor(disk: Disk, sha256: Sha256, folder: string, erased?: ErasedEntries) {
     this.#disk = disk;
     this.#sha256 = sha256;
     this.folder = folder;
+    this.#erased = erased;
+  }
+
+  /** Where the file of a tile or bundle is. */
+  pathOf(name: TileName): string {
+    const isKept = name.level === "entries" && this.#erased?.holds(name.index) === true;
+    return join(isKept ? this.#erased!.keptFolder : this.folder, tilePath(name));
   }
 
   /** The newest checkpoint that was published; undefined where none was. */
@@ -68,7 +78,7 @@ export class TileStore {
   async write(files: readonly TileFile[]): Promise<void> {
     const touched = new Set<string>();
     for (const { name, bytes } of files) {
-      const path = join(this.folder, tilePath(name));
+      const path = this.pathOf(name);
       await this.#makeFolder(dirname(path));
       this.#cache.delete(tilePath(name));
       await writeInPlace(this.#disk, path, bytes, PUBLIC_MODE);
@@ -79,6 +89,8 @@ export class TileStore {
 
   async #makeFolder(folder: string): Promise<void> {
     if (this.#folders.has(folder) || folder === this.folder) return;
+    // Above the folder of what is kept there is the log's own.
+    if (this.#erased && folder === dirname(this.#erased.keptFolder)) return;
     await this.#makeFolder(dirname(folder));
     await makeFolderDurable(this.#disk, folder);
     this.#folders.add(folder);
@@ -102,12 +114,12 @@ export class TileStore {
     return ok(tile);
   }
 
-  /** The entries of a bundle, exactly as many as it is wide. LOG_TILE_MISSING, LOG_TILE_CORRUPT. */
+  /** The entries of a bundle, exactly as many as it is wide, erased ones empty. LOG_TILE_MISSING, LOG_TILE_CORRUPT. */
   async bundle(index: number, width: number): Promise<Result<Uint8Array[]>> {
     const name: TileName = { level: "entries", index, width };
     const bytes = await this.#readOrWider(name);
     if (bytes === undefined) {
-      return fail("LOG_TILE_MISSING", `expected ${tilePath(name)} in ${this.folder}, received no file`);
+      return fail("LOG_TILE_MISSING", `expected ${this.pathOf(name)}, received no file`);
     }
     const entries = unpackBundle(bytes.whole, bytes.wider ? TILE_WIDTH : width);
     if (entries.ok) return ok(entries.value.slice(0, width));
@@ -116,10 +128,10 @@ export class TileStore {
 
   /** A partial file may be removed once the full one is there: the full one begins with it. */
   async #readOrWider(name: TileName): Promise<{ whole: Uint8Array; wider: boolean } | undefined> {
-    const exact = await this.#disk.read(join(this.folder, tilePath(name)));
+    const exact = await this.#disk.read(this.pathOf(name));
     if (exact) return { whole: exact, wider: false };
     if (name.width === TILE_WIDTH) return undefined;
-    const full = await this.#disk.read(join(this.folder, tilePath({ ...name, width: TILE_WIDTH })));
+    const full = await this.#disk.read(this.pathOf({ ...name, width: TILE_WIDTH }));
     return full && { whole: full, wider: true };
   }
 
@@ -151,7 +163,7 @@ export class TileStore {
       const full = Math.floor(size / span / TILE_WIDTH);
       // Only the tile that was partial before can have partial files: the others of the batch were written full.
       if (full > oldFull) {
-        const partials = join(this.folder, dirname(tilePath({ level, index: oldFull, width: 1 })));
+        const partials = dirname(this.pathOf({ level, index: oldFull, width: 1 }));
         await this.#disk.remove(partials);
         this.#folders.delete(partials);
       }

@@ -6,6 +6,7 @@
  *
  * A file is blamed where what stands above it is shown to be right, and it does not fit.
  */
+import { dirname, join } from "node:path";
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { type Code, ok, type Result } from "tallystick/codes/codes";
 import type { Sha256 } from "tallystick/identity/crypto";
@@ -13,6 +14,7 @@ import type { TreeHead } from "tallystick/log/checkpoint";
 import { TILE_WIDTH, type TileName, tilePath, tileWidth } from "tallystick/log/tile";
 import { foldPeaks, HASH_BYTES, leafHash, peakAddresses, rootOf } from "tallystick/merkle/merkle";
 import { type Disk, DiskError } from "./disk.js";
+import type { ErasedEntries } from "./erasures.js";
 import { TileStore } from "./tiles.js";
 
 /** Something that stored bytes are not what they should be. */
@@ -34,6 +36,7 @@ export interface TreeCheckOptions {
   readonly sha256: Sha256;
   /** The folder of checkpoint and tiles. */
   readonly folder: string;
+  readonly erased?: ErasedEntries;
 }
 
 export interface CheckedBundle {
@@ -59,13 +62,15 @@ class BundleCheck {
   readonly #sha256: Sha256;
   readonly #tree: TreeHead;
   readonly #tiles: TileStore;
+  readonly #erased: ErasedEntries | undefined;
   readonly #findings: Finding[] = [];
 
-  constructor({ disk, sha256, folder }: TreeCheckOptions, tree: TreeHead) {
+  constructor({ disk, sha256, folder, erased }: TreeCheckOptions, tree: TreeHead) {
     this.#disk = disk;
     this.#sha256 = sha256;
     this.#tree = tree;
-    this.#tiles = new TileStore(disk, sha256, folder);
+    this.#erased = erased;
+    this.#tiles = new TileStore(disk, sha256, folder, erased);
   }
 
   async run(index: number): Promise<CheckedBundle> {
@@ -73,12 +78,26 @@ class BundleCheck {
     const edge = await this.#edgeHolds();
     const tile = await this.#tile(0, index, edge);
     const entries = await this.#guarded({ level: "entries", index, width }, () => this.#tiles.bundle(index, width));
-    const ids = entries?.map((bytes) => leafHash(this.#sha256, bytes));
+    const ids = entries && this.#idsOf(index, entries);
+    const back =
+      entries?.findIndex((bytes, at) => bytes.length > 0 && this.#erased?.idOf(index * TILE_WIDTH + at)) ?? -1;
+    if (back >= 0) {
+      const entry = index * TILE_WIDTH + back;
+      this.#blame(
+        { level: "entries", index, width },
+        `expected nothing of erased entry ${entry}`,
+        "ERASURE_UNFINISHED",
+      );
+    }
     if (ids) await this.#hold(index, ids, tile, edge);
     if (!edge) await this.#blameEdge();
     if (this.#findings.length > 0 || !ids) return { findings: this.#findings };
     if (width < TILE_WIDTH) await this.#narrower(index);
     return this.#findings.length > 0 ? { findings: this.#findings } : { findings: [], ids };
+  }
+
+  #idsOf(index: number, entries: readonly Uint8Array[]): Uint8Array[] {
+    return entries.map((bytes, at) => this.#erased?.idOf(index * TILE_WIDTH + at) ?? leafHash(this.#sha256, bytes));
   }
 
   /** Whether the tiles of the right edge fold to the signed root. */
@@ -169,7 +188,7 @@ class BundleCheck {
   async #below({ level, index, width }: TileName): Promise<Uint8Array[] | undefined> {
     if (level === 0) {
       const entries = await this.#quiet(() => this.#tiles.bundle(index, width));
-      return entries?.map((bytes) => leafHash(this.#sha256, bytes));
+      return entries && this.#idsOf(index, entries);
     }
     const hashes: Uint8Array[] = [];
     for (let at = 0; at < width; at++) {
@@ -200,13 +219,14 @@ class BundleCheck {
 
   async #narrowerOf(name: TileName): Promise<void> {
     const path = tilePath(name);
-    const folder = `${this.#tiles.folder}/${path.slice(0, path.lastIndexOf("/"))}`;
-    const whole = await this.#disk.read(`${this.#tiles.folder}/${path}`);
-    for (const file of await this.#disk.list(folder)) {
-      const width = /^[1-9][0-9]{0,2}$/.test(file) ? Number(file) : TILE_WIDTH;
+    const file = this.#tiles.pathOf(name);
+    const folder = dirname(file);
+    const whole = await this.#disk.read(file);
+    for (const each of await this.#disk.list(folder)) {
+      const width = /^[1-9][0-9]{0,2}$/.test(each) ? Number(each) : TILE_WIDTH;
       // Wider ones are of a batch that was not signed yet, or never will be.
       if (width >= name.width || !whole) continue;
-      const bytes = await this.#disk.read(`${folder}/${file}`);
+      const bytes = await this.#disk.read(join(folder, each));
       // Dropped meanwhile, as the tile became full.
       if (!bytes || isBeginning(name.level, bytes, width, whole)) continue;
       this.#blame({ ...name, width }, `expected what ${path} begins with, received other bytes`);

@@ -80,13 +80,17 @@ export const ANSWERS: Readonly<Record<string, Answers>> = {
       "ATTEMPTS_EXHAUSTED",
     ],
   },
-  "GET /v1/devices/:kid/records": { types: [CBOR_SEQUENCE_TYPE], specified: SYNC, problems: ["DEVICE_UNKNOWN"] },
+  "GET /v1/devices/:kid/records": {
+    types: [CBOR_SEQUENCE_TYPE],
+    specified: SYNC,
+    problems: ["DEVICE_UNKNOWN", "RECORD_ERASED"],
+  },
   "GET /v1/devices": { problems: [] },
   "GET /v1/devices/:kid": { problems: ["DEVICE_UNKNOWN"] },
   "GET /v1/devices/:kid/forks/:id": {
     types: [FORK_TYPE],
     specified: CHAIN,
-    problems: ["DEVICE_UNKNOWN", "RECORD_UNKNOWN"],
+    problems: ["DEVICE_UNKNOWN", "RECORD_UNKNOWN", "RECORD_ERASED"],
   },
   "GET /v1/devices/:kid/late": { types: [CBOR_SEQUENCE_TYPE], specified: SYNC, problems: ["DEVICE_UNKNOWN"] },
   "GET /v1/devices/:kid/revocation": {
@@ -106,7 +110,11 @@ export const ANSWERS: Readonly<Record<string, Answers>> = {
       "KEY_MISMATCH",
     ],
   },
-  "GET /v1/records/:id": { types: [RECORD_TYPE], specified: "modules/record/SPEC.md", problems: ["RECORD_UNKNOWN"] },
+  "GET /v1/records/:id": {
+    types: [RECORD_TYPE],
+    specified: "modules/record/SPEC.md",
+    problems: ["RECORD_UNKNOWN", "RECORD_ERASED"],
+  },
   "GET /v1/records/:id/receipt": {
     types: [RECORD_TYPE],
     specified: "modules/receipt/SPEC.md",
@@ -115,13 +123,13 @@ export const ANSWERS: Readonly<Record<string, Answers>> = {
   "GET /v1/records/:id/evidence": {
     types: [EVIDENCE_TYPE],
     specified: "modules/evidence/SPEC.md",
-    problems: ["RECORD_UNKNOWN", "RECORD_NOT_LOGGED"],
+    problems: ["RECORD_UNKNOWN", "RECORD_NOT_LOGGED", "RECORD_ERASED"],
   },
   "GET /checkpoint": { types: ["text/plain"], specified: TLOG, problems: ["LOG_ENTRY_UNKNOWN"] },
   "GET /tile/*": {
     types: ["application/octet-stream"],
     specified: TLOG,
-    problems: ["LOG_ENTRY_UNKNOWN", "ROUTE_UNKNOWN"],
+    problems: ["LOG_ENTRY_UNKNOWN", "LOG_ENTRY_ERASED", "ROUTE_UNKNOWN"],
   },
   "GET /v1/relay": { problems: [] },
   "GET /v1/relay/keys": { types: [CBOR_SEQUENCE_TYPE], specified: SYNC, problems: [] },

@@ -8,12 +8,14 @@ import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
 import Type from "typebox";
 import { type Refusal, Refused } from "../problem.js";
 import { genesisOf, revokeKey, type StandingOptions } from "../standing.js";
+import { isErased } from "../store/erasures.js";
 import type { Ladder, Step } from "../store/ladder.js";
 import type { Store, StoredDevice, StoredRecord } from "../store/store.js";
 import {
   CBOR_SEQUENCE_TYPE,
   CborBody,
   checkedBytes,
+  erasedRefusal,
   ForkParams,
   Kid,
   KidParams,
@@ -115,6 +117,10 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
       const fork = store.forks(device).find(({ id }) => equalBytes(id, received));
       const held = fork && heldAt(store, device, fork.seq);
       if (!held) throw new Refused(fail("RECORD_UNKNOWN", `no fork has the id ${request.params.id}`));
+      for (const each of [held, fork]) {
+        const erased = store.erasures.record(each.id);
+        if (erased) throw new Refused(erasedRefusal(erased));
+      }
       const [first, second] = [checkedBytes(crypto, held), checkedBytes(crypto, fork)];
       return reply.type(FORK_TYPE).send(Buffer.from(encodeForkProof(crypto.sha256, publicKey, first, second)));
     },
@@ -135,8 +141,11 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
       const page: Uint8Array[] = [];
       let bytes = 0;
       for (const record of store.successions.lateFrom(device, request.query.from, LATE_PAGE_MAX)) {
+        const erased = isErased(record) ? store.erasures.record(record.id) : undefined;
+        // As a page of a chain's records: what was erased ends it.
+        if (erased && page.length === 0) throw new Refused(erasedRefusal(erased));
         bytes += record.bytes.length;
-        if (bytes > BATCH_MAX_BYTES) break;
+        if (erased || bytes > BATCH_MAX_BYTES) break;
         page.push(checkedBytes(crypto, record));
       }
       return reply.type(CBOR_SEQUENCE_TYPE).send(Buffer.concat(page));

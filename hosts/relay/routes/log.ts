@@ -13,9 +13,11 @@ const FOR_EVER = "public, max-age=31536000, immutable";
 
 export interface LogRoutesOptions {
   readonly publicFolder: string;
+  /** Whether a bundle holds entries that were erased. */
+  readonly withholds: (bundle: number) => boolean;
 }
 
-export function logRoutes(app: FastifyInstance, { publicFolder }: LogRoutesOptions): void {
+export function logRoutes(app: FastifyInstance, { publicFolder, withholds }: LogRoutesOptions): void {
   app.get(`/${CHECKPOINT_PATH}`, { schema: { summary: "The newest checkpoint, a signed note" } }, (_request, reply) =>
     sendFile(reply.header("cache-control", "no-cache").type("text/plain; charset=utf-8"), CHECKPOINT_PATH, ""),
   );
@@ -26,6 +28,8 @@ export function logRoutes(app: FastifyInstance, { publicFolder }: LogRoutesOptio
     (request, reply) => {
       const name = parseTilePath(`tile/${request.params["*"]}`);
       if (!name) throw new Refused(fail("ROUTE_UNKNOWN", "expected the path of a tile as C2SP tlog-tiles spells it"));
+      if (name.level === "entries" && withholds(name.index))
+        throw new Refused(fail("LOG_ENTRY_ERASED", `${tilePath(name)} would hold an entry that was erased`));
       const full = name.width === TILE_WIDTH ? "" : tilePath({ ...name, width: TILE_WIDTH });
       return sendFile(reply.header("cache-control", FOR_EVER).type("application/octet-stream"), tilePath(name), full);
     },

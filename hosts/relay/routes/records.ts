@@ -8,7 +8,7 @@ import { Refused } from "../problem.js";
 import type { Ladder } from "../store/ladder.js";
 import type { StoredRecord } from "../store/store.js";
 import { RecordShape, type RecordView, viewRecord } from "./record-json.js";
-import { checkedBytes, RecordParams } from "./shapes.js";
+import { checkedBytes, erasedRefusal, RecordParams } from "./shapes.js";
 
 /** One record by its id: its bytes, a view of them, and the proofs that the relay can add. */
 
@@ -35,7 +35,7 @@ export function recordRoutes(app: FastifyInstance, options: RecordRoutesOptions)
       },
     },
     async (request, reply) => {
-      const stored = find(request.params.id);
+      const stored = findWhole(request.params.id);
       reply.header("vary", "accept");
       if (!wantsJson(request.headers.accept))
         return send(reply.header("cache-control", FOR_EVER), RECORD_TYPE, checkedBytes(crypto, stored));
@@ -60,7 +60,7 @@ export function recordRoutes(app: FastifyInstance, options: RecordRoutesOptions)
     "/v1/records/:id/evidence",
     { schema: { summary: "Evidence of the record, to be verified offline", params: RecordParams } },
     async (request, reply) => {
-      const evidence = await composeEvidence(options, find(request.params.id).id);
+      const evidence = await composeEvidence(options, findWhole(request.params.id).id);
       if (!evidence.ok) throw new Refused(evidence);
       return send(reply, EVIDENCE_TYPE, evidence.value);
     },
@@ -69,6 +69,13 @@ export function recordRoutes(app: FastifyInstance, options: RecordRoutesOptions)
   function find(hex: string): StoredRecord {
     const stored = store.recordById(fromHex(hex)!);
     if (!stored) throw new Refused(fail("RECORD_UNKNOWN", `no record has the id ${hex}`));
+    return stored;
+  }
+
+  function findWhole(hex: string): StoredRecord {
+    const stored = find(hex);
+    const erased = store.erasures.record(stored.id);
+    if (erased) throw new Refused(erasedRefusal(erased));
     return stored;
   }
 

@@ -1,9 +1,10 @@
-import { equalBytes, fromHex } from "tallystick/bytes/bytes";
+import { equalBytes, fromHex, toHex } from "tallystick/bytes/bytes";
 import { fail } from "tallystick/codes/codes";
 import type { Crypto } from "tallystick/identity/crypto";
 import { recordId } from "tallystick/record/record";
 import Type from "typebox";
-import { Refused } from "../problem.js";
+import { type Refusal, Refused } from "../problem.js";
+import type { KeptRecord } from "../store/erasures.js";
 import { type StoredRecord, StoredRecordDamaged } from "../store/store.js";
 
 /** Shapes that several routes share, and how their text becomes bytes. */
@@ -32,4 +33,20 @@ export function kidOfParams(params: unknown): Uint8Array {
 export function checkedBytes(crypto: Crypto, record: Pick<StoredRecord, "id" | "seq" | "bytes">): Uint8Array {
   if (!equalBytes(recordId(crypto.sha256, record.bytes), record.id)) throw new StoredRecordDamaged(record);
   return record.bytes;
+}
+
+/** What is told of a record whose bytes were erased. */
+export function erasedRefusal({ kid, seq, id, entry, askedAtMs, reason }: KeptRecord): Refusal {
+  const when = new Date(askedAtMs).toISOString();
+  return {
+    ...fail("RECORD_ERASED", `seq ${seq} of ${toHex(kid)} was erased at ${when}: ${reason}`),
+    members: {
+      id: toHex(id),
+      kid: toHex(kid),
+      seq,
+      ...(entry !== undefined && { log_index: entry }),
+      erased_at_ms: askedAtMs,
+      reason,
+    },
+  };
 }

@@ -5,6 +5,7 @@ import type { Crypto } from "tallystick/identity/crypto";
 import { verifySignature } from "tallystick/identity/ed25519";
 import { parseRecord, type Record, recordId, toBeSigned } from "tallystick/record/record";
 import type { Finding } from "../log/tree-check.js";
+import { erasedFollows, isErased } from "./erasures.js";
 import type { Hole } from "./gaps.js";
 import type { Store, StoredDevice, StoredRecord } from "./store.js";
 
@@ -61,6 +62,10 @@ class ChainCheck {
       const stored = [...this.#store.recordsBetween(device, from, from + POSITIONS_AT_ONCE - 1)];
       for (const each of stored) {
         records++;
+        if (isErased(each)) {
+          head = this.#erased(head, each);
+          continue;
+        }
         const record = this.#record(each);
         if (!record) {
           // What follows a record that cannot be read is held against nothing but its own signature.
@@ -77,6 +82,15 @@ class ChainCheck {
       if (end >= last) this.#incoherent(end, `expected holes below the head at seq ${last}, received one up to ${end}`);
     }
     return records;
+  }
+
+  /** The head that an erased record makes, of what is kept of it; undefined where it was not erased but lost. */
+  #erased(head: Head | undefined, { seq, id }: Pick<StoredRecord, "seq" | "id">): Head | undefined {
+    const kept = this.#store.erasures.record(id);
+    if (!kept) this.#find("STORE_CORRUPT", seq, `expected the bytes of record ${toHex(id)}, received none`);
+    else if (kept.seq !== seq || !equalBytes(kept.kid, this.#device.kid) || !erasedFollows(head, kept))
+      this.#incoherent(seq, "what is kept of the erased record does not fit its place in the chain");
+    return this.#store.erasures.headOf(id);
   }
 
   /** Parsed, its id and signature right; undefined where they are not, which is said. */
@@ -124,7 +138,8 @@ class ChainCheck {
     const { device, state } = this.#device;
     const forks = this.#store.forks(device);
     for (const fork of forks) {
-      if (!this.#record(fork)) continue;
+      if (isErased(fork)) this.#erased(undefined, fork);
+      else if (!this.#record(fork)) continue;
       const held = this.#store.recordAt(device, fork.seq);
       if (held && equalBytes(held.id, fork.id))
         this.#incoherent(fork.seq, "a fork's other branch is the chain's own record");

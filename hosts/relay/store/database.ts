@@ -115,6 +115,8 @@ function makeDurable(database: Database): void {
   // On macOS fsync alone leaves the bytes in the drive's cache.
   database.pragma("fullfsync = ON");
   database.pragma("foreign_keys = ON");
+  // What a row held that was erased is overwritten, too, and not just given free.
+  database.pragma("secure_delete = ON");
   database.pragma(`cache_size = -${CACHE_KIB}`);
   database.pragma(`wal_autocheckpoint = ${WAL_PAGES}`);
 }

@@ -69,6 +69,10 @@ export class StoreEntries implements EntrySource {
   /** Puts a logged record at its index, wherever it stands now. */
   #place(index: number, id: Uint8Array, bytes: Uint8Array): void {
     this.#statements.makeRoom.run({ index });
+    if (bytes.length === 0) {
+      this.#placeErased(index, id);
+      return;
+    }
     const record = parseRecord(bytes);
     if (!record.ok) throw new LogDiffers(`entry ${toHex(id)} is no record: ${record.failure.detail}`);
     const { kid, seq } = record.value.header;
@@ -76,6 +80,22 @@ export class StoreEntries implements EntrySource {
     const held = device && this.#store.recordAt(device.device, seq);
     if (held && equalBytes(held.id, id)) this.#statements.move.run(index, device.device, seq);
     else this.#takeBack(record.value, id, index);
+  }
+
+  /** Of an erased record nothing but its names comes back; it is none that began or ended a chain. */
+  #placeErased(index: number, id: Uint8Array): void {
+    const kept = this.#store.erasures.record(id);
+    const device = kept && this.#store.deviceByKid(kept.kid);
+    if (!device)
+      throw new LogDiffers(`entry ${toHex(id)} was erased, and the database does not know of which chain it was`);
+    const held = this.#store.recordAt(device.device, kept.seq);
+    if (held && equalBytes(held.id, id)) {
+      this.#statements.move.run(index, device.device, kept.seq);
+      return;
+    }
+    this.#takeBackHole(device.device, kept.seq, kept.kid);
+    const entry: NewRecord = { seq: kept.seq, id, bytes: new Uint8Array(0), closesChain: false };
+    this.#store.takeBack(device.device, entry, index, this.#nowMs());
   }
 
   /** The log has only what was verified on its way in, so that its order is each chain's own. */

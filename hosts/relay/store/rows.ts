@@ -68,6 +68,7 @@ export class StoredRows {
   readonly #entries: (from: number, to: number) => { entry: number; bytes: Buffer }[];
   readonly #devices: (from: number, to: number) => DeviceRow[];
   readonly #deviceEnd: () => number;
+  readonly #isErased: (id: Uint8Array) => boolean;
 
   constructor(database: Database, crypto: Pick<Crypto, "sha256">) {
     this.#database = database;
@@ -81,13 +82,16 @@ export class StoredRows {
     );
     this.#logged = (from, to) => logged.all(from, to) as { entry: number; id: Buffer }[];
     const entries = database.prepare(
-      "SELECT entry, bytes FROM records WHERE entry >= ? AND entry < min(?, (SELECT size FROM logged))",
+      "SELECT entry, bytes FROM records WHERE entry >= ? AND entry < min(?, (SELECT size FROM logged)) " +
+        "AND length(bytes) > 0",
     );
     this.#entries = (from, to) => entries.all(from, to) as { entry: number; bytes: Buffer }[];
     const devices = database.prepare(
       "SELECT device, kid, public_key AS key, genesis_id AS genesis FROM devices WHERE device >= ? AND device < ?",
     );
     this.#devices = (from, to) => devices.all(from, to) as DeviceRow[];
+    const erased = database.prepare("SELECT 1 FROM erased WHERE id = ?");
+    this.#isErased = (id) => erased.get(id) !== undefined;
     const deviceEnd = database.prepare("SELECT coalesce(max(device), 0) + 1 FROM devices").pluck();
     this.#deviceEnd = () => deviceEnd.get() as number;
   }
@@ -114,6 +118,7 @@ export class StoredRows {
   }
 
   #checkRecord(table: string, { device, seq, id, bytes }: Row): Finding[] {
+    if (bytes.length === 0 && this.#isErased(id)) return [];
     const received = recordId(this.#crypto.sha256, plainBytes(bytes));
     if (equalBytes(received, id)) return [];
     return [
@@ -166,14 +171,14 @@ export class StoredRows {
     return this.#database.prepare("SELECT size FROM logged").pluck().get() as number;
   }
 
-  /** Indices of the log whose records here are damaged: their right bytes are in the log. One page after the other. */
+  /** Indices of the log whose records here are damaged, but for erased ones: their right bytes are in the log. One page after the other. */
   *damagedLogged(): IterableIterator<{ readonly index: number; readonly id: Uint8Array }> {
     const page = this.#database.prepare(
       "SELECT entry, id, bytes FROM records WHERE entry >= ? AND entry < min(?, (SELECT size FROM logged)) ORDER BY entry",
     );
     for (let from = 0, end = this.told(); from < end; from += ROWS_AT_ONCE)
       for (const row of page.all(from, from + ROWS_AT_ONCE) as { entry: number; id: Buffer; bytes: Buffer }[])
-        if (!equalBytes(recordId(this.#crypto.sha256, plainBytes(row.bytes)), row.id))
+        if (!this.#isErased(row.id) && !equalBytes(recordId(this.#crypto.sha256, plainBytes(row.bytes)), row.id))
           yield { index: row.entry, id: plainBytes(row.id) };
   }
 

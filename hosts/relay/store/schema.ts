@@ -1,7 +1,7 @@
 /** Marks the file as ours (SQLite `application_id`): "TALY". */
 export const APPLICATION_ID = 0x54414c59;
 /** SQLite `user_version`. A change of the tables below takes the next number and a migration from this one. */
-export const SCHEMA_VERSION = 4;
+export const SCHEMA_VERSION = 5;
 
 /** Records of one generation of ids, as a power of two. */
 export const GENERATION_BITS = 14;
@@ -161,5 +161,37 @@ INSERT INTO ids
 DROP TABLE arrivals;
 `;
 
+/**
+ * Bodies that were erased on request. What is kept of a record stands by its own key's name: an older copy of the database may
+ * not have its device yet.
+ */
+const ERASURES = `
+CREATE TABLE erasures (
+  erasure     INTEGER PRIMARY KEY CHECK (erasure > 0),
+  kid         BLOB NOT NULL CHECK (length(kid) = 8),
+  first       INTEGER NOT NULL CHECK (first > 0),
+  last        INTEGER NOT NULL CHECK (last >= first),
+  reason      TEXT NOT NULL,
+  by_whom     TEXT NOT NULL,
+  asked_at_ms INTEGER NOT NULL,
+  -- When nothing was left of the bytes; none while it is carried out.
+  done_at_ms  INTEGER
+) STRICT;
+
+CREATE TABLE erased (
+  id        BLOB PRIMARY KEY CHECK (length(id) = 32),
+  erasure   INTEGER NOT NULL REFERENCES erasures,
+  kid       BLOB NOT NULL CHECK (length(kid) = 8),
+  seq       INTEGER NOT NULL CHECK (seq > 0),
+  -- Its index in the log; none of what stood beside its chain.
+  entry     INTEGER,
+  prev      BLOB NOT NULL CHECK (length(prev) = 32),
+  kind      INTEGER NOT NULL,
+  boot      INTEGER NOT NULL,
+  uptime_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX erased_by_erasure ON erased (erasure, seq);
+`;
+
 /** What makes version n + 2 out of version n + 1. A new store is one of version 1, and all of these. */
-export const MIGRATIONS: readonly string[] = [GAPS, STANDING, ENTRIES];
+export const MIGRATIONS: readonly string[] = [GAPS, STANDING, ENTRIES, ERASURES];

@@ -1,6 +1,7 @@
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { ok, type Result } from "tallystick/codes/codes";
 import { type Database, openDatabase, plainBytes } from "./database.js";
+import { ErasureStore } from "./erasures.js";
 import { GapStore } from "./gaps.js";
 import { IdIndex } from "./ids.js";
 import { Standing } from "./standing.js";
@@ -28,7 +29,7 @@ export interface StoredRecord {
   readonly device: number;
   readonly seq: number;
   readonly id: Uint8Array;
-  /** Exactly as they came. */
+  /** Exactly as they came; empty where they were erased. */
   readonly bytes: Uint8Array;
   readonly receivedAtMs: number;
   /** Undefined until the sequencer has given the record its place in the log. */
@@ -57,6 +58,8 @@ export class Store {
   readonly gaps: GapStore;
   /** Keys that are held back or revoked. */
   readonly standing: Standing;
+  /** What was erased on request. */
+  readonly erasures: ErasureStore;
   readonly #ids: IdIndex;
   /** What stands in a published checkpoint never changes. */
   readonly #lastInLog = new Map<string, StoredRecord | undefined>();
@@ -67,6 +70,7 @@ export class Store {
     this.successions = new Successions(database);
     this.gaps = new GapStore(database);
     this.standing = new Standing(database);
+    this.erasures = new ErasureStore(database);
     this.#ids = new IdIndex(database);
     this.#statements = prepare(database);
   }

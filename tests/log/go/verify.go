@@ -1,6 +1,9 @@
 // Verifies a Tallystick log with Go's own transparency log packages, which share no line with this project.
 //
-//	verify <folder of the published log> <verifier key> <file of proofs>
+//	verify <folder of the published log> <verifier key> <file of proofs> [<index of a bundle>...]
+//
+// Bundles that are named are withheld, since entries in them were erased: they must not be there, and of their entries the
+// hashes are taken from the tiles, which the reader checks against the checkpoint.
 //
 // Go names tiles tile/8/<L>/<N>; C2SP tlog-tiles, which came later, leaves the height out.
 package main
@@ -72,7 +75,8 @@ func openCheckpoint(bytes []byte, verifier note.Verifier) (tlog.Tree, error) {
 	return tree, nil
 }
 
-func entries(folder string, size int64) ([][]byte, error) {
+// Entries of withheld bundles are nil.
+func entries(folder string, size int64, withheld map[string]bool) ([][]byte, error) {
 	var all [][]byte
 	for first := int64(0); first < size; first += 256 {
 		width := size - first
@@ -82,6 +86,13 @@ func entries(folder string, size int64) ([][]byte, error) {
 		tile := tlog.Tile{H: 8, L: 0, N: first / 256, W: int(width)}
 		path := strings.Replace(tile.Path(), "tile/8/0/", "tile/entries/", 1)
 		bundle, err := os.ReadFile(filepath.Join(folder, path))
+		if withheld[strconv.FormatInt(first/256, 10)] {
+			if err == nil {
+				return nil, fmt.Errorf("%s is there", path)
+			}
+			all = append(all, make([][]byte, width)...)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +108,7 @@ func entries(folder string, size int64) ([][]byte, error) {
 	return all, nil
 }
 
-func run(folder, vkey, proofsPath string) error {
+func run(folder, vkey, proofsPath string, withheld map[string]bool) error {
 	verifier, err := note.NewVerifier(vkey)
 	if err != nil {
 		return fmt.Errorf("verifier key: %w", err)
@@ -114,7 +125,7 @@ func run(folder, vkey, proofsPath string) error {
 
 	// The reader checks every tile that it reads against the checkpoint's root.
 	reader := tlog.TileHashReader(tree, tiles{folder})
-	all, err := entries(folder, tree.N)
+	all, err := entries(folder, tree.N, withheld)
 	if err != nil {
 		return fmt.Errorf("entries: %w", err)
 	}
@@ -127,11 +138,11 @@ func run(folder, vkey, proofsPath string) error {
 		return fmt.Errorf("tiles: %w", err)
 	}
 	for index, entry := range all {
-		if tlog.RecordHash(entry) != leaves[index] {
+		if entry != nil && tlog.RecordHash(entry) != leaves[index] {
 			return fmt.Errorf("entry %d is not what its tile says", index)
 		}
 	}
-	// Once more without any tile: the tree over the entries alone has the signed root.
+	// Once more without any tile: the tree over the entries alone, or the hashes of withheld ones, has the signed root.
 	var stored []tlog.Hash
 	own := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
 		var hashes []tlog.Hash
@@ -140,8 +151,8 @@ func run(folder, vkey, proofsPath string) error {
 		}
 		return hashes, nil
 	})
-	for index, entry := range all {
-		hashes, err := tlog.StoredHashes(int64(index), entry, own)
+	for index := range all {
+		hashes, err := tlog.StoredHashesForRecordHash(int64(index), leaves[index], own)
 		if err != nil {
 			return err
 		}
@@ -161,7 +172,7 @@ func run(folder, vkey, proofsPath string) error {
 		return err
 	}
 	for _, each := range given.Inclusion {
-		if err := tlog.CheckRecord(each.Path, tree.N, tree.Hash, each.Index, tlog.RecordHash(all[each.Index])); err != nil {
+		if err := tlog.CheckRecord(each.Path, tree.N, tree.Hash, each.Index, leaves[each.Index]); err != nil {
 			return fmt.Errorf("inclusion of %d: %w", each.Index, err)
 		}
 		own, err := tlog.ProveRecord(tree.N, each.Index, reader)
@@ -184,11 +195,15 @@ func run(folder, vkey, proofsPath string) error {
 }
 
 func main() {
-	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: verify <folder> <verifier key> <proofs>")
+	if len(os.Args) < 4 {
+		fmt.Fprintln(os.Stderr, "usage: verify <folder> <verifier key> <proofs> [<bundle>...]")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2], os.Args[3]); err != nil {
+	withheld := map[string]bool{}
+	for _, bundle := range os.Args[4:] {
+		withheld[bundle] = true
+	}
+	if err := run(os.Args[1], os.Args[2], os.Args[3], withheld); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
