@@ -373,6 +373,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
         health.fault ??= failure;
         logger.error(failure, "witness contradicts");
       },
+      onFault,
     });
     if (!begun.ok) return begun;
     cosigning = begun.value;

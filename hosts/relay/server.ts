@@ -27,6 +27,8 @@ const KEEP_ALIVE_TIMEOUT_MS = 30_000;
 const HEADERS_MAX_BYTES = 8192;
 /** A refused body of up to this length is read and dropped, so that the connection can go on; a longer one ends it. */
 const DRAIN_MAX_BYTES = 1024 * 1024;
+/** Characters of a content encoding that are said back to who sent it. */
+const SHOWN_ENCODING_MAX = 50;
 /** When to come again, where nothing better is known. */
 const RETRY_AFTER_S = 2;
 
@@ -96,7 +98,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   refuseContentEncoding(app);
   acceptCborOnly(app);
   app.setNotFoundHandler((request) => {
-    throw new Refused(fail("ROUTE_UNKNOWN", `${request.method} ${request.url.slice(0, 200)}`));
+    throw new Refused(fail("ROUTE_UNKNOWN", `${request.method} ${request.url.slice(0, LOGGED_TEXT_MAX)}`));
   });
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const { status, body, retryAfterS } = answerOfError(error, options.onFault);
@@ -152,7 +154,11 @@ function refuseContentEncoding(app: FastifyInstance): void {
     const encoding = request.headers["content-encoding"];
     if (encoding === undefined || encoding === "identity") done();
     else
-      done(new Refused(fail("MEDIA_TYPE_UNKNOWN", `expected no content encoding, received ${encoding.slice(0, 50)}`)));
+      done(
+        new Refused(
+          fail("MEDIA_TYPE_UNKNOWN", `expected no content encoding, received ${encoding.slice(0, SHOWN_ENCODING_MAX)}`),
+        ),
+      );
   });
 }
 

@@ -31,6 +31,15 @@ describe("evidence", () => {
     assert(report.notProved.length > 0);
   });
 
+  it("says that it cannot know of what was left out, of other branches and of revocations, whatever it proves", () => {
+    const { notProved } = verify(evidence, vector.policy);
+    for (const limit of [/^that nothing was left out/, /^that no other branch/, /^that no key shown here is revoked/])
+      assert.ok(
+        notProved.some((line) => limit.test(line)),
+        `${limit} of ${notProved.join("; ")}`,
+      );
+  });
+
   it("is incomplete where the policy asks for more than the file can show", () => {
     assert.equal(verify(evidence, { ...vector.policy, require: ["anchored"] }).verdict, "incomplete");
     assert.equal(verify(evidence, { ...vector.policy, require: ["witnessed"] }).verdict, "incomplete");

@@ -43,6 +43,9 @@ export class AskingLog {
       nowMs: () => performance.now(),
       onChange: ({ key }, failure) => this.told.push(`${key.name} ${failure?.code ?? "cosigns"}`),
       onContradiction: (failure) => this.contradictions.push(failure),
+      onFault: (error) => {
+        throw error;
+      },
       timeoutMs: 300,
       retryMinMs: 5,
       ...more,

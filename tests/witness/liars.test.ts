@@ -165,4 +165,19 @@ describe("cosigning: witnesses that lie", () => {
     }
     assert.equal(liar.asked.length, before + 3);
   });
+
+  it("a defect while they are asked is told, and neither ends the process nor keeps the relay from stopping", async () => {
+    await asking.cosigning!.close();
+    const faults: unknown[] = [];
+    const onChange = () => {
+      throw new Error("a defect");
+    };
+    must(await asking.begin([{ url: liar.url, key: key.key }], { onChange, onFault: (error) => faults.push(error) }));
+    liar.lie = (_, answer) => void answer.writeHead(500).end();
+    await asking.grow(1);
+    asking.cosigning!.wake();
+    await until("it is told", () => faults.length > 0);
+    assert.match(String(faults[0]), /a defect/);
+    await asking.cosigning!.close();
+  });
 });

@@ -154,6 +154,9 @@ export function shown(setting: Pick<Setting, "secret">, value: unknown): string 
   if (setting.secret === "whole") return "(not shown)";
   if (setting.secret === "url") return typeof value === "string" ? JSON.stringify(withoutPath(value)) : "(not shown)";
   if (typeof value === "bigint" || value instanceof Date) return String(value);
+  // JSON has no word for these, TOML has.
+  if (typeof value === "number" && !Number.isFinite(value))
+    return String(value).replace("Infinity", "inf").toLowerCase();
   const words = JSON.stringify(value);
   return words.length > SHOWN_MAX ? `${words.slice(0, SHOWN_MAX)}…` : words;
 }

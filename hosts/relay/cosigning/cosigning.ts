@@ -40,6 +40,8 @@ export interface CosigningOptions {
   readonly onChange: (witness: WitnessOptions, failure: Failure | undefined) => void;
   /** The log's own key has signed what this log is not: the log was halted. */
   readonly onContradiction: (failure: Failure) => void;
+  /** A defect, or damage that was met on the way: no witness is asked any more. */
+  readonly onFault: (error: unknown) => void;
   readonly timeoutMs?: number;
   readonly retryMinMs?: number;
 }
@@ -112,7 +114,7 @@ export class Cosigning {
       await cosigning.close();
       return { ok: false, failure: worst.failure };
     }
-    cosigning.#running = cosigning.#run();
+    cosigning.#running = cosigning.#run().catch(options.onFault);
     return ok(cosigning);
   }
 
@@ -204,6 +206,8 @@ export class Cosigning {
     if (this.#closed.signal.aborted && failure) return outcome;
     if (failure === undefined) {
       asked.retryMs = retryMinMs;
+      // Until the checkpoint that it has seen is the head here, too: asked at once it would say the same again.
+      if (outcome.kind === "moved") asked.notBeforeMs = nowMs() + retryMinMs;
     } else {
       asked.notBeforeMs = nowMs() + asked.retryMs;
       asked.retryMs = Math.min(asked.retryMs * 2, RETRY_MAX_MS);

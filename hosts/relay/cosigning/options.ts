@@ -4,6 +4,9 @@ import type { Sha256 } from "tallystick/identity/crypto";
 import { parseVerifierKey, SignatureType, type VerifierKey } from "tallystick/log/note";
 import { WITNESS_NAME_MAX_BYTES, WITNESSES_MAX } from "tallystick/log/witness";
 
+/** Characters of a wrong option that are repeated to a person. */
+const SHOWN_MAX = 200;
+
 /** A witness that the relay asks. */
 export interface WitnessOptions {
   /** `http:` or `https:`; submission and monitoring prefix. */
@@ -49,5 +52,5 @@ function isPrefix(text: string): boolean {
 }
 
 function malformed(expected: string, received: string): Result<never> {
-  return fail("WITNESS_OPTION_MALFORMED", `expected ${expected}, received ${received.slice(0, 200)}`);
+  return fail("WITNESS_OPTION_MALFORMED", `expected ${expected}, received ${received.slice(0, SHOWN_MAX)}`);
 }

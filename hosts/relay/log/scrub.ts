@@ -19,7 +19,7 @@ export const SCRUB_UNITS_PER_ROUND_MAX = 64;
 /** Least and most milliseconds between two rounds. */
 const ROUND_MIN_MS = 1000;
 const ROUND_MAX_MS = 60_000;
-/** Findings that are kept, and looked at again in each round until they are gone; further ones are counted. */
+/** Units with findings that are kept, and looked at again in each round until they are well; further ones the next pass meets. */
 export const FINDINGS_MAX = 64;
 
 /** A part of the data, in units that can be checked each by itself. */

@@ -23,6 +23,10 @@ import { type Disk, DiskError, makeFolderDurable, PRIVATE_MODE, writeDurable } f
 import { drawKey, KEY_PREFIX, readKeyFile, signVerified } from "../log/key-file.js";
 import { type Cosigned, LogMemory } from "./memory.js";
 
+/** Characters of a stranger's log name, and of what is wrong with a checkpoint, that are repeated to a person. */
+const SHOWN_ORIGIN_MAX = 200;
+const SHOWN_DETAIL_MAX = 500;
+
 /** Most logs that one witness is told of. */
 export const WITNESSED_LOGS_MAX = 1024;
 /** Most keys that it may be told for one log: a log's key can be succeeded by another. */
@@ -188,9 +192,9 @@ export class Witness {
     if (!checkpoint.ok) return fail("WITNESS_REQUEST_MALFORMED", checkpoint.failure.detail);
     const { origin } = checkpoint.value;
     const log = this.#logs.get(origin);
-    if (!log) return fail("WITNESS_LOG_UNKNOWN", `received a checkpoint of ${origin.slice(0, 200)}`);
+    if (!log) return fail("WITNESS_LOG_UNKNOWN", `received a checkpoint of ${origin.slice(0, SHOWN_ORIGIN_MAX)}`);
     const opened = openNote(this.#options.crypto, bytes, log.keys);
-    if (!opened.ok) return fail("WITNESS_LOG_UNSIGNED", opened.failure.detail.slice(0, 500));
+    if (!opened.ok) return fail("WITNESS_LOG_UNSIGNED", opened.failure.detail.slice(0, SHOWN_DETAIL_MAX));
     return ok({ log, note: opened.value, checkpoint: checkpoint.value });
   }
 

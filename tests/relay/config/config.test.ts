@@ -119,6 +119,10 @@ describe("relay: configuration", () => {
     assert.deepEqual(complaints("", { environment: { TALLYSTICK_HTTP_PORT: "1e3" } }), [
       'CONFIG_INVALID TALLYSTICK_HTTP_PORT: http.port: expected a whole number from 0 to 65535, received "1e3"',
     ]);
+    for (const word of ["inf", "-inf", "nan"])
+      assert.deepEqual(complaints(`[http]\nport = ${word}\n`), [
+        `CONFIG_INVALID relay.toml:2:1: http.port: expected a whole number from 0 to 65535, received ${word}`,
+      ]);
     assert.deepEqual(complaints("[http]\nport = 1.5\n[log]\nlevel = 2026-01-01\n").length, 2);
   });
 
