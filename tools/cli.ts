@@ -9,9 +9,11 @@ import { firmwareCommand } from "./firmware/command.js";
 import { fsckCommand } from "./fsck/command.js";
 import { inspectCommand } from "./inspect/command.js";
 import { makerCommand } from "./maker/command.js";
+import { operatorTokenCommand } from "./operator-token/command.js";
 import { ownerCommand } from "./owner/command.js";
 import { relayCommand } from "./relay/command.js";
 import { relayKeyCommand } from "./relay-key/command.js";
+import { tenantCommand } from "./tenant/command.js";
 import { verifyCommand } from "./verify/command.js";
 import { witnessCommand } from "./witness/command.js";
 
@@ -42,6 +44,8 @@ for (const command of [
   restoreCommand,
   enrolCommand,
   deviceCommand,
+  operatorTokenCommand,
+  tenantCommand,
   makerCommand,
   ownerCommand,
   firmwareCommand,

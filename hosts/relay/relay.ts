@@ -28,7 +28,7 @@ import {
 } from "./folder.js";
 import type { KeyBudgetOptions } from "./intake.js";
 import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
-import { listen } from "./listen.js";
+import { type ListenOptions, listen } from "./listen.js";
 import { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
 import type { KnownTree } from "./log/sequencer.js";
@@ -44,9 +44,10 @@ import { STOP_REQUESTS_MAX_MS } from "./stop.js";
 import { createDatabase, isCorruption, isSqliteError } from "./store/database.js";
 import { LogDiffers, StoreEntries } from "./store/entries.js";
 import { Ladder } from "./store/ladder.js";
+import { OperatorStore } from "./store/operators.js";
 import { Store, StoredRecordDamaged } from "./store/store.js";
 import { VerifierPool } from "./verify/pool.js";
-import { addRoutes, type Health, steadyOf } from "./wiring.js";
+import { addOperatorApi, addRoutes, type Health, steadyOf } from "./wiring.js";
 
 /** One relay: store, log, ingest and server over one data folder, made from one options object. */
 
@@ -98,6 +99,10 @@ export interface RelayOptions extends OperationOptions {
   readonly attempts?: Partial<AttemptsOptions>;
   /** A broker by which devices may come, beside HTTP. */
   readonly mqtt?: MqttOptions;
+  /** The operator API: where it listens, with a port on a listener of its own, without one beside devices; or nowhere. */
+  readonly operator?: ListenOptions | "off";
+  /** Whose devices become that come without a token; default DEFAULT_TENANT. */
+  readonly tenant?: string;
   /** How many records one key may bring; the defaults are in intake.ts. */
   readonly keyBudget?: KeyBudgetOptions;
   /** Threads that verify; default as many as the machine runs at once. */
@@ -109,6 +114,8 @@ export interface RelayOptions extends OperationOptions {
 export class Relay {
   /** Where it listens, `http://host:port`. */
   readonly url: string;
+  /** Where the operator API does; undefined where it is off. */
+  readonly operatorUrl: string | undefined;
   readonly identity: RelayIdentity;
   readonly store: Store;
   readonly log: Log;
@@ -117,9 +124,10 @@ export class Relay {
   readonly #parts: Parts;
   #closing: Promise<void> | undefined;
 
-  private constructor(parts: Parts, url: string) {
+  private constructor(parts: Parts, url: string, apartUrl: string | undefined) {
     this.#parts = parts;
     this.url = url;
+    this.operatorUrl = parts.options.operator === "off" ? undefined : (apartUrl ?? url);
     this.identity = parts.relayIdentity;
     this.store = parts.store;
     this.log = parts.log;
@@ -151,8 +159,9 @@ export class Relay {
     const undo: (() => void | Promise<void>)[] = [];
     const opened = await refused(() => openParts(options, undo));
     const listening = opened.ok ? await listen(opened.value.app, options) : opened;
-    if (opened.ok && listening.ok) {
-      const relay = new Relay(opened.value, listening.value);
+    const apart = listening.ok && opened.ok ? await listenApart(opened.value, options) : listening;
+    if (opened.ok && listening.ok && apart.ok) {
+      const relay = new Relay(opened.value, listening.value, apart.value);
       opened.value.publication.wake();
       opened.value.scrub.start();
       opened.value.mqtt?.start();
@@ -163,7 +172,7 @@ export class Relay {
       return ok(relay);
     }
     for (const step of undo.reverse()) await step();
-    return listening as Result<never>;
+    return apart as Result<never>;
   }
 
   /** Finishes what is under way, logs what was received, and lets go of everything. */
@@ -172,20 +181,20 @@ export class Relay {
     return this.#closing;
   }
 
-  async #finishRequests(app: FastifyInstance): Promise<void> {
+  async #finishRequests(apps: readonly FastifyInstance[]): Promise<void> {
     const timer = setTimeout(() => {
       this.#parts.logger.warn("requests cut off");
-      app.server.closeAllConnections();
+      for (const { server } of apps) server.closeAllConnections();
     }, this.#parts.stopRequestsMs);
-    await app.close();
+    await Promise.all(apps.map((app) => app.close()));
     clearTimeout(timer);
   }
 
   async #close(): Promise<void> {
-    const { app, health, publication, anchoring, cosigning, log, store, lock, logger } = this.#parts;
+    const { app, operatorApp, health, publication, anchoring, cosigning, log, store, lock, logger } = this.#parts;
     const { scrub, ownPool, operation, mqtt } = this.#parts;
     health.stopping = true;
-    await Promise.all([this.#finishRequests(app), mqtt?.close()]);
+    await Promise.all([this.#finishRequests(operatorApp ? [app, operatorApp] : [app]), mqtt?.close()]);
     await ownPool?.close();
     await scrub.close();
     await operation.close();
@@ -211,6 +220,9 @@ interface Parts {
   readonly ownPool: VerifierPool | undefined;
   readonly scrub: Scrub;
   readonly app: FastifyInstance;
+  /** The operator API, where it has a listener of its own. */
+  readonly operatorApp: FastifyInstance | undefined;
+  readonly options: RelayOptions;
   readonly mqtt: MqttListener | undefined;
   readonly health: Health;
   readonly operation: Operation;
@@ -302,6 +314,9 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const store = Store.open(paths.store);
   if (!store.ok) return store;
   undo.push(() => store.value.close());
+  const { tenant } = options;
+  if (tenant !== undefined && !new OperatorStore(store.value.database).hasTenant(tenant))
+    return fail("TENANT_UNKNOWN", `expected the tenant of devices without a token, received ${tenant}`);
   const ladder = new Ladder(store.value.database);
   const health: Health = { stopping: false, fault: undefined };
   const onFault = (error: unknown): Failure | undefined => {
@@ -406,7 +421,8 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   });
   if (!operation.ok) return operation;
   undo.push(() => operation.value.close());
-  const app = createServer({ logger, onFault, isStopping: () => health.stopping, metrics });
+  const server = { logger, onFault, isStopping: () => health.stopping, metrics };
+  const app = createServer(server);
   undo.push(() => app.close());
   const { threads } = options;
   const onDeath = (error: Error): void => logger.error({ err: error }, "verifier thread died");
@@ -416,7 +432,14 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring, cosigning, scrub };
   const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool, events, taking };
   let mqtt: MqttListener | undefined;
-  const calls = addRoutes(app, { ...parts, ...services, identity: identity.value, mqttState: () => mqtt?.state });
+  const routeParts = { ...parts, ...services, identity: identity.value, mqttState: () => mqtt?.state };
+  const calls = addRoutes(app, routeParts);
+  const isApart = options.operator !== "off" && options.operator?.port !== undefined;
+  const operatorApp = isApart ? createServer(server) : undefined;
+  if (operatorApp) {
+    undo.push(() => operatorApp.close());
+    addOperatorApi(operatorApp, routeParts);
+  }
   if (options.mqtt) {
     const steadyMs = steadyOf(options);
     const opened = await MqttListener.open({
@@ -430,7 +453,15 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     mqtt = opened.value;
   }
   const own = { ownPool, operation: operation.value, stopRequestsMs };
-  return ok({ ...parts, publication, app, mqtt, health, logger, ...own });
+  return ok({ ...parts, publication, app, operatorApp, options, mqtt, health, logger, ...own });
+}
+
+/** Where the operator API listens by itself; undefined where it does not. */
+async function listenApart({ operatorApp, logger }: Parts, options: RelayOptions): Promise<Result<string | undefined>> {
+  if (!operatorApp || options.operator === "off") return ok(undefined);
+  const listening = await listen(operatorApp, options.operator ?? {});
+  if (listening.ok) logger.info({ url: listening.value }, "operator api");
+  return listening;
 }
 
 async function openLog(

@@ -106,8 +106,7 @@ export class Store {
   /** At most `limit` devices in the order of their kids, from the one after `after` on; where `tenant` is given, of its own. */
   devicesAfter(after: Uint8Array, limit: number, tenant?: string): StoredDevice[] {
     const { devicesAfter, devicesOfTenantAfter } = this.#statements;
-    const rows =
-      tenant === undefined ? devicesAfter.all(after, limit) : devicesOfTenantAfter.all(tenant, after, limit);
+    const rows = tenant === undefined ? devicesAfter.all(after, limit) : devicesOfTenantAfter.all(tenant, after, limit);
     return (rows as DeviceRow[]).map(deviceOf);
   }
 
@@ -271,9 +270,7 @@ function prepare(database: Database) {
     deviceByKid: database.prepare("SELECT * FROM devices WHERE kid = ?"),
     deviceByNumber: database.prepare("SELECT * FROM devices WHERE device = ?"),
     devicesAfter: database.prepare("SELECT * FROM devices WHERE kid > ? ORDER BY kid LIMIT ?"),
-    devicesOfTenantAfter: database.prepare(
-      "SELECT * FROM devices WHERE tenant = ? AND kid > ? ORDER BY kid LIMIT ?",
-    ),
+    devicesOfTenantAfter: database.prepare("SELECT * FROM devices WHERE tenant = ? AND kid > ? ORDER BY kid LIMIT ?"),
     assign: database.prepare("UPDATE devices SET tenant = ? WHERE device = ?"),
     countDevices: database.prepare("SELECT count(*) FROM devices").pluck(),
     addDevice: database.prepare(
