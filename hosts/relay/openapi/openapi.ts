@@ -68,13 +68,13 @@ function describe(registered: readonly Registered[]): Json {
 }
 
 function operation({ method, url, schema }: Registered): Json {
-  const { summary, security, operator } = schema;
+  const { summary, operator } = schema;
   const [params, querystring, body] = [schema.params, schema.querystring, schema.body] as (SchemaObject | undefined)[];
   const parameters = [...parametersOf("path", params), ...parametersOf("query", querystring)];
   return {
     operationId: `${method.toLowerCase()}${url.replaceAll(/[^a-z0-9]+/gi, "_")}`,
     summary,
-    ...(security && { security }),
+    ...(operator && { security: [{ operator: [] }] }),
     ...(operator && { description: `takes the role ${operator.role}${operator.ofAll ? " of the whole relay" : ""}` }),
     ...(parameters.length > 0 && { parameters }),
     ...(body !== undefined && {

@@ -25,8 +25,6 @@ declare module "fastify" {
   interface FastifySchema {
     /** Of a route of the operator API: the least role that it takes, and whether only of the whole relay. */
     operator?: { readonly role: Role; readonly ofAll?: boolean };
-    /** What OpenAPI calls what its caller must show. */
-    security?: readonly Readonly<Record<string, readonly string[]>>[];
   }
   interface FastifyRequest {
     /** On whose word the request came. */
@@ -48,7 +46,6 @@ export function guardOperatorRoutes(app: FastifyInstance, options: GuardOptions)
     if (!route.url.startsWith(OPERATOR_PATH) || route.schema?.hide) return;
     const { operator } = route.schema ?? {};
     if (!operator) throw new TypeError(`${route.url}: expected a role in its schema, received none`);
-    route.schema = { ...route.schema, security: [{ operator: [] }] };
     putFirst(route, async (request, reply) => {
       reply.header("cache-control", "no-store");
       admit(options, request, reply);
