@@ -62,7 +62,7 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
   "POST /v1/operator/tenants": {
     role: "admin",
     ofAll: true,
-    body: () => ({ name: `made-${(made += 1)}` }),
+    body: () => ({ name: `made-${++made}` }),
   },
   "GET /v1/operator/audit": { role: "admin" },
 };
