@@ -159,7 +159,8 @@ export class Operator {
     const options = { store: this.#store, crypto: relayCrypto, operatorKey, nowMs: this.#nowMs };
     const revoked = this.#store.transaction(() => {
       const done = revokeKey(options, device.value, statement);
-      if (done.ok) this.#note(device.value, "revoke", detail);
+      // An earlier one that reaches as far back stays, and then nothing has changed.
+      if (done.ok && done.value.statement === statement) this.#note(device.value, "revoke", detail);
       return done;
     });
     return revoked.ok ? this.device(kid) : revoked;

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { fail } from "tallystick/codes/codes";
 import { encodeSuccessionRequest, makeSuccession } from "tallystick/sync/succession";
 import { relayCrypto } from "../../../hosts/relay/crypto.js";
 import { administer, makeEnrolmentToken } from "../../../hosts/relay/enrol.js";
 import { pathsOf } from "../../../hosts/relay/folder.js";
+import { Operator } from "../../../hosts/relay/operate.js";
 import {
   Administration,
   deniedTo,
@@ -137,6 +139,8 @@ describe("relay: tenants", () => {
     device.read(await device.send(started.url, 1), started.key);
     const revoked = await ask(started.url, "POST", `${path}/revocation`, token, { from_seq: 2, reason: "sold" });
     assert.equal(revoked.body.revoked_from, 2);
+    const later = await ask(started.url, "POST", `${path}/revocation`, token, { from_seq: 7 });
+    assert.equal(later.body.revoked_from, 2, "changes nothing, and is not noted");
     started.operate((operator) => operator.decide(device.identity.kid, "hold"));
     const { body } = await ask(started.url, "GET", "/v1/operator/audit", operatorToken(started, "admin", "north"));
     assert.deepEqual(
@@ -252,6 +256,32 @@ describe("relay: tenants", () => {
     must(on.makeOperatorToken({ role: "viewer", label: "" }));
     for (const name of ["", "-a", "a-", "A", "a b", "a".repeat(64), "ä"])
       assert.equal(failureOf(on.makeTenant(name)).code, "TENANT_NAME_UNUSABLE", name);
+  });
+
+  it("are all that an actor of theirs finds, whatever a route asks for", async () => {
+    makeTenant(started, "south");
+    const device = await enrol("south");
+    operatorToken(started, "viewer", "south");
+    const { store } = started.relay;
+    const { database } = store;
+    const actor = { who: "x", role: "admin", tenant: "north" } as const;
+    const openKey = () => fail("RELAY_KEY_MISSING", "none is needed");
+    const operator = new Operator({ store, openKey, nowMs: Date.now, actor });
+    const { sha256 } = relayCrypto;
+    const parts = { store: new OperatorStore(database), database, sha256, nowMs: Date.now };
+    const on = new Administration({ ...parts, actor });
+    const all = new Administration({ ...parts, actor: COMMAND_ACTOR });
+    const none = new Uint8Array(0);
+    for (const asked of [undefined, "south"]) {
+      assert.deepEqual(operator.page(none, 10, asked), []);
+      assert.deepEqual([...operator.devices(asked)], []);
+      assert.deepEqual(on.operatorTokens(asked, "", 10), []);
+      assert.deepEqual(on.enrolmentTokens(asked, none, 10), []);
+      assert.ok(on.changes(asked, Number.MAX_SAFE_INTEGER, 10).every(({ tenant }) => tenant === "north"));
+    }
+    assert.equal(failureOf(operator.device(device.identity.kid)).code, "DEVICE_UNKNOWN");
+    assert.equal(all.operatorTokens("south", "", 10).length, 1);
+    assert.equal(all.enrolmentTokens("south", none, 10).length, 1);
   });
 
   it("are not named where everybody may look", async () => {
