@@ -64,6 +64,7 @@ export function runOptionsOf({
         secret: readSecret(webhooks.secret ?? "") ?? impossible("webhooks.secret"),
         events: webhooks.events as readonly WebhookEvent[],
         repeatAfterS: webhooks.repeat_after_s,
+        ...(webhooks.tenant !== undefined && { tenant: webhooks.tenant }),
         allowAddresses: webhooks.allow_addresses,
         allowInsecure: webhooks.allow_insecure,
       },

@@ -293,6 +293,12 @@ export const SETTINGS = {
           (WEBHOOK_EVENTS as readonly string[]).includes(value) ? undefined : WEBHOOK_EVENTS.join(", "),
         comment: "What is told.",
       }),
+      tenant: text({
+        pattern: TENANT_PATTERN,
+        expected: "a tenant's name, from tallystick tenant list",
+        comment: "Only what is about this tenant's devices is told; without it all, and what is about the relay.",
+        example: "north",
+      }),
       repeat_after_s: integer({
         minimum: 1,
         maximum: 604_800,

@@ -81,6 +81,11 @@ export class OperatorStore {
     this.#statements.addTenant.run(name, nowMs);
   }
 
+  /** Whose device the kid names; undefined where none is enrolled. */
+  tenantOf(kid: Uint8Array): string | undefined {
+    return this.#statements.tenantOf.get(kid) as string | undefined;
+  }
+
   /** Whether one was ever made. */
   hasOperatorTokens(): boolean {
     return this.#statements.hasOperatorTokens.get() !== undefined;
@@ -231,6 +236,7 @@ function prepare(database: Database) {
     hasTenant: database.prepare("SELECT 1 FROM tenants WHERE name = ?").pluck(),
     tenants: database.prepare('SELECT name, made_at_ms AS "madeAtMs" FROM tenants ORDER BY name'),
     addTenant: database.prepare("INSERT INTO tenants (name, made_at_ms) VALUES (?, ?)"),
+    tenantOf: database.prepare("SELECT tenant FROM devices WHERE kid = ?").pluck(),
     hasOperatorTokens: database.prepare("SELECT 1 FROM operator_tokens LIMIT 1").pluck(),
     operatorToken: database.prepare(`SELECT ${OPERATOR_TOKEN} FROM operator_tokens WHERE id = ?`),
     operatorTokens: scoped(
