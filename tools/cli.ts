@@ -10,9 +10,11 @@ import { firmwareCommand } from "./firmware/command.js";
 import { fsckCommand } from "./fsck/command.js";
 import { inspectCommand } from "./inspect/command.js";
 import { makerCommand } from "./maker/command.js";
+import { operatorTokenCommand } from "./operator-token/command.js";
 import { ownerCommand } from "./owner/command.js";
 import { relayCommand } from "./relay/command.js";
 import { relayKeyCommand } from "./relay-key/command.js";
+import { tenantCommand } from "./tenant/command.js";
 import { verifyCommand } from "./verify/command.js";
 import { witnessCommand } from "./witness/command.js";
 
@@ -45,6 +47,8 @@ for (const command of [
   deviceCommand,
   eraseCommand,
   erasuresCommand,
+  operatorTokenCommand,
+  tenantCommand,
   makerCommand,
   ownerCommand,
   firmwareCommand,

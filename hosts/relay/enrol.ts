@@ -1,37 +1,48 @@
-import { ok, type Result } from "tallystick/codes/codes";
+import { fail, type Result } from "tallystick/codes/codes";
 import { relayCrypto } from "./crypto.js";
 import { pathsOf, readIdentity } from "./folder.js";
-import { openDatabase } from "./store/database.js";
-import { makeToken, TOKEN_LIFETIME_MS } from "./store/tokens.js";
+import { Administration, type EnrolmentToken } from "./operators/administration.js";
+import { COMMAND_ACTOR } from "./operators/roles.js";
+import { isSqliteError, openDatabase } from "./store/database.js";
+import { OperatorStore } from "./store/operators.js";
 
 /**
- * Enrolment tokens from outside of the relay's process, whether it runs or not: through its database, which takes a
- * second writer for one row. Who may make tokens is so who may write the data folder, and nothing listens for it: an
- * operator's route would need a credential of its own, and would be one more door to the network.
+ * Tenants, tokens and what was changed, from outside of the relay's process, whether it runs or not: through its database,
+ * which takes a second writer for one row. Whoever may write the data folder needs no token: by this the first is made.
  */
 
-export interface EnrolmentToken {
-  /** 32 characters; given to one device, used once. */
-  readonly token: string;
-  readonly expiresAtMs: number;
-}
-
-/** DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, RELAY_FOREIGN, and the store's codes. */
-export function makeEnrolmentToken(
+/** DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, RELAY_FOREIGN, STORE_FAILED, the store's codes, and those of `act`. */
+export function administer<T>(
   dataDir: string,
-  {
-    lifetimeMs = TOKEN_LIFETIME_MS,
-    nowMs = Date.now(),
-  }: { readonly lifetimeMs?: number; readonly nowMs?: number } = {},
-): Result<EnrolmentToken> {
+  act: (administration: Administration) => Result<T>,
+  nowMs: () => number = Date.now,
+): Result<T> {
   const identity = readIdentity(dataDir);
   if (!identity.ok) return identity;
   const database = openDatabase(pathsOf(dataDir).store, "trusted");
   if (!database.ok) return database;
   try {
-    const expiresAtMs = nowMs + lifetimeMs;
-    return ok({ token: makeToken(database.value, relayCrypto.sha256, nowMs, expiresAtMs), expiresAtMs });
+    const store = new OperatorStore(database.value);
+    const { sha256 } = relayCrypto;
+    return act(new Administration({ store, database: database.value, sha256, nowMs, actor: COMMAND_ACTOR }));
+  } catch (error) {
+    // The relay writes all the time, a backup may hold the file: what SQLite refuses is expected.
+    if (!isSqliteError(error)) throw error;
+    return fail("STORE_FAILED", `${error.message} (${error.code})`);
   } finally {
     database.value.close();
   }
+}
+
+/** A token for one device. As `administer`, and TENANT_UNKNOWN, OPERATOR_LIMIT_REACHED. */
+export function makeEnrolmentToken(
+  dataDir: string,
+  options: { readonly lifetimeMs?: number; readonly nowMs?: number; readonly tenant?: string } = {},
+): Result<EnrolmentToken> {
+  const { nowMs = Date.now() } = options;
+  return administer(
+    dataDir,
+    (administration) => administration.makeEnrolmentToken(options),
+    () => nowMs,
+  );
 }

@@ -8,6 +8,7 @@ import { type Enrolment, leaveOf, type Request, readEnrolment, readPossession } 
 import type { Challenges } from "./challenge.js";
 import { forkRefusal, type IngestOptions, newRecord } from "./ingest.js";
 import type { Refusal } from "./problem.js";
+import { DEFAULT_TENANT } from "./store/schema.js";
 import type { StoredDevice } from "./store/store.js";
 import { spendToken, type TokenState, tokenState } from "./store/tokens.js";
 import { checkRecord } from "./verify/verified.js";
@@ -37,6 +38,8 @@ export interface Admission {
   readonly open: boolean;
   /** Default OPEN_DEVICES_MAX. */
   readonly openDevicesMax?: number;
+  /** Whose devices become that come without a token; default DEFAULT_TENANT. */
+  readonly tenant?: string;
 }
 
 export interface EnrolmentOptions extends IngestOptions {
@@ -95,13 +98,14 @@ export function enrolDevice(
     return { refusal: forkRefusal(0, known.genesisId, id) };
   }
   const isTokenFree = token?.state === "free";
+  const tenant = token?.state === "free" ? token.tenant : (options.admission.tenant ?? DEFAULT_TENANT);
   if (!isTokenFree && !(vouched.value && !token)) {
     const closed = checkOpen(options, token);
     if (closed) return { refusal: { failure: closed } };
   }
   const device = store.transaction(() => {
     const nowMs = options.nowMs();
-    const added = store.addDevice(kid, publicKey, newRecord(record, id), nowMs);
+    const added = store.addDevice(kid, publicKey, newRecord(record, id), nowMs, undefined, tenant);
     if (tokenSha256 && isTokenFree) spendToken(store.database, tokenSha256, added.device, nowMs);
     return added;
   });

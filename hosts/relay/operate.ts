@@ -1,17 +1,21 @@
-import { toHex } from "tallystick/bytes/bytes";
+import { fromHex, toHex } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
+import type { Identity } from "tallystick/identity/identity";
 import { didKey, fingerprint } from "tallystick/identity/key";
 import { relayCrypto } from "./crypto.js";
 import { pathsOf, readIdentity } from "./folder.js";
 import { openDeviceFacingKey } from "./keys.js";
+import { type Actor, COMMAND_ACTOR } from "./operators/roles.js";
 import { genesisOf, revokeKey, stateRevocation } from "./standing.js";
 import { openDatabase } from "./store/database.js";
+import { type Change, OperatorStore } from "./store/operators.js";
 import type { Decision } from "./store/standing.js";
 import { Store, type StoredDevice } from "./store/store.js";
 
 /**
- * What an operator decides about devices, from outside of the relay's process, whether it runs or not: through its
- * database, as tokens are made. The running relay looks at each request, so that a decision counts from the next one on.
+ * What an operator decides about devices: by a command beside the relay's process, whether it runs or not, through its
+ * database; or by a route of the operator API (routes/operator/). The running relay looks at each request, so that a decision
+ * counts from the next one on. An actor of one tenant finds no device of another's: to him they are unknown.
  */
 
 /** A device as the operator sees it. */
@@ -19,6 +23,7 @@ export interface DeviceStanding {
   readonly kid: string;
   readonly did: string;
   readonly print: string;
+  readonly tenant: string;
   readonly model: string;
   readonly state: StoredDevice["state"];
   /** Position of the newest record that is held. */
@@ -35,40 +40,61 @@ export interface RevokeOptions {
   readonly reason?: string;
 }
 
-/** The relay's data, opened for one command. Close it. */
+export interface OperatorParts {
+  readonly store: Store;
+  /** Opens the relay's device-facing key, by which its operator speaks. */
+  readonly openKey: () => Result<Identity>;
+  /** Wall time in milliseconds since 1970. */
+  readonly nowMs: () => number;
+  /** On whose word. What he may do is for the caller to see to; whose devices he finds is seen to here. */
+  readonly actor: Actor;
+}
+
+/** Decides about the devices that its actor may know of. */
 export class Operator {
   readonly #store: Store;
-  readonly #dataDir: string;
+  readonly #audit: OperatorStore;
+  readonly #parts: OperatorParts;
   readonly #nowMs: () => number;
 
-  private constructor(store: Store, dataDir: string, nowMs: () => number) {
-    this.#store = store;
-    this.#dataDir = dataDir;
-    this.#nowMs = nowMs;
+  constructor(parts: OperatorParts) {
+    this.#parts = parts;
+    this.#store = parts.store;
+    this.#audit = new OperatorStore(parts.store.database);
+    this.#nowMs = parts.nowMs;
   }
 
-  /** DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, RELAY_FOREIGN, and the store's codes. */
+  /** Of a command: close it. DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, RELAY_FOREIGN, and the store's codes. */
   static open(dataDir: string, nowMs: () => number = Date.now): Result<Operator> {
     const identity = readIdentity(dataDir);
     if (!identity.ok) return identity;
-    const database = openDatabase(pathsOf(dataDir).store, "trusted");
-    return database.ok ? ok(new Operator(new Store(database.value), dataDir, nowMs)) : database;
+    const { store: path, deviceFacingKey } = pathsOf(dataDir);
+    const database = openDatabase(path, "trusted");
+    if (!database.ok) return database;
+    const openKey = () => openDeviceFacingKey(deviceFacingKey, relayCrypto);
+    return ok(new Operator({ store: new Store(database.value), openKey, nowMs, actor: COMMAND_ACTOR }));
   }
 
   close(): void {
     this.#store.close();
   }
 
-  /** Every device, in the order of their kids; one at a time. */
-  *devices(): IterableIterator<DeviceStanding> {
+  /** Every device, or those of one tenant, in the order of their kids; one at a time. */
+  *devices(tenant?: string): IterableIterator<DeviceStanding> {
     let after: Uint8Array = new Uint8Array(0);
     for (;;) {
-      const page = this.#store.devicesAfter(after, PAGE);
-      for (const device of page) yield this.#describe(device);
+      const page = this.page(after, PAGE, tenant);
+      yield* page;
       const last = page[page.length - 1];
       if (page.length < PAGE || !last) return;
-      after = last.kid;
+      after = fromHex(last.kid)!;
     }
+  }
+
+  /** At most `limit` devices in the order of their kids, from the one after `after` on; where `tenant` is given, of its own. */
+  page(after: Uint8Array, limit: number, tenant?: string): DeviceStanding[] {
+    const { actor } = this.#parts;
+    return this.#store.devicesAfter(after, limit, actor.tenant ?? tenant).map((device) => this.#describe(device));
   }
 
   /** DEVICE_UNKNOWN. */
@@ -81,13 +107,28 @@ export class Operator {
   decide(kid: Uint8Array, what: "hold" | "continue"): Result<DeviceStanding> {
     const device = this.#find(kid);
     if (!device.ok) return device;
-    this.#store.transaction(() => this.#store.standing.decide(device.value.device, what, this.#nowMs()));
+    this.#store.transaction(() => {
+      this.#store.standing.decide(device.value.device, what, this.#nowMs());
+      this.#note(device.value, what, {});
+    });
+    return this.device(kid);
+  }
+
+  /** Gives the device to another tenant, which must be there. DEVICE_UNKNOWN, TENANT_UNKNOWN. */
+  assign(kid: Uint8Array, tenant: string): Result<DeviceStanding> {
+    const device = this.#find(kid);
+    if (!device.ok) return device;
+    if (!this.#audit.hasTenant(tenant)) return fail("TENANT_UNKNOWN", `expected a tenant, received ${tenant}`);
+    this.#store.transaction(() => {
+      this.#store.assign(device.value.device, tenant);
+      this.#note(device.value, "assign", { to: tenant });
+    });
     return this.device(kid);
   }
 
   /** The operator's own statement, by the relay's device-facing key. REVOCATION_FALSE where genesis names an owner. */
   revoke(kid: Uint8Array, { fromSeq, reason }: RevokeOptions): Result<DeviceStanding> {
-    const operator = openDeviceFacingKey(pathsOf(this.#dataDir).deviceFacingKey, relayCrypto);
+    const operator = this.#parts.openKey();
     if (!operator.ok) return operator;
     const timeS = Math.floor(this.#nowMs() / 1000);
     const statement = stateRevocation(operator.value, {
@@ -96,26 +137,47 @@ export class Operator {
       timeS,
       ...(reason !== undefined && { reason }),
     });
-    return statement.ok ? this.#submit(kid, statement.value, operator.value.publicKey) : statement;
+    if (!statement.ok) return statement;
+    const detail = { from_seq: fromSeq, ...(reason !== undefined && { reason }) };
+    return this.#submit(kid, statement.value, operator.value.publicKey, detail);
   }
 
   /** Somebody else's statement: the owner's. */
   revokeBy(kid: Uint8Array, statement: Uint8Array): Result<DeviceStanding> {
-    const operator = openDeviceFacingKey(pathsOf(this.#dataDir).deviceFacingKey, relayCrypto);
-    return operator.ok ? this.#submit(kid, statement, operator.value.publicKey) : operator;
+    const operator = this.#parts.openKey();
+    return operator.ok ? this.#submit(kid, statement, operator.value.publicKey, {}) : operator;
   }
 
-  #submit(kid: Uint8Array, statement: Uint8Array, operatorKey: Uint8Array): Result<DeviceStanding> {
+  #submit(
+    kid: Uint8Array,
+    statement: Uint8Array,
+    operatorKey: Uint8Array,
+    detail: Change["detail"],
+  ): Result<DeviceStanding> {
     const device = this.#find(kid);
     if (!device.ok) return device;
     const options = { store: this.#store, crypto: relayCrypto, operatorKey, nowMs: this.#nowMs };
-    const revoked = revokeKey(options, device.value, statement);
+    const revoked = this.#store.transaction(() => {
+      const done = revokeKey(options, device.value, statement);
+      // An earlier one that reaches as far back stays, and then nothing has changed.
+      if (done.ok && done.value.statement === statement) this.#note(device.value, "revoke", detail);
+      return done;
+    });
     return revoked.ok ? this.device(kid) : revoked;
+  }
+
+  /** Call inside the transaction of what it is about. */
+  #note({ kid, tenant }: StoredDevice, what: string, detail: Change["detail"]): void {
+    const { who } = this.#parts.actor;
+    this.#audit.addChange({ who, tenant, what: `device ${what}`, about: toHex(kid), detail }, this.#nowMs());
   }
 
   #find(kid: Uint8Array): Result<StoredDevice> {
     const device = this.#store.deviceByKid(kid);
-    return device ? ok(device) : fail("DEVICE_UNKNOWN", `expected an enrolled kid, received ${toHex(kid)}`);
+    const { tenant } = this.#parts.actor;
+    return device && (tenant === undefined || tenant === device.tenant)
+      ? ok(device)
+      : fail("DEVICE_UNKNOWN", `expected an enrolled kid, received ${toHex(kid)}`);
   }
 
   #describe(device: StoredDevice): DeviceStanding {
@@ -126,6 +188,7 @@ export class Operator {
       kid: toHex(device.kid),
       did: didKey(device.publicKey),
       print: fingerprint(relayCrypto.sha256, device.publicKey),
+      tenant: device.tenant,
       model: genesisOf({ store: this.#store, crypto: relayCrypto }, device).model,
       state: device.state,
       seq: this.#store.head(device.device).seq,

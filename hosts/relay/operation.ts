@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
-import { type Failure, ok, type Result } from "tallystick/codes/codes";
+import { fromHex } from "tallystick/bytes/bytes";
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { RelayEvents } from "./events.js";
 import { addGauges } from "./metrics/gauges.js";
 import { type MetricsAddress, MetricsListener } from "./metrics/listener.js";
@@ -7,6 +8,7 @@ import type { Metrics } from "./metrics/metrics.js";
 import type { Database } from "./store/database.js";
 import { Figures } from "./store/figures.js";
 import type { Ladder } from "./store/ladder.js";
+import { OperatorStore } from "./store/operators.js";
 import { Watch, type WatchLimits } from "./watch/watch.js";
 import { type WebhookSettings, Webhooks } from "./webhooks/webhooks.js";
 
@@ -52,7 +54,7 @@ export class Operation {
     this.metricsUrl = listener?.url;
   }
 
-  /** PORT_TAKEN, ADDRESS_UNUSABLE, WEBHOOK_TARGET_REFUSED. */
+  /** PORT_TAKEN, ADDRESS_UNUSABLE, WEBHOOK_TARGET_REFUSED, TENANT_UNKNOWN. */
   static async open(parts: OperationParts): Promise<Result<Operation>> {
     const { options, metrics, events, database, logger, taking } = parts;
     const onFault = (error: unknown) => logger.error({ err: error }, "operation failed");
@@ -60,7 +62,12 @@ export class Operation {
     const watch = new Watch({ ...parts, ...options.watch, figures, logTrouble: taking, onFault });
     events.on((event) => metrics.take(event));
     addGauges(metrics, { ...parts, figures, watch });
-    const webhooks = options.webhooks && Webhooks.open({ ...parts, settings: options.webhooks });
+    const operators = new OperatorStore(database);
+    const tenantOf = (kid: string) => operators.tenantOf(fromHex(kid)!);
+    const { webhooks: settings } = options;
+    if (settings?.tenant !== undefined && !operators.hasTenant(settings.tenant))
+      return fail("TENANT_UNKNOWN", `expected the tenant whose word is sent, received ${settings.tenant}`);
+    const webhooks = settings && Webhooks.open({ ...parts, settings, tenantOf });
     if (webhooks && !webhooks.ok) return webhooks;
     if (webhooks) events.on((event) => webhooks.value.take(event));
     let listener: MetricsListener | undefined;

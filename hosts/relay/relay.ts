@@ -30,7 +30,7 @@ import {
 } from "./folder.js";
 import type { KeyBudgetOptions } from "./intake.js";
 import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
-import { listen } from "./listen.js";
+import { type ListenOptions, listen } from "./listen.js";
 import { nodeDisk } from "./log/disk.js";
 import type { ErasedEntries } from "./log/erasures.js";
 import { Log } from "./log/log.js";
@@ -48,9 +48,10 @@ import { STOP_REQUESTS_MAX_MS } from "./stop.js";
 import { createDatabase, isCorruption, isSqliteError } from "./store/database.js";
 import { LogDiffers, StoreEntries } from "./store/entries.js";
 import { Ladder } from "./store/ladder.js";
+import { OperatorStore } from "./store/operators.js";
 import { Store, StoredRecordDamaged } from "./store/store.js";
 import { VerifierPool } from "./verify/pool.js";
-import { addRoutes, type Health, steadyOf } from "./wiring.js";
+import { addOperatorApi, addRoutes, type Health, steadyOf } from "./wiring.js";
 
 /** One relay: store, log, ingest and server over one data folder, made from one options object. */
 
@@ -102,6 +103,10 @@ export interface RelayOptions extends OperationOptions {
   readonly attempts?: Partial<AttemptsOptions>;
   /** A broker by which devices may come, beside HTTP. */
   readonly mqtt?: MqttOptions;
+  /** The operator API: where it listens, with a port on a listener of its own, without one beside devices; or nowhere. */
+  readonly operator?: ListenOptions | "off";
+  /** Whose devices become that come without a token; default DEFAULT_TENANT. */
+  readonly tenant?: string;
   /** How many records one key may bring; the defaults are in intake.ts. */
   readonly keyBudget?: KeyBudgetOptions;
   /** Threads that verify; default as many as the machine runs at once. */
@@ -113,6 +118,8 @@ export interface RelayOptions extends OperationOptions {
 export class Relay {
   /** Where it listens, `http://host:port`. */
   readonly url: string;
+  /** Where the operator API does; undefined where it is off. */
+  readonly operatorUrl: string | undefined;
   readonly identity: RelayIdentity;
   readonly store: Store;
   readonly log: Log;
@@ -121,9 +128,10 @@ export class Relay {
   readonly #parts: Parts;
   #closing: Promise<void> | undefined;
 
-  private constructor(parts: Parts, url: string) {
+  private constructor(parts: Parts, url: string, apartUrl: string | undefined) {
     this.#parts = parts;
     this.url = url;
+    this.operatorUrl = parts.options.operator === "off" ? undefined : (apartUrl ?? url);
     this.identity = parts.relayIdentity;
     this.store = parts.store;
     this.log = parts.log;
@@ -155,8 +163,9 @@ export class Relay {
     const undo: (() => void | Promise<void>)[] = [];
     const opened = await refused(() => openParts(options, undo));
     const listening = opened.ok ? await listen(opened.value.app, options) : opened;
-    if (opened.ok && listening.ok) {
-      const relay = new Relay(opened.value, listening.value);
+    const apart = listening.ok && opened.ok ? await listenApart(opened.value, options) : listening;
+    if (opened.ok && listening.ok && apart.ok) {
+      const relay = new Relay(opened.value, listening.value, apart.value);
       opened.value.publication.wake();
       opened.value.scrub.start();
       opened.value.erasing.start();
@@ -168,7 +177,7 @@ export class Relay {
       return ok(relay);
     }
     for (const step of undo.reverse()) await step();
-    return listening as Result<never>;
+    return apart as Result<never>;
   }
 
   /** Finishes what is under way, logs what was received, and lets go of everything. */
@@ -177,20 +186,20 @@ export class Relay {
     return this.#closing;
   }
 
-  async #finishRequests(app: FastifyInstance): Promise<void> {
+  async #finishRequests(apps: readonly FastifyInstance[]): Promise<void> {
     const timer = setTimeout(() => {
       this.#parts.logger.warn("requests cut off");
-      app.server.closeAllConnections();
+      for (const { server } of apps) server.closeAllConnections();
     }, this.#parts.stopRequestsMs);
-    await app.close();
+    await Promise.all(apps.map((app) => app.close()));
     clearTimeout(timer);
   }
 
   async #close(): Promise<void> {
-    const { app, health, publication, anchoring, cosigning, log, store, lock, logger } = this.#parts;
+    const { app, operatorApp, health, publication, anchoring, cosigning, log, store, lock, logger } = this.#parts;
     const { scrub, ownPool, operation, mqtt, calls, erasing } = this.#parts;
     health.stopping = true;
-    await Promise.all([this.#finishRequests(app), mqtt?.close()]);
+    await Promise.all([this.#finishRequests(operatorApp ? [app, operatorApp] : [app]), mqtt?.close()]);
     // Whose senders have gone, or were cut off.
     calls.close();
     await ownPool?.close();
@@ -221,6 +230,9 @@ interface Parts {
   readonly erasing: Erasing;
   readonly app: FastifyInstance;
   readonly calls: Calls;
+  /** The operator API, where it has a listener of its own. */
+  readonly operatorApp: FastifyInstance | undefined;
+  readonly options: RelayOptions;
   readonly mqtt: MqttListener | undefined;
   readonly health: Health;
   readonly operation: Operation;
@@ -312,6 +324,9 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const store = Store.open(paths.store);
   if (!store.ok) return store;
   undo.push(() => store.value.close());
+  const { tenant } = options;
+  if (tenant !== undefined && !new OperatorStore(store.value.database).hasTenant(tenant))
+    return fail("TENANT_UNKNOWN", `expected the tenant of devices without a token, received ${tenant}`);
   const ladder = new Ladder(store.value.database);
   const health: Health = { stopping: false, fault: undefined };
   const onFault = (error: unknown): Failure | undefined => {
@@ -434,7 +449,8 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   });
   if (!operation.ok) return operation;
   undo.push(() => operation.value.close());
-  const app = createServer({ logger, onFault, isStopping: () => health.stopping, metrics });
+  const server = { logger, onFault, isStopping: () => health.stopping, metrics };
+  const app = createServer(server);
   undo.push(() => app.close());
   const { threads } = options;
   const onDeath = (error: Error): void => logger.error({ err: error }, "verifier thread died");
@@ -453,7 +469,14 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   };
   const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool, events, taking };
   let mqtt: MqttListener | undefined;
-  const calls = addRoutes(app, { ...parts, ...services, identity: identity.value, mqttState: () => mqtt?.state });
+  const routeParts = { ...parts, ...services, identity: identity.value, mqttState: () => mqtt?.state };
+  const calls = addRoutes(app, routeParts);
+  const isApart = options.operator !== "off" && options.operator?.port !== undefined;
+  const operatorApp = isApart ? createServer(server) : undefined;
+  if (operatorApp) {
+    undo.push(() => operatorApp.close());
+    addOperatorApi(operatorApp, routeParts);
+  }
   if (options.mqtt) {
     const steadyMs = steadyOf(options);
     const opened = await MqttListener.open({
@@ -467,7 +490,15 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     mqtt = opened.value;
   }
   const own = { ownPool, operation: operation.value, stopRequestsMs };
-  return ok({ ...parts, publication, app, calls, mqtt, health, logger, ...own });
+  return ok({ ...parts, publication, app, calls, operatorApp, options, mqtt, health, logger, ...own });
+}
+
+/** Where the operator API listens by itself; undefined where it does not. */
+async function listenApart({ operatorApp, logger }: Parts, options: RelayOptions): Promise<Result<string | undefined>> {
+  if (!operatorApp || options.operator === "off") return ok(undefined);
+  const listening = await listen(operatorApp, options.operator ?? {});
+  if (listening.ok) logger.info({ url: listening.value }, "operator api");
+  return listening;
 }
 
 async function openLog(

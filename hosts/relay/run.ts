@@ -28,6 +28,9 @@ export interface RunOptions extends OperationOptions {
   /** Public keys of the makers whose devices need no token. */
   readonly makers: readonly Uint8Array[];
   readonly openEnrolment: boolean;
+  /** Whose devices become that come without a token. */
+  readonly tenant?: string;
+  readonly operator?: RelayOptions["operator"];
   readonly witnesses: readonly WitnessOptions[];
   readonly witnessesWanted: number;
   /** Within which time everything stored is read again. */
@@ -57,7 +60,7 @@ export async function runRelay(options: RunOptions): Promise<number> {
   const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment, scrubPeriodMs } = options;
   const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
   const { witnesses, witnessesWanted, batchIntervalMs, attempts, threads, keyBudget } = options;
-  const { metrics, watch, webhooks, stopRequestsMs, mqtt } = options;
+  const { metrics, watch, webhooks, stopRequestsMs, mqtt, tenant, operator } = options;
   const opening: RelayOptions = {
     ...places,
     makers,
@@ -74,6 +77,8 @@ export async function runRelay(options: RunOptions): Promise<number> {
     ...(watch && { watch }),
     ...(webhooks && { webhooks }),
     ...(mqtt && { mqtt }),
+    ...(tenant !== undefined && { tenant }),
+    ...(operator !== undefined && { operator }),
   };
   let relay = await Relay.open(opening);
   if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise) {

@@ -4,6 +4,7 @@ import Fastify, {
   type FastifyError,
   type FastifyInstance,
   type FastifyReply,
+  type FastifyRequest,
   type HTTPMethods,
   LogController,
 } from "fastify";
@@ -96,7 +97,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
   });
   limitRequestsUnderWay(app, options.requestsUnderWayMax ?? REQUESTS_UNDER_WAY_MAX);
   refuseContentEncoding(app);
-  acceptCborOnly(app);
+  acceptCbor(app);
+  acceptJsonOfOperators(app);
   app.setNotFoundHandler((request) => {
     throw new Refused(fail("ROUTE_UNKNOWN", `${request.method} ${request.url.slice(0, LOGGED_TEXT_MAX)}`));
   });
@@ -162,7 +164,7 @@ function refuseContentEncoding(app: FastifyInstance): void {
   });
 }
 
-function acceptCborOnly(app: FastifyInstance): void {
+function acceptCbor(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     ["application/cbor", "application/cbor-seq"],
@@ -173,6 +175,23 @@ function acceptCborOnly(app: FastifyInstance): void {
       done(null, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     },
   );
+}
+
+/** JSON is what operators send; to every other route its type is unknown, before a byte of it is read. */
+function acceptJsonOfOperators(app: FastifyInstance): void {
+  app.addContentTypeParser("application/json", { parseAs: "string" }, app.getDefaultJsonParser("error", "error"));
+  app.addHook("preParsing", async (request) => {
+    const type = request.headers["content-type"] ?? "";
+    const isJson = /^application\/json\b/i.test(type);
+    const { operator } = request.routeOptions.schema ?? {};
+    if (isJson !== (operator !== undefined) && hasBody(request))
+      throw new Refused(fail("MEDIA_TYPE_UNKNOWN", `received ${type.slice(0, 50)}`));
+  });
+}
+
+function hasBody({ headers, method }: FastifyRequest): boolean {
+  if (method === "GET" || method === "HEAD") return false;
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 
 /** What the sender of a request is told of what was thrown at it, whatever brought it. */

@@ -83,7 +83,7 @@ export function succeedDevice(
   if (refusal) return { refusal };
   const device = store.transaction(() => {
     const atMs = nowMs();
-    const added = store.addDevice(kid, word.publicKey, newRecord(genesis, id), atMs);
+    const added = store.addDevice(kid, word.publicKey, newRecord(genesis, id), atMs, undefined, former.tenant);
     store.successions.close(former.device, { seq: word.head.seq, successor: added.device }, word.statement, atMs);
     return added;
   });

@@ -22,6 +22,7 @@ import type { RelayOptions } from "./relay.js";
 import { type KeptStatement, statementsAfter } from "./relay-keys.js";
 import { deviceRoutes } from "./routes/devices.js";
 import { logRoutes } from "./routes/log.js";
+import { operatorRoutes } from "./routes/operator/operator.js";
 import { recordRoutes } from "./routes/records.js";
 import { type ReadyView, type RelayView, relayRoutes, viewWitness } from "./routes/relay.js";
 import { syncRoutes } from "./routes/sync.js";
@@ -80,7 +81,11 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
     generation,
     log_within_s: logWithinS,
   };
-  const admission = { makers: options.makers ?? [], open: options.openEnrolment === true };
+  const admission = {
+    makers: options.makers ?? [],
+    open: options.openEnrolment === true,
+    ...(options.tenant !== undefined && { tenant: options.tenant }),
+  };
   const enrolment: RelayView["enrolment"] = ["token"];
   if (admission.makers.length > 0) enrolment.push("maker");
   if (admission.open) enrolment.push("open");
@@ -154,8 +159,22 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
       };
     },
   });
+  if (options.operator !== "off" && options.operator?.port === undefined) addOperatorRoutes(app, parts);
   refuseOtherMethods(app, new Map(taken));
   return calls;
+}
+
+/** The operator API on a server of its own. */
+export function addOperatorApi(app: FastifyInstance, parts: RouteParts): void {
+  const taken = recordMethods(app);
+  openapiRoute(app);
+  addOperatorRoutes(app, parts);
+  refuseOtherMethods(app, new Map(taken));
+}
+
+function addOperatorRoutes(app: FastifyInstance, { store, identity, nowMs, options }: RouteParts): void {
+  const attempts = { nowMs: steadyOf(options), ...options.attempts };
+  operatorRoutes(app, { store, identity, nowMs, attempts });
 }
 
 /** Of a clock that nobody sets, where the caller brings none. */

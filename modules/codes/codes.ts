@@ -6,6 +6,7 @@ import { JOURNAL_CODES } from "./journal.js";
 import { KEY_CODES } from "./key.js";
 import { LEDGER_CODES } from "./ledger.js";
 import { LOG_CODES } from "./log.js";
+import { OPERATOR_CODES } from "./operator.js";
 import { RELAY_CODES } from "./relay.js";
 import { RELAY_KEY_CODES } from "./relay-key.js";
 import { WITNESS_CODES } from "./witness.js";
@@ -114,6 +115,7 @@ export const CODES = Object.freeze({
   ...BACKUP_CODES,
   ...CONFIG_CODES,
   ...ERASURE_CODES,
+  ...OPERATOR_CODES,
 } as const satisfies Record<string, CodeEntry>);
 
 export type Code = keyof typeof CODES;

@@ -85,7 +85,7 @@ export const RELAY_CODES = Object.freeze({
   MEDIA_TYPE_UNKNOWN: entry(
     415,
     "the body's type or encoding is not accepted",
-    "send application/cbor or application/cbor-seq, without content encoding",
+    "send application/cbor or application/cbor-seq, to the operator API application/json, without content encoding",
   ),
   REQUEST_SLOW: entry(408, "the request did not arrive in time", "send it again"),
   RECORD_UNKNOWN: entry(404, "no record with this id is held here", "check the id: 64 hexadecimal digits"),

@@ -3,6 +3,10 @@ import Sqlite from "better-sqlite3";
 /** What undoes one migration each, the newest first; what was stored stays, as far as the older version had a place for it. */
 const UNDO: readonly string[] = [
   "DROP TABLE erased; DROP TABLE erasures;",
+  `DROP INDEX devices_by_tenant; DROP INDEX tokens_by_tenant; DROP INDEX tokens_unspent;
+   DROP TABLE audit; DROP TABLE operator_tokens; DROP TABLE tenants;
+   ALTER TABLE devices DROP COLUMN tenant;
+   ALTER TABLE tokens DROP COLUMN tenant; ALTER TABLE tokens DROP COLUMN ended_at_ms;`,
   `ALTER TABLE records RENAME TO entries;
    DROP INDEX records_by_position;
    CREATE TABLE records (
@@ -24,7 +28,7 @@ const UNDO: readonly string[] = [
   "DROP TABLE held_back; DROP TABLE revocations; DROP TABLE decisions;",
   "DROP TABLE gaps; DROP TABLE holes;",
 ];
-const NEWEST = 5;
+const NEWEST = 6;
 
 /** Makes of a relay's database what an older version would have left; then opens it for more. */
 export function setBackTo(version: number, path: string): Sqlite.Database {

@@ -19,10 +19,23 @@ deviceCommand
   .command("list")
   .description("every device, how far its chain has come, and whether its key counts")
   .option(...DATA)
+  .option("--tenant <name>", "those of one tenant")
   .option(...JSON_OPTION)
-  .action(async ({ data, json }: Options) => {
+  .action(async ({ data, tenant, json }: Options & { tenant?: string }) => {
     const { list } = await import("./device.js");
-    process.exitCode = list(data, json === true);
+    process.exitCode = list(data, tenant, json === true);
+  });
+
+deviceCommand
+  .command("assign")
+  .description("give a device to another tenant, as after its database was taken back from the log")
+  .argument(...KID)
+  .argument("<tenant>", "its name")
+  .option(...DATA)
+  .option(...JSON_OPTION)
+  .action(async (device: string, tenant: string, { data, json }: Options) => {
+    const { assign } = await import("./device.js");
+    process.exitCode = assign(data, device, tenant, json === true);
   });
 
 deviceCommand

@@ -3,16 +3,21 @@ import { REVOCATION_MAX_BYTES } from "tallystick/chain/revocation";
 import { explain, type Failure, fail, type Result } from "tallystick/codes/codes";
 import { fromDidKey, kidOf } from "tallystick/identity/key";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { administer } from "../../hosts/relay/enrol.js";
 import { type DeviceStanding, Operator } from "../../hosts/relay/operate.js";
 import { isSqliteError } from "../../hosts/relay/store/database.js";
+import { DEFAULT_TENANT } from "../../hosts/relay/store/schema.js";
 import { readInput } from "../file.js";
 
 /** What `tallystick device` does; each answers with the exit status: 0 done, 1 refused. */
 
-export function list(dataDir: string, asJson: boolean): number {
+export function list(dataDir: string, tenant: string | undefined, asJson: boolean): number {
+  const scope =
+    tenant === undefined ? undefined : administer(dataDir, (administration) => administration.scope(tenant));
+  if (scope && !scope.ok) return refuse(scope.failure);
   return withOperator(dataDir, (operator) => {
     let count = 0;
-    for (const device of operator.devices()) {
+    for (const device of operator.devices(tenant)) {
       count++;
       console.log(asJson ? JSON.stringify(device) : summary(device));
     }
@@ -23,6 +28,10 @@ export function list(dataDir: string, asJson: boolean): number {
 
 export function show(dataDir: string, device: string, asJson: boolean): number {
   return about(dataDir, device, asJson, (operator, kid) => operator.device(kid));
+}
+
+export function assign(dataDir: string, device: string, tenant: string, asJson: boolean): number {
+  return about(dataDir, device, asJson, (operator, kid) => operator.assign(kid, tenant));
 }
 
 export function decide(dataDir: string, device: string, what: "hold" | "continue", asJson: boolean): number {
@@ -89,8 +98,9 @@ function summary(device: DeviceStanding): string {
   return [device.kid, device.state.padEnd(6), `seq ${device.seq}`, device.model, ...standing(device)].join("  ");
 }
 
-function standing({ heldSinceMs, revokedFrom, forks }: DeviceStanding): string[] {
+function standing({ tenant, heldSinceMs, revokedFrom, forks }: DeviceStanding): string[] {
   return [
+    ...(tenant === DEFAULT_TENANT ? [] : [`tenant ${tenant}`]),
     ...(heldSinceMs === undefined ? [] : [`held back since ${new Date(heldSinceMs).toISOString()}`]),
     ...(revokedFrom === undefined ? [] : [`revoked from seq ${revokedFrom} on`]),
     ...(forks.length === 0 ? [] : [forks.length === 1 ? "1 fork" : `${forks.length} forks`]),

@@ -8,11 +8,15 @@ export const enrolCommand = new Command("enrol")
   .option("--data <dir>", "the relay's data folder", "tallystick-relay")
   .option("--count <number>", "how many", count, 1)
   .option("--hours <number>", "how long they last", hours, 24)
+  .option("--tenant <name>", "whose the devices become; default the tenant named default")
   .option("--json", "one line of JSON a token, with when it expires")
-  .action(async (options: { data: string; count: number; hours: number; json?: true }) => {
+  .action(async (options: { data: string; count: number; hours: number; tenant?: string; json?: true }) => {
     const { makeEnrolmentToken } = await import("../../hosts/relay/enrol.js");
     for (let i = 0; i < options.count; i++) {
-      const made = makeEnrolmentToken(options.data, { lifetimeMs: options.hours * 3_600_000 });
+      const made = makeEnrolmentToken(options.data, {
+        lifetimeMs: options.hours * 3_600_000,
+        ...(options.tenant !== undefined && { tenant: options.tenant }),
+      });
       if (!made.ok) {
         console.error(explain(made.failure));
         process.exitCode = 1;

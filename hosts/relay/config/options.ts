@@ -21,6 +21,7 @@ export function runOptionsOf({
   limits,
   metrics,
   webhooks,
+  operator,
 }: Config): Omit<RunOptions, "ledger" | "json"> {
   return {
     dataDir: relay.data,
@@ -31,6 +32,12 @@ export function runOptionsOf({
     logLevel: log.level,
     makers: enrolment.makers.map(keyOf),
     openEnrolment: enrolment.open,
+    tenant: enrolment.tenant,
+    operator: !operator.enabled
+      ? "off"
+      : operator.port === undefined
+        ? {}
+        : { host: operator.host, port: operator.port },
     logWithinS: relay.log_within_s,
     witnesses: witnesses.asked.map(witnessOf),
     witnessesWanted: witnesses.wanted,
@@ -57,6 +64,7 @@ export function runOptionsOf({
         secret: readSecret(webhooks.secret ?? "") ?? impossible("webhooks.secret"),
         events: webhooks.events as readonly WebhookEvent[],
         repeatAfterS: webhooks.repeat_after_s,
+        ...(webhooks.tenant !== undefined && { tenant: webhooks.tenant }),
         allowAddresses: webhooks.allow_addresses,
         allowInsecure: webhooks.allow_insecure,
       },

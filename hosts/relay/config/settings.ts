@@ -8,7 +8,9 @@ import { readWitness } from "../cosigning/options.js";
 import { relayCrypto } from "../crypto.js";
 import { KEY_BURST_RECORDS, KEY_RECORDS_PER_SECOND } from "../intake.js";
 import { readMqttSettings } from "../mqtt/settings.js";
+import { TENANT_PATTERN } from "../operators/administration.js";
 import { STOP_MAX_MS, STOP_REQUESTS_MAX_MS } from "../stop.js";
+import { DEFAULT_TENANT } from "../store/schema.js";
 import { THREADS_MAX } from "../verify/pool.js";
 import { LEDGER_STUCK_S, LOG_STUCK_S, SILENCE_INTERVALS } from "../watch/watch.js";
 import { ALLOWED_MAX, isRange } from "../webhooks/addresses.js";
@@ -153,6 +155,26 @@ export const SETTINGS = {
         fallback: false,
         comment: "Any device that proves to hold its key: for a relay that strangers may use.",
       }),
+      tenant: text({
+        fallback: DEFAULT_TENANT,
+        pattern: TENANT_PATTERN,
+        expected: "a tenant's name, from tallystick tenant list",
+        comment: "Whose devices become that come without a token.",
+      }),
+    },
+  },
+  operator: {
+    comment:
+      "The operator API under /v1/operator/. It answers once a first token was made: tallystick operator-token create.",
+    settings: {
+      enabled: flag({ fallback: true, comment: "Whether it is there at all." }),
+      host: text({ fallback: "127.0.0.1", comment: "The address of a listener of its own, where port is set." }),
+      port: integer({
+        minimum: 0,
+        maximum: 65_535,
+        comment: "The port of that listener, 0 for any free one; without it the API is where devices reach the relay.",
+        example: 8081,
+      }),
     },
   },
   witnesses: {
@@ -270,6 +292,12 @@ export const SETTINGS = {
         check: (value) =>
           (WEBHOOK_EVENTS as readonly string[]).includes(value) ? undefined : WEBHOOK_EVENTS.join(", "),
         comment: "What is told.",
+      }),
+      tenant: text({
+        pattern: TENANT_PATTERN,
+        expected: "a tenant's name, from tallystick tenant list",
+        comment: "Only what is about this tenant's devices is told; without it all, and what is about the relay.",
+        example: "north",
       }),
       repeat_after_s: integer({
         minimum: 1,

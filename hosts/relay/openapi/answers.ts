@@ -36,6 +36,16 @@ const MESSAGE: readonly Code[] = ["MESSAGE_MALFORMED", "CBOR_INVALID", "BODY_TOO
 const RECORD: readonly Code[] = ["RECORD_MALFORMED", "RECORD_TOO_LARGE", "SIGNATURE_INVALID", "KEY_MISMATCH"];
 const FOLLOWS: readonly Code[] = ["CHAIN_GAP", "CHAIN_FORK", "CHAIN_BROKEN", "CHAIN_CLOSED", "GAP_FALSE"];
 
+/** Of the operator API, whatever is asked. */
+const OPERATOR: readonly Code[] = [
+  "OPERATOR_UNKNOWN",
+  "OPERATOR_TOKEN_ENDED",
+  "OPERATOR_ROLE_TOO_LOW",
+  "ATTEMPTS_EXHAUSTED",
+  "ROUTE_UNKNOWN",
+];
+const OF_TENANT: readonly Code[] = [...OPERATOR, "TENANT_UNKNOWN"];
+
 export const ANSWERS: Readonly<Record<string, Answers>> = {
   "GET /v1/challenge": { types: [CBOR_TYPE], specified: SYNC, problems: [] },
   "POST /v1/devices": {
@@ -136,4 +146,24 @@ export const ANSWERS: Readonly<Record<string, Answers>> = {
   "GET /livez": { types: ["text/plain"], specified: "the line ok", problems: [] },
   "GET /readyz": { problems: [] },
   "GET /openapi.json": { problems: [] },
+  "GET /v1/operator/self": { problems: OPERATOR },
+  "GET /v1/operator/devices": { problems: OF_TENANT },
+  "GET /v1/operator/devices/:kid": { problems: [...OPERATOR, "DEVICE_UNKNOWN"] },
+  "POST /v1/operator/devices/:kid/decision": { problems: [...OPERATOR, "DEVICE_UNKNOWN", "BODY_TOO_LARGE"] },
+  "POST /v1/operator/devices/:kid/revocation": {
+    problems: [...OPERATOR, "DEVICE_UNKNOWN", "REVOCATION_FALSE", "BODY_TOO_LARGE"],
+  },
+  "GET /v1/operator/enrolment-tokens": { problems: OF_TENANT },
+  "POST /v1/operator/enrolment-tokens": { problems: [...OF_TENANT, "OPERATOR_LIMIT_REACHED", "BODY_TOO_LARGE"] },
+  "DELETE /v1/operator/enrolment-tokens/:id": {
+    problems: [...OPERATOR, "ENROLMENT_TOKEN_UNKNOWN", "ENROLMENT_TOKEN_SPENT", "BODY_TOO_LARGE"],
+  },
+  "GET /v1/operator/tokens": { problems: OF_TENANT },
+  "POST /v1/operator/tokens": { problems: [...OF_TENANT, "OPERATOR_LIMIT_REACHED", "BODY_TOO_LARGE"] },
+  "DELETE /v1/operator/tokens/:id": { problems: [...OPERATOR, "OPERATOR_TOKEN_UNKNOWN", "BODY_TOO_LARGE"] },
+  "GET /v1/operator/tenants": { problems: OPERATOR },
+  "POST /v1/operator/tenants": {
+    problems: [...OPERATOR, "TENANT_EXISTS", "TENANT_NAME_UNUSABLE", "OPERATOR_LIMIT_REACHED", "BODY_TOO_LARGE"],
+  },
+  "GET /v1/operator/audit": { problems: OF_TENANT },
 };

@@ -54,23 +54,35 @@ function describe(registered: readonly Registered[]): Json {
     },
     servers: [{ url: "/" }],
     paths,
-    components: { schemas: { Problem: PROBLEM } },
+    components: {
+      schemas: { Problem: PROBLEM },
+      securitySchemes: {
+        operator: {
+          type: "http",
+          scheme: "bearer",
+          description: "an operator token, tsop_…; tallystick operator-token",
+        },
+      },
+    },
   };
 }
 
 function operation({ method, url, schema }: Registered): Json {
-  const { summary } = schema;
+  const { summary, operator } = schema;
   const [params, querystring, body] = [schema.params, schema.querystring, schema.body] as (SchemaObject | undefined)[];
   const parameters = [...parametersOf("path", params), ...parametersOf("query", querystring)];
   return {
     operationId: `${method.toLowerCase()}${url.replaceAll(/[^a-z0-9]+/gi, "_")}`,
     summary,
+    ...(operator && { security: [{ operator: [] }] }),
+    ...(operator && { description: `takes the role ${operator.role}${operator.ofAll ? " of the whole relay" : ""}` }),
     ...(parameters.length > 0 && { parameters }),
     ...(body !== undefined && {
       requestBody: {
         required: true,
-        description: body.description,
-        content: { [CBOR_TYPE]: {}, [CBOR_SEQUENCE_TYPE]: {} },
+        ...(body.properties
+          ? { content: { "application/json": { schema: body } } }
+          : { description: body.description, content: { [CBOR_TYPE]: {}, [CBOR_SEQUENCE_TYPE]: {} } }),
       },
     }),
     responses: responsesOf(`${method} ${url}`, schema),

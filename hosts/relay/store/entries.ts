@@ -111,9 +111,11 @@ export class StoreEntries implements EntrySource {
     const genesis = kind === Kind.genesis ? readGenesis(record.payload) : undefined;
     if (!genesis?.ok || !equalBytes(kidOf(this.#crypto.sha256, genesis.value.publicKey), kid))
       throw new LogDiffers(`the log has seq ${seq} of ${toHex(kid)}, whose genesis the database does not hold`);
-    const { device } = this.#store.addDevice(kid, genesis.value.publicKey, entry, this.#nowMs(), index);
     const { predecessor } = genesis.value;
     const former = predecessor && this.#store.deviceByKid(predecessor.kid);
+    // The log does not know of tenants: whose a first key is, an operator has to say again.
+    const nowMs = this.#nowMs();
+    const { device } = this.#store.addDevice(kid, genesis.value.publicKey, entry, nowMs, index, former?.tenant);
     // It got into the log by its predecessor's word, which the older copy does not hold.
     if (former && !this.#store.successions.of(former.device))
       this.#store.successions.close(

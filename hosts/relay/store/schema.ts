@@ -1,7 +1,7 @@
 /** Marks the file as ours (SQLite `application_id`): "TALY". */
 export const APPLICATION_ID = 0x54414c59;
 /** SQLite `user_version`. A change of the tables below takes the next number and a migration from this one. */
-export const SCHEMA_VERSION = 5;
+export const SCHEMA_VERSION = 6;
 
 /** Records of one generation of ids, as a power of two. */
 export const GENERATION_BITS = 14;
@@ -161,6 +161,56 @@ INSERT INTO ids
 DROP TABLE arrivals;
 `;
 
+/** To whom devices belong that were there before tenants were, and those that come by no token. */
+export const DEFAULT_TENANT = "default";
+
+/**
+ * Tenants, who may operate for them, and what was changed by whom. The columns that older tables get name a tenant without
+ * REFERENCES: SQLite adds none that has a default as well. What is written into them was read from `tenants`, of which
+ * nothing is ever taken out.
+ */
+const TENANTS = `
+CREATE TABLE tenants (
+  name       TEXT PRIMARY KEY,
+  made_at_ms INTEGER NOT NULL
+) STRICT;
+INSERT INTO tenants (name, made_at_ms) VALUES ('${DEFAULT_TENANT}', 0);
+
+ALTER TABLE devices ADD COLUMN tenant TEXT NOT NULL DEFAULT '${DEFAULT_TENANT}';
+CREATE INDEX devices_by_tenant ON devices (tenant, kid);
+ALTER TABLE tokens ADD COLUMN tenant TEXT NOT NULL DEFAULT '${DEFAULT_TENANT}';
+ALTER TABLE tokens ADD COLUMN ended_at_ms INTEGER;
+CREATE INDEX tokens_by_tenant ON tokens (tenant, sha256);
+CREATE INDEX tokens_unspent ON tokens (tenant, expires_at_ms) WHERE used_by IS NULL AND ended_at_ms IS NULL;
+
+-- A token itself is never stored. tenant: NULL of those that count for all.
+CREATE TABLE operator_tokens (
+  id            TEXT PRIMARY KEY CHECK (length(id) = 16),
+  sha256        BLOB NOT NULL CHECK (length(sha256) = 32),
+  tenant        TEXT REFERENCES tenants,
+  role          TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+  label         TEXT NOT NULL,
+  made_by       TEXT NOT NULL,
+  made_at_ms    INTEGER NOT NULL,
+  expires_at_ms INTEGER NOT NULL,
+  revoked_at_ms INTEGER,
+  used_at_ms    INTEGER
+) STRICT;
+CREATE INDEX operator_tokens_by_tenant ON operator_tokens (tenant, id);
+
+-- Who changed what: nothing is ever taken out. tenant: whose matter it was, NULL of the whole relay's.
+CREATE TABLE audit (
+  entry  INTEGER PRIMARY KEY AUTOINCREMENT,
+  at_ms  INTEGER NOT NULL,
+  who    TEXT NOT NULL,
+  tenant TEXT REFERENCES tenants,
+  what   TEXT NOT NULL,
+  about  TEXT NOT NULL,
+  detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_by_tenant ON audit (tenant, entry);
+`;
+
 /**
  * Bodies that were erased on request. What is kept of a record stands by its own key's name: an older copy of the database may
  * not have its device yet.
@@ -194,4 +244,4 @@ CREATE INDEX erased_by_erasure ON erased (erasure, seq);
 `;
 
 /** What makes version n + 2 out of version n + 1. A new store is one of version 1, and all of these. */
-export const MIGRATIONS: readonly string[] = [GAPS, STANDING, ENTRIES, ERASURES];
+export const MIGRATIONS: readonly string[] = [GAPS, STANDING, ENTRIES, TENANTS, ERASURES];

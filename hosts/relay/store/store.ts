@@ -4,6 +4,7 @@ import { type Database, openDatabase, plainBytes } from "./database.js";
 import { ErasureStore } from "./erasures.js";
 import { GapStore } from "./gaps.js";
 import { IdIndex } from "./ids.js";
+import { DEFAULT_TENANT } from "./schema.js";
 import { Standing } from "./standing.js";
 import { Successions } from "./successions.js";
 
@@ -23,6 +24,8 @@ export interface StoredDevice {
   readonly enrolledAtMs: number;
   /** `closed`: a rotation or a succession ended the chain. `forked`: two records of one position are held; that outlives the rest. */
   readonly state: DeviceState;
+  /** Whose it is: only its operators, and those of the whole relay, may decide about it. */
+  readonly tenant: string;
 }
 
 export interface StoredRecord {
@@ -104,9 +107,11 @@ export class Store {
     return deviceOf(this.#statements.deviceByNumber.get(device) as DeviceRow);
   }
 
-  /** At most `limit` devices in the order of their kids, from the one after `after` on. */
-  devicesAfter(after: Uint8Array, limit: number): StoredDevice[] {
-    return (this.#statements.devicesAfter.all(after, limit) as DeviceRow[]).map(deviceOf);
+  /** At most `limit` devices in the order of their kids, from the one after `after` on; where `tenant` is given, of its own. */
+  devicesAfter(after: Uint8Array, limit: number, tenant?: string): StoredDevice[] {
+    const { devicesAfter, devicesOfTenantAfter } = this.#statements;
+    const rows = tenant === undefined ? devicesAfter.all(after, limit) : devicesOfTenantAfter.all(tenant, after, limit);
+    return (rows as DeviceRow[]).map(deviceOf);
   }
 
   countDevices(): number {
@@ -114,11 +119,23 @@ export class Store {
   }
 
   /** Adds a device with its genesis record, which stands at `entry` of the log already or will. Call inside `transaction`. */
-  addDevice(kid: Uint8Array, publicKey: Uint8Array, genesis: NewRecord, nowMs: number, entry?: number): StoredDevice {
-    const { lastInsertRowid } = this.#statements.addDevice.run(kid, publicKey, genesis.id, nowMs);
+  addDevice(
+    kid: Uint8Array,
+    publicKey: Uint8Array,
+    genesis: NewRecord,
+    nowMs: number,
+    entry?: number,
+    tenant: string = DEFAULT_TENANT,
+  ): StoredDevice {
+    const { lastInsertRowid } = this.#statements.addDevice.run(kid, publicKey, genesis.id, nowMs, tenant);
     const device = Number(lastInsertRowid);
     this.#add(device, genesis, entry, nowMs);
     return this.deviceByNumber(device);
+  }
+
+  /** Gives a device to a tenant that is there. Call inside `transaction`. */
+  assign(device: number, tenant: string): void {
+    this.#statements.assign.run(tenant, device);
   }
 
   /** Adds records that follow the chain's head, checked by the caller. Call inside `transaction`. */
@@ -213,6 +230,7 @@ interface DeviceRow {
   genesis_id: Buffer;
   enrolled_at_ms: number;
   state: DeviceState;
+  tenant: string;
 }
 
 interface RecordRow {
@@ -232,6 +250,7 @@ function deviceOf(row: DeviceRow): StoredDevice {
     genesisId: plainBytes(row.genesis_id),
     enrolledAtMs: row.enrolled_at_ms,
     state: row.state,
+    tenant: row.tenant,
   };
 }
 
@@ -255,9 +274,11 @@ function prepare(database: Database) {
     deviceByKid: database.prepare("SELECT * FROM devices WHERE kid = ?"),
     deviceByNumber: database.prepare("SELECT * FROM devices WHERE device = ?"),
     devicesAfter: database.prepare("SELECT * FROM devices WHERE kid > ? ORDER BY kid LIMIT ?"),
+    devicesOfTenantAfter: database.prepare("SELECT * FROM devices WHERE tenant = ? AND kid > ? ORDER BY kid LIMIT ?"),
+    assign: database.prepare("UPDATE devices SET tenant = ? WHERE device = ?"),
     countDevices: database.prepare("SELECT count(*) FROM devices").pluck(),
     addDevice: database.prepare(
-      "INSERT INTO devices (kid, public_key, genesis_id, enrolled_at_ms, state) VALUES (?, ?, ?, ?, 'active')",
+      "INSERT INTO devices (kid, public_key, genesis_id, enrolled_at_ms, state, tenant) VALUES (?, ?, ?, ?, 'active', ?)",
     ),
     close: database.prepare("UPDATE devices SET state = 'closed' WHERE device = ? AND state = 'active'"),
     markForked: database.prepare("UPDATE devices SET state = 'forked' WHERE device = ?"),

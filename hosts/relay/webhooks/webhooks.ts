@@ -32,6 +32,8 @@ export interface WebhookSettings {
   /** Default all. */
   readonly events?: readonly WebhookEvent[];
   readonly repeatAfterS?: number;
+  /** Only what is about this tenant's devices; default all, and what is about the relay. */
+  readonly tenant?: string;
   /** Ranges that may be reached although they are not public. Default none. */
   readonly allowAddresses?: readonly string[];
   /** Default false: https only. */
@@ -52,6 +54,8 @@ export interface WebhooksOptions {
   readonly nowMs: () => number;
   readonly metrics: Pick<Metrics, "counter" | "gauge">;
   readonly logger: Logger;
+  /** Whose the device of a kid, in hexadecimal digits, is. */
+  readonly tenantOf: (kid: string) => string | undefined;
 }
 
 interface Waiting {
@@ -101,10 +105,16 @@ export class Webhooks {
     const { settings, origin, nowMs } = this.#options;
     const finding = findingOf(event);
     if (!finding || !(settings.events ?? WEBHOOK_EVENTS).includes(finding.event) || this.#stop.signal.aborted) return;
+    if (!this.#isTold(finding.kid)) return;
     const repeated = this.#repeated(`${finding.event} ${finding.kid}`, nowMs());
     if (repeated === undefined) return;
     const details = repeated === 0 ? finding.details : { ...finding.details, repeated };
     this.#enqueue(makeMessage({ ...finding, details }, origin, nowMs()));
+  }
+
+  #isTold(kid: string | null): boolean {
+    const { settings, tenantOf } = this.#options;
+    return settings.tenant === undefined || (kid !== null && tenantOf(kid) === settings.tenant);
   }
 
   /** How often it came since it was told; undefined where that was just now. */

@@ -52,6 +52,7 @@ describe("webhooks", () => {
         nowMs,
         metrics,
         logger: pino({ messageKey: "event" }, sink),
+        tenantOf: (kid) => (kid === KID ? "north" : "south"),
         settings: {
           url: `http://receiver.example:${port}/hook?x=1`,
           secret: SECRET,
@@ -145,6 +146,18 @@ describe("webhooks", () => {
     await opened.close();
     const events = there.received.map(({ body }) => JSON.parse(body).event);
     assert.deepEqual(events.sort(), ["bad-signature", "fork", "gap", "ledger-stuck", "log-stuck", "silence"]);
+  });
+
+  it("tell a tenant's receiver of its devices and of nothing else", async () => {
+    const there = await receiver();
+    const { opened } = webhooks(there.port, { tenant: "north" });
+    opened.take(silence("ffeeddccbbaa9988"));
+    opened.take({ event: "log-stuck", waitingS: 200 });
+    opened.take(silence(KID));
+    await there.came(1);
+    await opened.close();
+    const kids = there.received.map(({ body }) => JSON.parse(body).kid);
+    assert.deepEqual(kids, [KID]);
   });
 
   it("tell the same of the same device once in a while, with how often it came", async () => {

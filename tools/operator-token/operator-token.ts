@@ -1,0 +1,74 @@
+import { explain, ok, type Result } from "tallystick/codes/codes";
+import { administer } from "../../hosts/relay/enrol.js";
+import type { Role } from "../../hosts/relay/operators/roles.js";
+import { viewOperatorToken } from "../../hosts/relay/routes/operator/tokens.js";
+import type { StoredOperatorToken } from "../../hosts/relay/store/operators.js";
+
+/** What `tallystick operator-token` does; each answers with the exit status: 0 done, 1 refused. */
+
+const DAY_MS = 86_400_000;
+const PAGE = 256;
+
+export interface CreateOptions {
+  readonly role: Role;
+  /** Undefined: for all. */
+  readonly tenant?: string;
+  readonly label: string;
+  readonly days: number;
+  readonly json?: true;
+}
+
+export function create(dataDir: string, { role, tenant, label, days, json }: CreateOptions): number {
+  const made = administer(dataDir, (administration) =>
+    administration.makeOperatorToken({ role, tenant, label, lifetimeMs: days * DAY_MS }),
+  );
+  return print(made, ({ token, stored }) => [json ? JSON.stringify({ token, ...viewOperatorToken(stored) }) : token]);
+}
+
+export function list(dataDir: string, tenant: string | undefined, asJson: boolean): number {
+  const found = administer(dataDir, (administration) => {
+    const scope = administration.scope(tenant);
+    if (!scope.ok) return scope;
+    const tokens: StoredOperatorToken[] = [];
+    for (let after = ""; ; ) {
+      const page = administration.operatorTokens(scope.value, after, PAGE);
+      tokens.push(...page);
+      const last = page.at(-1);
+      if (page.length < PAGE || !last) return ok(tokens);
+      after = last.id;
+    }
+  });
+  return print(found, (tokens) => tokens.map((token) => textOf(token, asJson)));
+}
+
+export function revoke(dataDir: string, id: string, asJson: boolean): number {
+  const revoked = administer(dataDir, (administration) => administration.revokeOperatorToken(id));
+  return print(revoked, (token) => [textOf(token, asJson)]);
+}
+
+function print<T>(result: Result<T>, linesOf: (value: T) => readonly string[]): number {
+  if (!result.ok) {
+    console.error(`tallystick operator-token: ${explain(result.failure)}`);
+    return 1;
+  }
+  for (const line of linesOf(result.value)) console.log(line);
+  return 0;
+}
+
+function textOf(token: StoredOperatorToken, asJson: boolean): string {
+  if (asJson) return JSON.stringify(viewOperatorToken(token));
+  const { id, role, tenant, label, expiresAtMs, revokedAtMs, usedAtMs } = token;
+  const until = revokedAtMs === undefined ? `until ${timeOf(expiresAtMs)}` : `revoked ${timeOf(revokedAtMs)}`;
+  return [
+    id,
+    role.padEnd(8),
+    tenant ?? "(all tenants)",
+    until,
+    usedAtMs === undefined ? "never used" : `used ${timeOf(usedAtMs)}`,
+    ...(label === "" ? [] : [label]),
+  ].join("  ");
+}
+
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString();
+}
