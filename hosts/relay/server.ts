@@ -238,7 +238,9 @@ function answerOf(refusal: Refusal) {
 
 /** What Node could not even read as HTTP, or not in time. */
 function answerClientError(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
+  // What is written now would be taken for the answer to a request before it, of which Node keeps the answer under way here.
+  const { _httpMessage: underWay } = socket as Socket & { _httpMessage?: unknown };
+  if (error.code === "ECONNRESET" || !socket.writable || underWay) {
     socket.destroy();
     return;
   }

@@ -130,6 +130,17 @@ describe("relay: HTTP", () => {
     assert.match(answer, /"code":"REQUEST_MALFORMED"/);
   });
 
+  it("gives a request that is still being answered no answer to what comes behind it", async () => {
+    const device = await started.device();
+    const body = Buffer.concat([encodeRequest(device.request()), device.appendReading(20)]);
+    const socket = connect(Number(new URL(started.url).port), "127.0.0.1");
+    const head =
+      `POST /v1/devices/${device.kid}/records HTTP/1.1\r\nhost: x\r\n` +
+      `content-type: application/cbor-seq\r\ncontent-length: ${body.length}\r\n\r\n`;
+    socket.write(Buffer.concat([Buffer.from(head), body, Buffer.from("hello\r\n\r\n")]));
+    assert.doesNotMatch(await readAll(socket), /^HTTP\/1\.1 400 /, "the batch was no bad request");
+  });
+
   it("refuses headers that are too long", async () => {
     const socket = connect(Number(new URL(started.url).port), "127.0.0.1");
     socket.write(`GET /livez HTTP/1.1\r\nhost: x\r\nx: ${"a".repeat(10_000)}\r\n\r\n`);
