@@ -473,10 +473,8 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const calls = addRoutes(app, routeParts);
   const isApart = options.operator !== "off" && options.operator?.port !== undefined;
   const operatorApp = isApart ? createServer(server) : undefined;
-  if (operatorApp) {
-    undo.push(() => operatorApp.close());
-    addOperatorApi(operatorApp, routeParts);
-  }
+  if (operatorApp) addOperatorApi(operatorApp, routeParts);
+  undo.push(async () => operatorApp?.close());
   if (options.mqtt) {
     const steadyMs = steadyOf(options);
     const opened = await MqttListener.open({

@@ -42,7 +42,8 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
   "POST /v1/operator/devices/{kid}/revocation": {
     role: "operator",
     other: "DEVICE_UNKNOWN",
-    body: () => ({ from_seq: 5, reason: "lost" }),
+    // From a lower position each time: the same again changes nothing.
+    body: () => ({ from_seq: 10_000 - ++made, reason: "lost" }),
   },
   "GET /v1/operator/enrolment-tokens": { role: "viewer" },
   "POST /v1/operator/enrolment-tokens": {
