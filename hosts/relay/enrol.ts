@@ -1,7 +1,7 @@
 import { ok, type Result } from "tallystick/codes/codes";
 import { relayCrypto } from "./crypto.js";
-import { pathsOf, readIdentity } from "./folder.js";
-import { openDatabase } from "./store/database.js";
+import { readIdentity } from "./folder.js";
+import { openStore, type StoreOptions } from "./store/open.js";
 import { makeToken, TOKEN_LIFETIME_MS } from "./store/tokens.js";
 
 /**
@@ -22,11 +22,12 @@ export function makeEnrolmentToken(
   {
     lifetimeMs = TOKEN_LIFETIME_MS,
     nowMs = Date.now(),
-  }: { readonly lifetimeMs?: number; readonly nowMs?: number } = {},
+    store,
+  }: { readonly lifetimeMs?: number; readonly nowMs?: number; readonly store?: StoreOptions } = {},
 ): Result<EnrolmentToken> {
   const identity = readIdentity(dataDir);
   if (!identity.ok) return identity;
-  const database = openDatabase(pathsOf(dataDir).store, "trusted");
+  const database = openStore(dataDir, identity.value, store, "beside");
   if (!database.ok) return database;
   try {
     const expiresAtMs = nowMs + lifetimeMs;

@@ -5,7 +5,7 @@ import { relayCrypto } from "./crypto.js";
 import { pathsOf, readIdentity } from "./folder.js";
 import { openDeviceFacingKey } from "./keys.js";
 import { genesisOf, revokeKey, stateRevocation } from "./standing.js";
-import { openDatabase } from "./store/database.js";
+import { openStore, type StoreOptions } from "./store/open.js";
 import type { Decision } from "./store/standing.js";
 import { Store, type StoredDevice } from "./store/store.js";
 
@@ -48,10 +48,10 @@ export class Operator {
   }
 
   /** DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, RELAY_FOREIGN, and the store's codes. */
-  static open(dataDir: string, nowMs: () => number = Date.now): Result<Operator> {
+  static open(dataDir: string, nowMs: () => number = Date.now, store?: StoreOptions): Result<Operator> {
     const identity = readIdentity(dataDir);
     if (!identity.ok) return identity;
-    const database = openDatabase(pathsOf(dataDir).store, "trusted");
+    const database = openStore(dataDir, identity.value, store, "beside");
     return database.ok ? ok(new Operator(new Store(database.value), dataDir, nowMs)) : database;
   }
 
@@ -109,7 +109,7 @@ export class Operator {
     const device = this.#find(kid);
     if (!device.ok) return device;
     const options = { store: this.#store, crypto: relayCrypto, operatorKey, nowMs: this.#nowMs };
-    const revoked = revokeKey(options, device.value, statement);
+    const revoked = this.#store.alone(() => revokeKey(options, device.value, statement));
     return revoked.ok ? this.device(kid) : revoked;
   }
 

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 import { type Logger, pino } from "pino";
@@ -37,19 +38,22 @@ import { MqttListener } from "./mqtt/listener.js";
 import type { MqttOptions } from "./mqtt/settings.js";
 import { Operation, type OperationOptions } from "./operation.js";
 import { BATCH_INTERVAL_MS, Publication } from "./publication.js";
-import { openRelayKeys } from "./relay-keys.js";
+import { followLog, openKeys, type RelayRole, waitsForSequencer } from "./role.js";
 import { openScrub, SCRUB_PERIOD_MS } from "./scrubbing.js";
 import { createServer } from "./server.js";
 import { STOP_REQUESTS_MAX_MS } from "./stop.js";
-import { createDatabase, isCorruption, isSqliteError } from "./store/database.js";
+import { isCorruption, isDatabaseError } from "./store/database.js";
 import { LogDiffers, StoreEntries } from "./store/entries.js";
+import { Figures } from "./store/figures.js";
 import { Ladder } from "./store/ladder.js";
+import { createStore, openStore, type StoreOptions } from "./store/open.js";
 import { Store, StoredRecordDamaged } from "./store/store.js";
 import { VerifierPool } from "./verify/pool.js";
 import { addRoutes, type Health, steadyOf } from "./wiring.js";
 
 /** One relay: store, log, ingest and server over one data folder, made from one options object. */
 
+const STORE_NAME_BYTES = 8;
 /** Seconds from a record's receipt to a checkpoint that covers it, at the most, as a new relay's opening promises. */
 export const LOG_WITHIN_S = 600;
 
@@ -61,12 +65,18 @@ export interface InitialiseOptions {
   readonly policy?: string;
   /** The public half of the offline recovery key, 32 bytes. */
   readonly recoveryKey?: Uint8Array;
+  /** Where the store is, where that is not SQLite's file in the folder. */
+  readonly store?: StoreOptions;
   /** What the relay's keys are made from: the operating system's generator. Another only for runs that must repeat. */
   readonly entropy?: Entropy;
 }
 
 export interface RelayOptions extends OperationOptions {
   readonly dataDir: string;
+  /** Where the store is, where that is not SQLite's file in the folder. */
+  readonly store?: StoreOptions;
+  /** `ingest`: takes records in beside the relay's own process, over a store in PostgreSQL. Default all. */
+  readonly role?: RelayRole;
   /** The name that the folder's relay must have; default whatever it has. */
   readonly origin?: string;
   /** Default 127.0.0.1: reaching further is for the operator to say. */
@@ -154,7 +164,7 @@ export class Relay {
     if (opened.ok && listening.ok) {
       const relay = new Relay(opened.value, listening.value);
       opened.value.publication.wake();
-      opened.value.scrub.start();
+      if (options.role !== "ingest") opened.value.scrub.start();
       opened.value.mqtt?.start();
       opened.value.logger.info(
         { url: relay.url, origin: relay.identity.origin, entries: relay.log.head.size },
@@ -224,7 +234,8 @@ async function make(dataDir: string, options: InitialiseOptions): Promise<Result
   beginFolder(dataDir);
   const identity = createDeviceFacingKey(paths.deviceFacingKey, crypto, entropy);
   if (!identity.ok) return identity;
-  const database = createDatabase(paths.store);
+  const name = randomBytes(STORE_NAME_BYTES).toString("hex");
+  const database = createStore(dataDir, options.store, name);
   if (!database.ok) return database;
   const store = new Store(database.value);
   const log = await Log.open(paths.log, {
@@ -249,6 +260,7 @@ async function make(dataDir: string, options: InitialiseOptions): Promise<Result
     logKey: formatVerifierKey(log.value.key),
     logWithinS,
     ...(options.recoveryKey && { recoveryKey: toHex(options.recoveryKey) }),
+    ...(options.store && { postgres: name }),
   };
   finishFolder(dataDir, relayIdentity);
   return ok(relayIdentity);
@@ -261,7 +273,7 @@ async function refused<T>(run: () => Promise<Result<T>>): Promise<Result<T>> {
   } catch (error) {
     const damage = damageOf(error);
     if (damage) return { ok: false, failure: damage };
-    if (isSqliteError(error)) return fail("STORE_FAILED", `${error.message} (${error.code})`);
+    if (isDatabaseError(error)) return fail("STORE_FAILED", `${error.message} (${error.code})`);
     const { syscall, message } = error as NodeJS.ErrnoException;
     if (syscall !== undefined) return fail("DATA_FOLDER_UNWRITABLE", message);
     throw error;
@@ -284,11 +296,15 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const { origin, logWithinS } = found.value;
   if (options.origin !== undefined && options.origin !== origin)
     return fail("RELAY_FOREIGN", `expected the relay ${options.origin} in ${dataDir}, found ${origin}`);
-  const lock = lockFolder(dataDir);
+  const { role = "all" } = options;
+  const isSequencer = role === "all";
+  if (!isSequencer && found.value.postgres === undefined)
+    return fail("STORE_ELSEWHERE", "expected a database in PostgreSQL for role ingest, found SQLite's");
+  const lock = lockFolder(dataDir, isSequencer ? "sequencer" : "ingest");
   if (!lock.ok) return lock;
   undo.push(() => lock.value.release());
-  endBeginning(dataDir);
-  const keys = await openRelayKeys(dataDir, crypto);
+  if (isSequencer) endBeginning(dataDir);
+  const keys = await openKeys(dataDir, crypto, role);
   if (!keys.ok) return keys;
   const { identity: relayIdentity, statements } = keys.value;
 
@@ -299,10 +315,11 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   // Beside existing data the log must not begin anew.
   if (!existsSync(paths.logKey)) return fail("RELAY_KEY_MISSING", `expected the log's key ${paths.logKey}`);
 
-  const store = Store.open(paths.store);
-  if (!store.ok) return store;
-  undo.push(() => store.value.close());
-  const ladder = new Ladder(store.value.database);
+  const database = openStore(dataDir, relayIdentity, options.store, isSequencer ? "sequencer" : "writer");
+  if (!database.ok) return database;
+  const store = new Store(database.value);
+  undo.push(() => store.close());
+  const ladder = new Ladder(database.value);
   const health: Health = { stopping: false, fault: undefined };
   const onFault = (error: unknown): Failure | undefined => {
     const damage = damageOf(error);
@@ -314,15 +331,17 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
 
   let anchoring: Anchoring | undefined;
   let cosigning: Cosigning | undefined;
-  const log = await openLog(relayIdentity, identity.value, store.value, options, (head) => {
-    ladder.logged(head, nowMs());
-    anchoring?.submit(head);
-    cosigning?.wake();
-    logger.info({ size: head.size }, "checkpoint");
-  });
+  const log = await (isSequencer
+    ? openLog(relayIdentity, identity.value, store, options, (head) => {
+        ladder.logged(head, nowMs());
+        anchoring?.submit(head);
+        cosigning?.wake();
+        logger.info({ size: head.size }, "checkpoint");
+      })
+    : followLog(dataDir, crypto, relayIdentity));
   if (!log.ok) return log;
   undo.push(() => log.value.close());
-  if (witnesses.length > 0) {
+  if (isSequencer && witnesses.length > 0) {
     // Before anything new is signed: they may know of a tree that this folder has lost.
     const begun = await Cosigning.begin({
       crypto,
@@ -343,15 +362,15 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     cosigning = begun.value;
     undo.push(() => begun.value.close());
   }
-  ladder.logged(log.value.head, nowMs());
+  if (isSequencer) ladder.logged(log.value.head, nowMs());
 
-  if (options.ledger) {
+  if (isSequencer && options.ledger) {
     // Ethereum's library takes half of the start; a relay without a ledger does without it.
     const module = await import("./anchoring.js");
     const opened = await module.Anchoring.open({
       ledger: options.ledger,
       folder: paths.ledger,
-      database: store.value.database,
+      database: store.database,
       ladder,
       rootAt: async (size) => {
         const root = await log.value.rootAt(size);
@@ -368,6 +387,8 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
 
   const publication = new Publication({
     log: log.value,
+    // Other processes write as well, and say nothing of it.
+    looks: database.value.dialect === "postgres" && isSequencer,
     intervalMs: options.batchIntervalMs ?? BATCH_INTERVAL_MS,
     nowMs,
     onFailure: (failure) => logger.warn(failure, "log did not advance"),
@@ -375,7 +396,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   });
   const scrub = await openScrub({
     dataDir,
-    store: store.value,
+    store,
     log: log.value,
     crypto,
     periodMs: options.scrubPeriodMs ?? SCRUB_PERIOD_MS,
@@ -389,13 +410,16 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   undo.push(() => scrub.close());
   const metrics = new Metrics();
   const events = new RelayEvents(onFault);
-  const taking = () => health.fault ?? publication.overdue(nowMs(), logWithinS * 1000);
+  const overdue = isSequencer
+    ? () => publication.overdue(nowMs(), logWithinS * 1000)
+    : waitsForSequencer(new Figures(database.value), nowMs, logWithinS * 1000);
+  const taking = () => health.fault ?? overdue();
   const operation = await Operation.open({
     options,
     metrics,
     events,
     origin,
-    database: store.value.database,
+    database: store.database,
     ladder,
     logEntries: () => log.value.head.size,
     nowMs,
@@ -413,7 +437,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const ownPool = options.pool ? undefined : new VerifierPool({ ...(threads !== undefined && { threads }), onDeath });
   if (ownPool) undo.push(() => ownPool.close());
   const pool = options.pool ?? ownPool!;
-  const parts = { relayIdentity, lock: lock.value, store: store.value, log: log.value, anchoring, cosigning, scrub };
+  const parts = { relayIdentity, lock: lock.value, store, log: log.value, anchoring, cosigning, scrub };
   const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool, events, taking };
   let mqtt: MqttListener | undefined;
   const calls = addRoutes(app, { ...parts, ...services, identity: identity.value, mqttState: () => mqtt?.state });

@@ -24,8 +24,10 @@ import { logRoutes } from "./routes/log.js";
 import { recordRoutes } from "./routes/records.js";
 import { type ReadyView, type RelayView, relayRoutes, viewWitness } from "./routes/relay.js";
 import { syncRoutes } from "./routes/sync.js";
+import { sharedSecret } from "./role.js";
 import { damageFound } from "./scrubbing.js";
 import { recordMethods, refuseOtherMethods } from "./server.js";
+import { isDatabaseError } from "./store/database.js";
 import type { Ladder } from "./store/ladder.js";
 import type { Store } from "./store/store.js";
 import type { VerifierPool } from "./verify/pool.js";
@@ -95,13 +97,17 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
     crypto,
     nowMs,
     origin,
-    challenges: new Challenges(nowMs),
+    challenges: new Challenges(nowMs, store.database.dialect && sharedSecret(identity)),
     admission,
     intake: new Intake({ ...ingest, ...(keyBudget && { keyBudget }) }),
     ladder,
     identity,
     log: {
-      published: () => ({ size: log.head.size, note: Buffer.from(log.head.checkpoint).toString("utf8") }),
+      published: () => {
+        // One head for both: where another process sequences, the next look may find the next one.
+        const { size, checkpoint } = log.head;
+        return { size, note: Buffer.from(checkpoint).toString("utf8") };
+      },
       consistency: (oldSize, size) => log.consistency(oldSize, size),
     },
     logWithinS,
@@ -167,6 +173,7 @@ function beat(store: Store, nowMs: number): Failure | undefined {
     store.beat(nowMs);
     return undefined;
   } catch (error) {
-    return fail("STORE_FAILED", (error as Error).message).failure;
+    // What PostgreSQL says may have its address in it.
+    return fail("STORE_FAILED", isDatabaseError(error) ? error.code : (error as Error).message).failure;
   }
 }

@@ -4,7 +4,7 @@ import { explain, type Failure, fail, type Result } from "tallystick/codes/codes
 import { fromDidKey, kidOf } from "tallystick/identity/key";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { type DeviceStanding, Operator } from "../../hosts/relay/operate.js";
-import { isSqliteError } from "../../hosts/relay/store/database.js";
+import { isDatabaseError } from "../../hosts/relay/store/database.js";
 import { readInput } from "../file.js";
 
 /** What `tallystick device` does; each answers with the exit status: 0 done, 1 refused. */
@@ -66,7 +66,7 @@ function withOperator(dataDir: string, act: (operator: Operator) => Failure | un
     return failure ? refuse(failure) : 0;
   } catch (error) {
     // The relay writes all the time, a backup may hold the file: what SQLite refuses is expected.
-    if (!isSqliteError(error)) throw error;
+    if (!isDatabaseError(error)) throw error;
     return refuse(fail("STORE_FAILED", `${error.message} (${error.code})`).failure);
   } finally {
     operator.value.close();

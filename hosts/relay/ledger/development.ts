@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Database } from "better-sqlite3";
+import type { Database } from "../store/database.js";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import { DevelopmentChain, type DevelopmentChainOptions } from "./anvil.js";
 import { type EvmArtifact, EvmLedger } from "./evm.js";
