@@ -13,6 +13,7 @@ import type { Store, StoredDevice } from "../../hosts/relay/store/store.js";
 import { Rank, type Sender, type VerifierPool } from "../../hosts/relay/verify/pool.js";
 import { type BatchKey, type VerifiedBatch, verifyBatch } from "../../hosts/relay/verify/verified.js";
 import { FixtureDevice } from "../fixtures/device.js";
+import { sqliteOf } from "./dump.js";
 import { StartedRelay } from "./started.js";
 
 /** What a batch goes through between its admission and the disk, over a real store. */
@@ -72,7 +73,7 @@ describe("relay: intake", () => {
     let commits = 0;
     const whole = store.transaction.bind(store);
     store.transaction = (write) => {
-      if (!store.database.inTransaction) commits++;
+      if (!sqliteOf(store).inTransaction) commits++;
       return whole(write);
     };
     try {

@@ -53,7 +53,7 @@ describe("relay: rotation", () => {
     const rows = () =>
       JSON.stringify(
         ["devices", "records", "forks", "successions"].map((table) =>
-          database.prepare(`SELECT * FROM ${table}`).raw().all(),
+          database.prepare(`SELECT * FROM ${table}`).all(),
         ),
       );
     const before = rows();

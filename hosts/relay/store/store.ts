@@ -3,6 +3,7 @@ import { ok, type Result } from "tallystick/codes/codes";
 import { type Database, openDatabase, plainBytes } from "./database.js";
 import { GapStore } from "./gaps.js";
 import { IdIndex } from "./ids.js";
+import { prepareAppend } from "./postgres/append.js";
 import { Standing } from "./standing.js";
 import { Successions } from "./successions.js";
 
@@ -65,9 +66,12 @@ export class Store {
   readonly #lastInLog = new Map<string, StoredRecord | undefined>();
   #session: number | undefined;
   readonly #statements: ReturnType<typeof prepare>;
+  /** PostgreSQL's, which has to be sent each statement. */
+  readonly #appendTogether: ReturnType<typeof prepareAppend> | undefined;
 
   constructor(database: Database) {
     this.database = database;
+    this.#appendTogether = database.dialect && prepareAppend(database);
     this.successions = new Successions(database);
     this.gaps = new GapStore(database);
     this.standing = new Standing(database);
@@ -130,7 +134,10 @@ export class Store {
 
   /** Adds records that follow the chain's head, checked by the caller. Call inside `transaction`. */
   append(device: number, records: readonly NewRecord[], nowMs: number): void {
-    for (const record of records) this.#add(device, record, undefined, nowMs);
+    if (this.#appendTogether) {
+      this.#appendTogether(device, records, nowMs);
+      if (records.some(({ closesChain }) => closesChain)) this.#statements.close.run(device);
+    } else for (const record of records) this.#add(device, record, undefined, nowMs);
   }
 
   /** Adds a record that stands at `entry` of the log. Call inside `transaction`. */

@@ -7,6 +7,10 @@ let starting: Promise<PostgresServer> | undefined;
 /** STORE=postgres runs a relay's tests over PostgreSQL in place of SQLite. */
 export const OVER_POSTGRES = process.env["STORE"] === "postgres";
 
+/** For a test of what only SQLite has: its file, its pragmas, its triggers. */
+export const itOfSqlite = OVER_POSTGRES ? it.skip : it;
+export const describeOfSqlite = OVER_POSTGRES ? describe.skip : describe;
+
 export function sharedServer(): Promise<PostgresServer> {
   starting ??= PostgresServer.start().then((server) => {
     process.once("exit", () => server.abandon());
