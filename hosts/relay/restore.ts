@@ -41,6 +41,7 @@ import { TileStore } from "./log/tiles.js";
 import { bundlesOf, checkBundle } from "./log/tree-check.js";
 import { pinsOf } from "./relay-keys.js";
 import { openToRead } from "./store/database.js";
+import { checkInFolder } from "./store/open.js";
 import { StoredRows } from "./store/rows.js";
 
 /**
@@ -190,6 +191,8 @@ async function plan(
 function checkIdentity(dataDir: string, { identity, logKey }: Source): Result<true> {
   const there = readIdentity(dataDir);
   if (!there.ok) return there;
+  const inFolder = checkInFolder(dataDir, there.value);
+  if (!inFolder.ok) return inFolder;
   const pins = pinsOf(crypto, there.value);
   if (!pins.ok) return pins;
   if (there.value.origin !== identity.origin)

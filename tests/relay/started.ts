@@ -9,6 +9,7 @@ import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
 import { Operator } from "../../hosts/relay/operate.js";
 import { type InitialiseOptions, Relay, type RelayOptions } from "../../hosts/relay/relay.js";
 import type { StoreOptions } from "../../hosts/relay/store/open.js";
+import { makeToken } from "../../hosts/relay/store/tokens.js";
 import { VerifierPool } from "../../hosts/relay/verify/pool.js";
 import { FixtureDevice, type FixtureDeviceOptions } from "../fixtures/device.js";
 import { OVER_POSTGRES, sharedServer } from "./postgres/shared.js";
@@ -92,6 +93,8 @@ export class StartedRelay {
 
   /** For a relay with a clock of its own: made at `nowMs`. */
   token(nowMs = Date.now()): string {
+    // Beside PostgreSQL each would take a thread and a connection of its own: several-processes.test.ts is about that way.
+    if (this.store) return makeToken(this.relay.store.database, relayCrypto.sha256, nowMs);
     return must(makeEnrolmentToken(this.folder, { nowMs, ...this.#store })).token;
   }
 

@@ -5,6 +5,7 @@ import { fromDidKey, kidOf } from "tallystick/identity/key";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { type DeviceStanding, Operator } from "../../hosts/relay/operate.js";
 import { isDatabaseError } from "../../hosts/relay/store/database.js";
+import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
 import { readInput } from "../file.js";
 
 /** What `tallystick device` does; each answers with the exit status: 0 done, 1 refused. */
@@ -59,7 +60,7 @@ function about(
 }
 
 function withOperator(dataDir: string, act: (operator: Operator) => Failure | undefined): number {
-  const operator = Operator.open(dataDir);
+  const operator = Operator.open(dataDir, undefined, storeOfEnvironment(process.env).store);
   if (!operator.ok) return refuse(operator.failure);
   try {
     const failure = act(operator.value);

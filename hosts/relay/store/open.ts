@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import { pathsOf, type RelayIdentity } from "../folder.js";
 import { createDatabase, type Database, openDatabase } from "./database.js";
@@ -14,6 +14,13 @@ export interface StoreOptions {
   readonly program?: () => string;
   /** Tries to reach the server at a start, a quarter of a second apart; default 40. */
   readonly tries?: number;
+}
+
+/** For a command beside a relay: what TALLYSTICK_STORE_URL says, or the file that TALLYSTICK_STORE_URL_FILE names. */
+export function storeOfEnvironment(environment: NodeJS.ProcessEnv): { readonly store?: StoreOptions } {
+  const file = environment["TALLYSTICK_STORE_URL_FILE"];
+  const url = environment["TALLYSTICK_STORE_URL"] ?? (file && readFileSync(file, "utf8").replace(/\r?\n$/, ""));
+  return url ? { store: { url } } : {};
 }
 
 export type StoreUse = PostgresRole | "beside";
