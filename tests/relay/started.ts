@@ -52,7 +52,7 @@ export class StartedRelay {
   relay: Relay;
   readonly folder: string;
   /** Of a relay over PostgreSQL. */
-  readonly store: StoreOptions | undefined;
+  store: StoreOptions | undefined;
   readonly #options: Partial<RelayOptions>;
   readonly #remove: () => void;
 

@@ -236,7 +236,7 @@ class Sender {
       ingest = await start("ingest");
       await grown(16);
       await all.kill();
-      await grown(16).catch(() => undefined);
+      await grown(16);
       all = await start("all");
       await grown(16);
       await server.stop("SIGKILL");
