@@ -31,7 +31,6 @@ async function answer(order: Order): Promise<Answer> {
   try {
     if (order.kind === "close") {
       await drop(1);
-      port.close();
       return { id: order.id, connection: 0, results: [], last: "" };
     }
     if (order.kind === "connect") await connect(order.place, order.timeoutMs, order.parameters);
