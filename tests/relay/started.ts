@@ -95,7 +95,7 @@ export class StartedRelay {
   token(nowMs = Date.now()): string {
     // Beside PostgreSQL each would take a thread and a connection of its own: several-processes.test.ts is about that way.
     if (this.store) return makeToken(this.relay.store.database, relayCrypto.sha256, nowMs);
-    return must(makeEnrolmentToken(this.folder, { nowMs, ...this.#store })).token;
+    return must(makeEnrolmentToken(this.folder, { nowMs, ...this.where })).token;
   }
 
   /** An operator's command beside the running relay. */
@@ -124,7 +124,8 @@ export class StartedRelay {
     }
   }
 
-  get #store(): { readonly store?: StoreOptions } {
+  /** Where its store is, for whoever opens it beside the relay. */
+  get where(): { readonly store?: StoreOptions } {
     return this.store ? { store: this.store } : {};
   }
 
@@ -135,7 +136,7 @@ export class StartedRelay {
 
   /** Opens the folder again, after this relay was closed and another process may have had it. */
   async reopen(options: Partial<RelayOptions> = this.#options): Promise<void> {
-    this.relay = await open(this.folder, { ...this.#store, ...options });
+    this.relay = await open(this.folder, { ...this.where, ...options });
   }
 
   async close(): Promise<void> {

@@ -51,7 +51,7 @@ export class PostgresServer {
 
   /** Runs it again on what it left. */
   async run(settings: Readonly<Record<string, string>> = {}): Promise<void> {
-    const all = { listen_addresses: "127.0.0.1", port: String(this.port), unix_socket_directories: this.folder, shared_buffers: "16MB", ...settings };
+    const all = { listen_addresses: "127.0.0.1", port: String(this.port), unix_socket_directories: this.folder, shared_buffers: "16MB", autovacuum: "off", ...settings };
     const args = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     const child = spawn(join(this.#bin, "postgres"), ["-D", join(this.folder, "data"), ...args], {
       ...accountOf(),
