@@ -113,7 +113,10 @@ export function readIdentity(folder: string): Result<RelayIdentity> {
 
 function isIdentity(value: unknown): value is RelayIdentity {
   if (typeof value !== "object" || value === null) return false;
-  const { format, origin, publicKey, logKey, logWithinS, generation, recoveryKey, postgres } = value as Record<string, unknown>;
+  const { format, origin, publicKey, logKey, logWithinS, generation, recoveryKey, postgres } = value as Record<
+    string,
+    unknown
+  >;
   if (generation !== undefined && !Number.isSafeInteger(generation)) return false;
   if (postgres !== undefined && typeof postgres !== "string") return false;
   if (recoveryKey !== undefined && typeof recoveryKey !== "string") return false;

@@ -25,7 +25,9 @@ export function dumpOf({ relay }: StartedRelay): string {
       .prepare(`SELECT * FROM "${table}"`)
       .all()
       // PostgreSQL gives rows in the order in which they lie, which a heartbeat changes.
-      .map((row) => Object.values(row as object).map((value) => (value instanceof Uint8Array ? Buffer.from(value) : value))),
+      .map((row) =>
+        Object.values(row as object).map((value) => (value instanceof Uint8Array ? Buffer.from(value) : value)),
+      ),
   ]);
   return JSON.stringify(rows, (_name, value) =>
     value?.type === "Buffer" ? createHash("sha256").update(Buffer.from(value.data)).digest("hex") : value,

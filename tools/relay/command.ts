@@ -68,7 +68,10 @@ export const relayCommand = new Command("relay")
   .description("the server that verifies, stores, logs, acknowledges and submits")
   .option("--config <file>", "its settings as TOML; options here and the environment count before it")
   .option("--data <dir>", 'the relay\'s data folder (default: "tallystick-relay")')
-  .option("--store <url>", "PostgreSQL's address in place of SQLite; TALLYSTICK_STORE_URL_FILE keeps a password out of it")
+  .option(
+    "--store <url>",
+    "PostgreSQL's address in place of SQLite; TALLYSTICK_STORE_URL_FILE keeps a password out of it",
+  )
   .addOption(
     new Option(
       "--role <role>",

@@ -57,7 +57,8 @@ export class Follower {
     const opened = openCheckpoint(this.#crypto, bytes, this.#key);
     if (!opened.ok) return opened;
     const { size, root } = opened.value;
-    if (size < (this.#head?.size ?? 0)) return fail("LOG_BEHIND", `expected at least ${this.#head?.size} entries, received ${size}`);
+    if (size < (this.#head?.size ?? 0))
+      return fail("LOG_BEHIND", `expected at least ${this.#head?.size} entries, received ${size}`);
     this.#head = { size, root, checkpoint: bytes, receiptSignature: new Uint8Array(0) };
     return ok(true);
   }

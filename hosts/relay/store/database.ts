@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import Sqlite from "better-sqlite3";
 import { fail, ok, type Result } from "tallystick/codes/codes";
-import { isOfServer, isPostgresCorruption } from "./postgres/database.js";
 import { PostgresError } from "./postgres/bridge.js";
+import { isOfServer, isPostgresCorruption } from "./postgres/database.js";
 import { APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION } from "./schema.js";
 import type { Sql } from "./sql.js";
 

@@ -35,7 +35,9 @@ export class Figures {
 
   /** Devices enrolled after `device`, at most `limit`. */
   devicesAfter(device: number, limit: number): DeviceFigures[] {
-    const rows = this.#statements.devicesAfter.all(device, limit) as (Omit<DeviceFigures, "kid"> & { kid: Uint8Array })[];
+    const rows = this.#statements.devicesAfter.all(device, limit) as (Omit<DeviceFigures, "kid"> & {
+      kid: Uint8Array;
+    })[];
     return rows.map((row) => ({ ...row, kid: toHex(row.kid) }));
   }
 
@@ -95,12 +97,12 @@ function prepare(database: Database) {
     lastEntry: database.prepare("SELECT max(entry) FROM records").pluck(),
     devicesAfter: database.prepare(
       "SELECT device, kid, " +
-        "(SELECT received_at_ms FROM records WHERE device = devices.device ORDER BY seq DESC LIMIT 1) AS \"heardMs\", " +
+        '(SELECT received_at_ms FROM records WHERE device = devices.device ORDER BY seq DESC LIMIT 1) AS "heardMs", ' +
         "(SELECT bytes FROM records WHERE device = devices.device AND seq = 0) AS genesis " +
         "FROM devices WHERE device > ? ORDER BY device LIMIT ?",
     ),
     heardBetween: database.prepare(
-      "SELECT device, max(received_at_ms) AS \"heardMs\" FROM records WHERE entry > ? AND entry <= ? GROUP BY device",
+      'SELECT device, max(received_at_ms) AS "heardMs" FROM records WHERE entry > ? AND entry <= ? GROUP BY device',
     ),
     ended: database
       .prepare("SELECT device FROM devices WHERE state = 'closed' UNION SELECT device FROM revocations")

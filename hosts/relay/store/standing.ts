@@ -66,7 +66,7 @@ function prepare(database: Database) {
     hold: database.prepare("INSERT INTO held_back (device, since_ms) VALUES (?, ?) ON CONFLICT DO NOTHING"),
     release: database.prepare("DELETE FROM held_back WHERE device = ?"),
     addDecision: database.prepare("INSERT INTO decisions (device, what, at_ms) VALUES (?, ?, ?)"),
-    decisions: database.prepare("SELECT what, at_ms AS \"atMs\" FROM decisions WHERE device = ? ORDER BY decision"),
+    decisions: database.prepare('SELECT what, at_ms AS "atMs" FROM decisions WHERE device = ? ORDER BY decision'),
     revocation: database.prepare("SELECT from_seq, statement, revoked_at_ms FROM revocations WHERE device = ?"),
     revoke: database.prepare(
       "INSERT INTO revocations (device, from_seq, statement, revoked_at_ms) VALUES (?, ?, ?, ?) " +

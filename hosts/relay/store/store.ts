@@ -273,14 +273,18 @@ function prepare(database: Database) {
     "device, seq, id, bytes, received_at_ms, " +
     "CASE WHEN entry < (SELECT size FROM logged) THEN entry END AS log_index";
   return {
-    beat: database.prepare("INSERT INTO heartbeat (one, at_ms) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms"),
+    beat: database.prepare(
+      "INSERT INTO heartbeat (one, at_ms) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms",
+    ),
     deviceByKid: database.prepare("SELECT * FROM devices WHERE kid = ?"),
     deviceByNumber: database.prepare("SELECT * FROM devices WHERE device = ?"),
     devicesAfter: database.prepare("SELECT * FROM devices WHERE kid > ? ORDER BY kid LIMIT ?"),
     countDevices: database.prepare("SELECT count(*) FROM devices").pluck(),
-    addDevice: database.prepare(
-      "INSERT INTO devices (kid, public_key, genesis_id, enrolled_at_ms, state) VALUES (?, ?, ?, ?, 'active') RETURNING device",
-    ).pluck(),
+    addDevice: database
+      .prepare(
+        "INSERT INTO devices (kid, public_key, genesis_id, enrolled_at_ms, state) VALUES (?, ?, ?, ?, 'active') RETURNING device",
+      )
+      .pluck(),
     close: database.prepare("UPDATE devices SET state = 'closed' WHERE device = ? AND state = 'active'"),
     markForked: database.prepare("UPDATE devices SET state = 'forked' WHERE device = ?"),
     // Without an entry: the next one, which SQLite gives by itself.

@@ -43,7 +43,11 @@ export class PostgresServer {
     execFileSync("sh", ["-c", `umask 077; printf '%s' '${PASSWORD}' > '${passwordFile}'`], { ...account, cwd: folder });
     const data = join(folder, "data");
     const options = ["--auth=scram-sha-256", `--pwfile=${passwordFile}`, "--encoding=UTF8", "--locale=C", "--no-sync"];
-    execFileSync(join(bin, "initdb"), ["-D", data, "-U", "relay", ...options], { ...account, cwd: folder, stdio: "pipe" });
+    execFileSync(join(bin, "initdb"), ["-D", data, "-U", "relay", ...options], {
+      ...account,
+      cwd: folder,
+      stdio: "pipe",
+    });
     const server = new PostgresServer(bin, folder, await freePort());
     await server.run(settings);
     return server;
@@ -51,7 +55,14 @@ export class PostgresServer {
 
   /** Runs it again on what it left. */
   async run(settings: Readonly<Record<string, string>> = {}): Promise<void> {
-    const all = { listen_addresses: "127.0.0.1", port: String(this.port), unix_socket_directories: this.folder, shared_buffers: "16MB", autovacuum: "off", ...settings };
+    const all = {
+      listen_addresses: "127.0.0.1",
+      port: String(this.port),
+      unix_socket_directories: this.folder,
+      shared_buffers: "16MB",
+      autovacuum: "off",
+      ...settings,
+    };
     const args = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     const child = spawn(join(this.#bin, "postgres"), ["-D", join(this.folder, "data"), ...args], {
       ...accountOf(),

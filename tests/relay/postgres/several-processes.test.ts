@@ -192,7 +192,9 @@ class Sender {
       }),
     );
     await checkLog(senders, one.url);
-    const refused = await get(`${one.url}/v1/records/${toHex(recordId(relayCrypto.sha256, senders[0]!.device.chain[1]!))}/receipt`);
+    const refused = await get(
+      `${one.url}/v1/records/${toHex(recordId(relayCrypto.sha256, senders[0]!.device.chain[1]!))}/receipt`,
+    );
     assert.equal(refused.status, 421);
   });
 

@@ -9,7 +9,18 @@ import { programs } from "./server.js";
  * The relay's own tests over PostgreSQL in place of SQLite, in a process of their own. STORE=postgres runs any other so, too:
  * `STORE=postgres npx mocha tests/relay/slow.test.ts`.
  */
-const SUITES = ["sync", "ingest", "gaps", "succession", "standing", "enrolment", "proofs", "rotation", "intake", "refused"];
+const SUITES = [
+  "sync",
+  "ingest",
+  "gaps",
+  "succession",
+  "standing",
+  "enrolment",
+  "proofs",
+  "rotation",
+  "intake",
+  "refused",
+];
 const RUN_MAX_MS = 240_000;
 
 (programs() ? describe : describe.skip)("relay: its tests over PostgreSQL", function () {
@@ -36,4 +47,5 @@ const RUN_MAX_MS = 240_000;
   });
 });
 
-if (!programs()) console.warn("PostgreSQL is not installed: its tests are left out (Debian: apt-get install postgresql)");
+if (!programs())
+  console.warn("PostgreSQL is not installed: its tests are left out (Debian: apt-get install postgresql)");

@@ -12,7 +12,13 @@ export function prepareAppend(database: Sql): (device: number, records: readonly
   return (device, records, nowMs) => {
     if (records.length === 0) return;
     const seqs = `{${records.map(({ seq }) => seq).join(",")}}`;
-    statement.run(device, nowMs, seqs, arrayOf(records.map(({ id }) => id)), arrayOf(records.map(({ bytes }) => bytes)));
+    statement.run(
+      device,
+      nowMs,
+      seqs,
+      arrayOf(records.map(({ id }) => id)),
+      arrayOf(records.map(({ bytes }) => bytes)),
+    );
   };
 }
 

@@ -86,7 +86,8 @@ export class Bridge {
   }
 
   #ask(order: DistributiveOmit<Order, "id">, waitMs: number): Exclude<Answer, { readonly fault: unknown }> {
-    const { port, answered } = (this.#thread ??= this.#start());
+    this.#thread ??= this.#start();
+    const { port, answered } = this.#thread;
     const id = ++this.#id;
     port.postMessage({ id, ...order });
     const until = performance.now() + waitMs;

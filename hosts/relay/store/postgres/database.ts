@@ -68,7 +68,6 @@ export function createPostgres(options: PostgresOptions, relay: string): Result<
   });
 }
 
-
 /**
  * Opens the store of the relay that `relay` names. STORE_MISSING, STORE_NEWER, STORE_CORRUPT, STORE_FAILED, RELAY_FOREIGN;
  * STORE_NOT_DURABLE where the server may lose what it has acknowledged; STORE_HELD where another process is the sequencer.
@@ -316,7 +315,11 @@ export class PostgresDatabase implements Sql {
             : undefined;
     if (wrong) throw new NotDurable("NOT_DURABLE", `expected ${wrong} of ${nameOfPlace(this.place)}`, false);
     if (recovery === true || readOnly === "on")
-      throw new PostgresError("25006", "expected a server that takes writes, received a standby or a read-only one", true);
+      throw new PostgresError(
+        "25006",
+        "expected a server that takes writes, received a standby or a read-only one",
+        true,
+      );
     if (this.#role !== "sequencer") return;
     const lock = { text: `SELECT pg_try_advisory_lock(${APPLICATION_ID}, ${SEQUENCER})`, values: [], wanted: true };
     if (this.#bridge.run(connection, [lock]).results[0]!.rows[0]![0] === true) return;
@@ -363,11 +366,11 @@ class Prepared implements SqlStatement {
 
   #statement(values: readonly unknown[], wanted: boolean): Statement {
     const { text, order } = this.#translated;
-    return { text, values: order(values).map(valueOf), wanted };
+    return { text, values: order(values).map(asValue), wanted };
   }
 }
 
-function valueOf(value: unknown): Value {
+function asValue(value: unknown): Value {
   // A copy of its own: a message takes all of the memory that a view is of.
   if (value instanceof Uint8Array) return new Uint8Array(value);
   if (value === null || typeof value === "string" || typeof value === "number") return value;

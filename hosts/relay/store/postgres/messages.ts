@@ -12,9 +12,20 @@ export interface Statement {
 }
 
 export type Order =
-  | { readonly id: number; readonly kind: "connect"; readonly place: PostgresPlace; readonly timeoutMs: number; readonly parameters: Readonly<Record<string, string>> }
+  | {
+      readonly id: number;
+      readonly kind: "connect";
+      readonly place: PostgresPlace;
+      readonly timeoutMs: number;
+      readonly parameters: Readonly<Record<string, string>>;
+    }
   /** All of them are sent at once, in order; on another connection than this they are refused. */
-  | { readonly id: number; readonly kind: "run"; readonly connection: number; readonly statements: readonly Statement[] }
+  | {
+      readonly id: number;
+      readonly kind: "run";
+      readonly connection: number;
+      readonly statements: readonly Statement[];
+    }
   | { readonly id: number; readonly kind: "close" };
 
 export interface Rows {
@@ -33,7 +44,12 @@ export interface Fault {
 
 /** `commands`: what each statement was to the server, such as COMMIT. */
 export type Answer =
-  | { readonly id: number; readonly connection: number; readonly results: readonly (Rows | undefined)[]; readonly last: string }
+  | {
+      readonly id: number;
+      readonly connection: number;
+      readonly results: readonly (Rows | undefined)[];
+      readonly last: string;
+    }
   | { readonly id: number; readonly fault: Fault };
 
 export interface ThreadData {

@@ -35,7 +35,10 @@ async function answer(order: Order): Promise<Answer> {
     }
     if (order.kind === "connect") await connect(order.place, order.timeoutMs, order.parameters);
     else if (order.connection !== connection || !sql)
-      return { id: order.id, fault: { code: "CONNECTION_LOST", message: "the connection was lost before", lost: true } };
+      return {
+        id: order.id,
+        fault: { code: "CONNECTION_LOST", message: "the connection was lost before", lost: true },
+      };
     else return { id: order.id, connection, ...(await run(sql, order.statements)) };
     return { id: order.id, connection, results: [], last: "" };
   } catch (error) {
@@ -121,7 +124,10 @@ async function drop(timeout: number): Promise<void> {
   await former?.end({ timeout }).catch(() => undefined);
 }
 
-async function run(on: postgres.Sql, statements: readonly Statement[]): Promise<{ results: (Rows | undefined)[]; last: string }> {
+async function run(
+  on: postgres.Sql,
+  statements: readonly Statement[],
+): Promise<{ results: (Rows | undefined)[]; last: string }> {
   const sent = statements.map(({ text, values }) => on.unsafe(text, values as Value[], { prepare: true }).values());
   const settled = await Promise.allSettled(sent.map(async (query) => await query));
   const failed = settled.find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
@@ -129,7 +135,9 @@ async function run(on: postgres.Sql, statements: readonly Statement[]): Promise<
   const done = settled.map((each) => (each as PromiseFulfilledResult<postgres.RowList<unknown[][]>>).value);
   return {
     results: done.map((rows, i) =>
-      statements[i]!.wanted ? { columns: (rows.columns ?? []).map(({ name }) => String(name)), rows: [...rows] } : undefined,
+      statements[i]!.wanted
+        ? { columns: (rows.columns ?? []).map(({ name }) => String(name)), rows: [...rows] }
+        : undefined,
     ),
     last: done.at(-1)?.command ?? "",
   };
