@@ -12,6 +12,7 @@ import { createOutboxTables, OutboxTables } from "../../../hosts/relay/ledger/ou
 import { Operator } from "../../../hosts/relay/operate.js";
 import { Relay } from "../../../hosts/relay/relay.js";
 import { repairFolder } from "../../../hosts/relay/repair.js";
+import { waitsForSequencer } from "../../../hosts/relay/role.js";
 import { createDatabase, isCorruption, isDatabaseError, isOfAll } from "../../../hosts/relay/store/database.js";
 import { openStore } from "../../../hosts/relay/store/open.js";
 import { PostgresError } from "../../../hosts/relay/store/postgres/bridge.js";
@@ -72,6 +73,29 @@ describe("relay: PostgreSQL's SQL and address", () => {
     rmSync(file);
     writeFileSync(file, "*:*:*:*:a\n", { mode: 0o644 });
     assert.equal(passwordOf(place, { PGPASSFILE: file }), undefined);
+    folder.remove();
+  });
+});
+
+describe("relay: a process that only takes records in", () => {
+  it("takes nothing in once a record has waited for half of the promised time, and goes on when none does", () => {
+    let [nowMs, oldestMs] = [0, undefined as number | undefined];
+    const away = waitsForSequencer({ unlogged: () => ({ count: 1, oldestMs }) }, () => nowMs, 60_000);
+    assert.equal(away(), undefined);
+    oldestMs = 0;
+    nowMs = 30_000;
+    assert.equal(away(), undefined);
+    nowMs = 32_000;
+    assert.equal(away()?.code, "SEQUENCER_AWAY");
+    oldestMs = 31_000;
+    nowMs = 34_000;
+    assert.equal(away(), undefined);
+  });
+
+  it("needs PostgreSQL", async () => {
+    const folder = temporaryFolder();
+    must(await Relay.initialise(folder.path, { origin: ORIGIN }));
+    assert.equal(failureOf(await Relay.open({ dataDir: folder.path, role: "ingest" })).code, "STORE_ELSEWHERE");
     folder.remove();
   });
 });
