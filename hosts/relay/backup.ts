@@ -28,6 +28,7 @@ import { bundlesOf, checkBundle } from "./log/tree-check.js";
 import { pinsOf } from "./relay-keys.js";
 import { openToRead } from "./store/database.js";
 import { ErasureStore } from "./store/erasures.js";
+import { checkInFolder } from "./store/open.js";
 import { StoredRows } from "./store/rows.js";
 
 /**
@@ -72,13 +73,15 @@ export interface MadeBackup {
 }
 
 /**
- * Makes one backup; it is durable on return. BACKUP_FOREIGN where the folder has backups of another relay, BACKUP_UNWRITABLE;
+ * Makes one backup; it is durable on return. STORE_ELSEWHERE where the database is in PostgreSQL; BACKUP_FOREIGN where the folder has backups of another relay, BACKUP_UNWRITABLE;
  * LOG_TILE_CORRUPT, LOG_TILE_MISSING and STORE_CORRUPT where the relay's own data is damaged: a copy of that is no backup.
  */
 export async function backUp(dataDir: string, out: string, options: BackupOptions = {}): Promise<Result<MadeBackup>> {
   const { disk = nodeDisk } = options;
   const identity = readIdentity(dataDir);
   if (!identity.ok) return identity;
+  const inFolder = checkInFolder(dataDir, identity.value);
+  if (!inFolder.ok) return inFolder;
   if (isWithin(out, dataDir))
     return fail("BACKUP_UNWRITABLE", `expected a folder outside of ${dataDir}, received ${out}`);
   if (existsSync(pathsOf(dataDir).nextKeys))

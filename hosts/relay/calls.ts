@@ -99,7 +99,8 @@ export class Calls {
       // Again now that the body is there: while many were on their way none of them had failed yet.
       admitAttempt(caller);
       const check = (sent: Request) => checkPinned(this.#options.log, sent);
-      const enrolled = enrolDevice(this.#options, present(body), check, kid);
+      const sent = present(body);
+      const enrolled = this.#options.store.alone(() => enrolDevice(this.#options, sent, check, kid));
       if ("refusal" in enrolled) throw new Refused(enrolled.refusal);
       if (enrolled.isNew) {
         const kid = toHex(enrolled.device.kid);
@@ -161,7 +162,8 @@ export class Calls {
     return async (body) => {
       admitAttempt(caller);
       const check = (sent: Request) => checkPinned(this.#options.log, sent);
-      const succeeded = succeedDevice(this.#options, former, present(body), check);
+      const sent = present(body);
+      const succeeded = this.#options.store.alone(() => succeedDevice(this.#options, former, sent, check));
       if ("refusal" in succeeded) {
         caller.log.warn({ kid: toHex(former.kid), ...succeeded.refusal.failure }, "succession refused");
         throw new Refused(succeeded.refusal);

@@ -2,7 +2,7 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 
 /**
  * The challenge that a device signs to enrol. The relay keeps none of those it has given out: each carries its expiry
- * and an HMAC under a key that this process made at its start, so that asking for millions of them costs no memory and
+ * and an HMAC under a key that this process made at its start, or shares with the others of its relay, so that asking for millions of them costs no memory and
  * none outlives the process. That one is used once follows from the token, which is spent with it.
  *
  * Layout: 6 bytes expiry in milliseconds, big-endian ‖ 10 random bytes ‖ first 16 bytes of HMAC-SHA256 over both.
@@ -15,10 +15,12 @@ const MAC_BYTES = 16;
 const CHALLENGE_BYTES = EXPIRY_BYTES + RANDOM_BYTES + MAC_BYTES;
 
 export class Challenges {
-  readonly #key = randomBytes(32);
+  readonly #key: Uint8Array;
   readonly #nowMs: () => number;
 
-  constructor(nowMs: () => number) {
+  /** `key`: one that all processes of the relay have, where there are several. */
+  constructor(nowMs: () => number, key: Uint8Array = randomBytes(32)) {
+    this.#key = key;
     this.#nowMs = nowMs;
   }
 
@@ -30,7 +32,7 @@ export class Challenges {
     return new Uint8Array(Buffer.concat([stated, this.#mac(stated)]));
   }
 
-  /** Whether this process gave the challenge out and its time has not passed. */
+  /** Whether this process, or another of its relay, gave the challenge out and its time has not passed. */
   isCurrent(challenge: Uint8Array): boolean {
     if (challenge.length !== CHALLENGE_BYTES) return false;
     const stated = Buffer.from(challenge.subarray(0, EXPIRY_BYTES + RANDOM_BYTES));

@@ -1,9 +1,10 @@
 import { fail, type Result } from "tallystick/codes/codes";
 import { relayCrypto } from "./crypto.js";
-import { pathsOf, readIdentity } from "./folder.js";
+import { readIdentity } from "./folder.js";
 import { Administration, type EnrolmentToken } from "./operators/administration.js";
 import { COMMAND_ACTOR } from "./operators/roles.js";
-import { isSqliteError, openDatabase } from "./store/database.js";
+import { isDatabaseError } from "./store/database.js";
+import { openStore, type StoreOptions } from "./store/open.js";
 import { OperatorStore } from "./store/operators.js";
 
 /**
@@ -15,19 +16,19 @@ import { OperatorStore } from "./store/operators.js";
 export function administer<T>(
   dataDir: string,
   act: (administration: Administration) => Result<T>,
-  nowMs: () => number = Date.now,
+  { nowMs = Date.now, store }: { readonly nowMs?: () => number; readonly store?: StoreOptions } = {},
 ): Result<T> {
   const identity = readIdentity(dataDir);
   if (!identity.ok) return identity;
-  const database = openDatabase(pathsOf(dataDir).store, "trusted");
+  const database = openStore(dataDir, identity.value, store, "beside");
   if (!database.ok) return database;
   try {
-    const store = new OperatorStore(database.value);
+    const operators = new OperatorStore(database.value);
     const { sha256 } = relayCrypto;
-    return act(new Administration({ store, database: database.value, sha256, nowMs, actor: COMMAND_ACTOR }));
+    return act(new Administration({ store: operators, database: database.value, sha256, nowMs, actor: COMMAND_ACTOR }));
   } catch (error) {
     // The relay writes all the time, a backup may hold the file: what SQLite refuses is expected.
-    if (!isSqliteError(error)) throw error;
+    if (!isDatabaseError(error)) throw error;
     return fail("STORE_FAILED", `${error.message} (${error.code})`);
   } finally {
     database.value.close();
@@ -37,12 +38,16 @@ export function administer<T>(
 /** A token for one device. As `administer`, and TENANT_UNKNOWN, OPERATOR_LIMIT_REACHED. */
 export function makeEnrolmentToken(
   dataDir: string,
-  options: { readonly lifetimeMs?: number; readonly nowMs?: number; readonly tenant?: string } = {},
+  options: {
+    readonly lifetimeMs?: number;
+    readonly nowMs?: number;
+    readonly tenant?: string;
+    readonly store?: StoreOptions;
+  } = {},
 ): Result<EnrolmentToken> {
-  const { nowMs = Date.now() } = options;
-  return administer(
-    dataDir,
-    (administration) => administration.makeEnrolmentToken(options),
-    () => nowMs,
-  );
+  const { nowMs = Date.now(), store } = options;
+  return administer(dataDir, (administration) => administration.makeEnrolmentToken(options), {
+    nowMs: () => nowMs,
+    ...(store && { store }),
+  });
 }

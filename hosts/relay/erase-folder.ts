@@ -4,10 +4,11 @@ import { TILE_WIDTH } from "tallystick/log/tile";
 import { relayCrypto as crypto } from "./crypto.js";
 import { decideErasure, type ErasureRequest, planErasure } from "./erase.js";
 import { eraseFromFiles, finishErasures, openErasures } from "./erasing.js";
-import { lockFolder, pathsOf, readIdentity } from "./folder.js";
+import { lockFolder, readIdentity } from "./folder.js";
 import { nodeDisk } from "./log/disk.js";
-import { isSqliteError, openDatabase } from "./store/database.js";
+import { isDatabaseError } from "./store/database.js";
 import type { ErasureSummary } from "./store/erasures.js";
+import { openStore, type StoreOptions } from "./store/open.js";
 import { Store } from "./store/store.js";
 
 /**
@@ -23,6 +24,8 @@ export interface EraseFolderOptions {
   /** Without it nothing is changed: what would be is said. */
   readonly decided: boolean;
   readonly nowMs?: () => number;
+  /** Where the store is, where that is not SQLite's file in the folder. */
+  readonly store?: StoreOptions;
 }
 
 export interface FolderErasure {
@@ -40,9 +43,9 @@ export interface FolderErasure {
 export function eraseInFolder(
   dataDir: string,
   request: ErasureRequest,
-  { decided, nowMs = Date.now }: EraseFolderOptions,
+  { decided, nowMs = Date.now, store: place }: EraseFolderOptions,
 ): Promise<Result<FolderErasure>> {
-  return withStore(dataDir, async (store, running) => {
+  return withStore(dataDir, place, async (store, running) => {
     const folder = { dataDir, store, disk: nodeDisk, nowMs };
     // Of a stopped relay the list may say more than its database, which then goes by the same numbers.
     const erased = running || !decided ? undefined : await openErasures(folder);
@@ -65,12 +68,13 @@ export function eraseInFolder(
 }
 
 /** Every decision, oldest first. */
-export function listErasures(dataDir: string): Promise<Result<readonly ErasureSummary[]>> {
-  return withStore(dataDir, async (store) => ok(store.erasures.summaries()));
+export function listErasures(dataDir: string, place?: StoreOptions): Promise<Result<readonly ErasureSummary[]>> {
+  return withStore(dataDir, place, async (store) => ok(store.erasures.summaries()));
 }
 
 async function withStore<T>(
   dataDir: string,
+  place: StoreOptions | undefined,
   run: (store: Store, running: boolean) => Promise<Result<T>>,
 ): Promise<Result<T>> {
   const identity = readIdentity(dataDir);
@@ -79,13 +83,13 @@ async function withStore<T>(
   const running = !lock.ok && lock.failure.code === "DATA_FOLDER_LOCKED";
   if (!lock.ok && !running) return lock;
   try {
-    const database = openDatabase(pathsOf(dataDir).store, running ? "trusted" : "checked");
+    const database = openStore(dataDir, identity.value, place, running ? "beside" : "sequencer");
     if (!database.ok) return database;
     const store = new Store(database.value);
     try {
       return await run(store, running);
     } catch (error) {
-      if (!isSqliteError(error)) throw error;
+      if (!isDatabaseError(error)) throw error;
       return fail("STORE_FAILED", `${error.message} (${error.code})`);
     } finally {
       store.close();

@@ -19,6 +19,7 @@ import { bundlesOf, checkBundle, type Finding } from "./log/tree-check.js";
 import { pinsOf, readStatements } from "./relay-keys.js";
 import { checkChain } from "./store/chain-check.js";
 import { isCorruption, openToRead } from "./store/database.js";
+import { checkInFolder } from "./store/open.js";
 import { StoredRows } from "./store/rows.js";
 import { Store } from "./store/store.js";
 
@@ -68,6 +69,8 @@ export interface ExamineOptions {
 export async function examineFolder(dataDir: string, options: ExamineOptions = {}): Promise<Result<FolderExamination>> {
   const identity = readIdentity(dataDir);
   if (!identity.ok) return identity;
+  const inFolder = checkInFolder(dataDir, identity.value);
+  if (!inFolder.ok) return inFolder;
   const pins = pinsOf(crypto, identity.value);
   if (!pins.ok) return pins;
   // Where there is no lock file no relay has ever run here; this command makes none.

@@ -23,6 +23,8 @@ import { fail, ok, type Result } from "tallystick/codes/codes";
 export interface FolderPaths {
   readonly identity: string;
   readonly lock: string;
+  /** Shared by the processes of one relay that only take records in. */
+  readonly ingestLock: string;
   readonly deviceFacingKey: string;
   /** Statements that changed the relay's keys: public. */
   readonly relayKeys: string;
@@ -47,6 +49,7 @@ export function pathsOf(folder: string): FolderPaths {
   return {
     identity: join(folder, "relay.json"),
     lock: join(folder, "relay.lock"),
+    ingestLock: join(folder, "ingest.lock"),
     deviceFacingKey: join(folder, "device-facing.key"),
     relayKeys: join(folder, "relay-keys.cborseq"),
     nextKeys: join(folder, "relay-keys.next"),
@@ -78,6 +81,8 @@ export interface RelayIdentity {
   readonly generation?: number;
   /** Public key of the offline recovery key, lower-case hexadecimal. */
   readonly recoveryKey?: string;
+  /** The store's name in PostgreSQL; absent: it is in SQLite, in this folder. */
+  readonly postgres?: string;
 }
 
 /** relay.json's content. */
@@ -114,8 +119,12 @@ export function readIdentity(folder: string): Result<RelayIdentity> {
 
 function isIdentity(value: unknown): value is RelayIdentity {
   if (typeof value !== "object" || value === null) return false;
-  const { format, origin, publicKey, logKey, logWithinS, generation, recoveryKey } = value as Record<string, unknown>;
+  const { format, origin, publicKey, logKey, logWithinS, generation, recoveryKey, postgres } = value as Record<
+    string,
+    unknown
+  >;
   if (generation !== undefined && !Number.isSafeInteger(generation)) return false;
+  if (postgres !== undefined && typeof postgres !== "string") return false;
   if (recoveryKey !== undefined && typeof recoveryKey !== "string") return false;
   const texts = [origin, publicKey, logKey].every((field) => typeof field === "string" && field !== "");
   return format === 1 && texts && Number.isSafeInteger(logWithinS);
@@ -208,15 +217,35 @@ export interface FolderLock {
 }
 
 /**
- * Takes the folder for this process alone. The lock is SQLite's lock on an empty file: the operating system gives it
- * up when the process dies, however it dies, so that there is no stale lock to remove. DATA_FOLDER_LOCKED.
+ * Takes the folder: `alone`; as its one `sequencer`, beside which others may take records in; or as one of those, `ingest`.
+ * The lock is SQLite's lock on an empty file: the operating system gives it up when the process dies, however it dies, so
+ * that there is no stale lock to remove. DATA_FOLDER_LOCKED.
  */
-export function lockFolder(folder: string): Result<FolderLock> {
-  const path = pathsOf(folder).lock;
+export function lockFolder(folder: string, use: "alone" | "sequencer" | "ingest" = "alone"): Result<FolderLock> {
+  const { lock, ingestLock } = pathsOf(folder);
+  if (use === "sequencer") return lockFile(lock, "BEGIN EXCLUSIVE");
+  // Reading takes SQLite's shared lock, and keeps it until the transaction's end.
+  if (use === "ingest") return lockFile(ingestLock, "BEGIN; SELECT count(*) FROM sqlite_master");
+  const sequencer = lockFile(lock, "BEGIN EXCLUSIVE");
+  if (!sequencer.ok) return sequencer;
+  const ingest = lockFile(ingestLock, "BEGIN EXCLUSIVE");
+  if (!ingest.ok) {
+    sequencer.value.release();
+    return ingest;
+  }
+  return ok({
+    release: () => {
+      ingest.value.release();
+      sequencer.value.release();
+    },
+  });
+}
+
+function lockFile(path: string, begin: string): Result<FolderLock> {
   let database: Sqlite.Database | undefined;
   try {
     database = new Sqlite(path, { timeout: 0 });
-    database.exec("BEGIN EXCLUSIVE");
+    database.exec(begin);
     const held = database;
     return ok({ release: () => held.close() });
   } catch (error) {
@@ -231,7 +260,7 @@ export function lockFolder(folder: string): Result<FolderLock> {
 
 /** SQLite keeps a journal beside the file that it has locked. */
 function isLockFile(name: string): boolean {
-  return name === "relay.lock" || name === "relay.lock-journal";
+  return /^(?:relay|ingest)\.lock(?:-journal)?$/.test(name);
 }
 
 /** Whether `path` is `folder` or in it, by whatever links it is named; what is not there yet is where its parent is. */

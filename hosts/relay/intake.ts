@@ -5,7 +5,7 @@ import { Attempts, type AttemptsOptions, placeOf } from "./attempts.js";
 import { type Ingested, type IngestOptions, ingest } from "./ingest.js";
 import { type Refusal, Refused } from "./problem.js";
 import { heldBack } from "./standing.js";
-import { isSqliteError } from "./store/database.js";
+import { isOfAll } from "./store/database.js";
 import type { StoredDevice } from "./store/store.js";
 import { Rank, type VerifierPool } from "./verify/pool.js";
 import type { VerifiedBatch } from "./verify/verified.js";
@@ -253,6 +253,7 @@ export class Intake {
       for (const [i, { device }] of group.entries()) this.#budgets.owe(device.device, done[i]!.stored);
       return done;
     } catch (error) {
+      // What is of all: each batch tried alone would fail as well, and wait as long.
       return group.length > 1 && !isOfAll(error) ? undefined : group.map(() => ({ error }));
     }
   }
@@ -262,11 +263,6 @@ export class Intake {
     const held = heldBack(this.#options.store, device.device);
     return held ? { stored: 0, repeated: 0, refusal: held } : ingest(this.#options, device, batch);
   }
-}
-
-/** Whether it is the disk's or another process's doing: each batch tried alone would fail as well, and wait as long. */
-function isOfAll(error: unknown): boolean {
-  return isSqliteError(error) && /^SQLITE_(?:BUSY|FULL|IOERR|CANTOPEN|READONLY|PROTOCOL)/.test(error.code);
 }
 
 /** What each key may still bring: a debt of records that time pays back. One entry for a device that owes. */

@@ -7,7 +7,7 @@ import { pathsOf, readIdentity } from "./folder.js";
 import { openDeviceFacingKey } from "./keys.js";
 import { type Actor, COMMAND_ACTOR } from "./operators/roles.js";
 import { genesisOf, revokeKey, stateRevocation } from "./standing.js";
-import { openDatabase } from "./store/database.js";
+import { openStore, type StoreOptions } from "./store/open.js";
 import { type Change, OperatorStore } from "./store/operators.js";
 import type { Decision } from "./store/standing.js";
 import { Store, type StoredDevice } from "./store/store.js";
@@ -65,13 +65,12 @@ export class Operator {
   }
 
   /** Of a command: close it. DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, RELAY_FOREIGN, and the store's codes. */
-  static open(dataDir: string, nowMs: () => number = Date.now): Result<Operator> {
+  static open(dataDir: string, nowMs: () => number = Date.now, store?: StoreOptions): Result<Operator> {
     const identity = readIdentity(dataDir);
     if (!identity.ok) return identity;
-    const { store: path, deviceFacingKey } = pathsOf(dataDir);
-    const database = openDatabase(path, "trusted");
+    const database = openStore(dataDir, identity.value, store, "beside");
     if (!database.ok) return database;
-    const openKey = () => openDeviceFacingKey(deviceFacingKey, relayCrypto);
+    const openKey = () => openDeviceFacingKey(pathsOf(dataDir).deviceFacingKey, relayCrypto);
     return ok(new Operator({ store: new Store(database.value), openKey, nowMs, actor: COMMAND_ACTOR }));
   }
 
@@ -157,7 +156,7 @@ export class Operator {
     const device = this.#find(kid);
     if (!device.ok) return device;
     const options = { store: this.#store, crypto: relayCrypto, operatorKey, nowMs: this.#nowMs };
-    const revoked = this.#store.transaction(() => {
+    const revoked = this.#store.alone(() => {
       const done = revokeKey(options, device.value, statement);
       // An earlier one that reaches as far back stays, and then nothing has changed.
       if (done.ok && done.value.statement === statement) this.#note(device.value, "revoke", detail);

@@ -8,6 +8,8 @@ export const BATCH_INTERVAL_MS = 1000;
 
 export interface PublicationOptions {
   readonly log: Log;
+  /** Looks for records by itself, each interval, since others write them without a word. */
+  readonly looks?: boolean;
   readonly intervalMs: number;
   /** Wall time in milliseconds since 1970. */
   readonly nowMs: () => number;
@@ -50,7 +52,7 @@ export class Publication {
     const result = await this.#sequence();
     if (!result.ok && this.failure === undefined) this.#failingSinceMs = this.#options.nowMs();
     this.failure = result.ok ? undefined : result.failure;
-    if (!result.ok && result.passes) this.wake();
+    if (result.ok ? this.#options.looks : result.passes) this.wake();
   }
 
   /** `passes`: trying again may help. */

@@ -1,20 +1,20 @@
+import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 import { type Logger, pino } from "pino";
 import { toHex } from "tallystick/bytes/bytes";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
-import type { Entropy } from "tallystick/identity/crypto";
 import type { Identity } from "tallystick/identity/identity";
 import type { TreeHead } from "tallystick/log/checkpoint";
 import { formatVerifierKey } from "tallystick/log/note";
 import { MAKERS_MAX } from "tallystick/record/maker";
-import type { Anchoring, LedgerOptions } from "./anchoring.js";
-import { Attempts, type AttemptsOptions } from "./attempts.js";
+import type { Anchoring } from "./anchoring.js";
+import { Attempts } from "./attempts.js";
 import type { Calls } from "./calls.js";
 import { Cosigning } from "./cosigning/cosigning.js";
-import { checkWitnesses, type WitnessOptions } from "./cosigning/options.js";
+import { checkWitnesses } from "./cosigning/options.js";
 import { relayCrypto as crypto } from "./crypto.js";
-import { Erasing, openErasures } from "./erasing.js";
+import { Erasing, erasedOf, openErasures } from "./erasing.js";
 import { RelayEvents } from "./events.js";
 import {
   beginFolder,
@@ -28,26 +28,26 @@ import {
   type RelayIdentity,
   readIdentity,
 } from "./folder.js";
-import type { KeyBudgetOptions } from "./intake.js";
 import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
-import { type ListenOptions, listen } from "./listen.js";
+import { listen } from "./listen.js";
 import { nodeDisk } from "./log/disk.js";
 import type { ErasedEntries } from "./log/erasures.js";
 import { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
-import type { KnownTree } from "./log/sequencer.js";
 import { Metrics } from "./metrics/metrics.js";
 import { MqttListener } from "./mqtt/listener.js";
-import type { MqttOptions } from "./mqtt/settings.js";
-import { Operation, type OperationOptions } from "./operation.js";
+import { Operation } from "./operation.js";
 import { BATCH_INTERVAL_MS, Publication } from "./publication.js";
-import { openRelayKeys } from "./relay-keys.js";
+import type { InitialiseOptions, RelayOptions } from "./relay-options.js";
+import { followLog, openKeys, waitsForSequencer } from "./role.js";
 import { openScrub, SCRUB_PERIOD_MS } from "./scrubbing.js";
 import { createServer } from "./server.js";
 import { STOP_REQUESTS_MAX_MS } from "./stop.js";
-import { createDatabase, isCorruption, isSqliteError } from "./store/database.js";
+import { isCorruption, isDatabaseError } from "./store/database.js";
 import { LogDiffers, StoreEntries } from "./store/entries.js";
+import { Figures } from "./store/figures.js";
 import { Ladder } from "./store/ladder.js";
+import { createStore, openStore } from "./store/open.js";
 import { OperatorStore } from "./store/operators.js";
 import { Store, StoredRecordDamaged } from "./store/store.js";
 import { VerifierPool } from "./verify/pool.js";
@@ -55,65 +55,11 @@ import { addOperatorApi, addRoutes, type Health, steadyOf } from "./wiring.js";
 
 /** One relay: store, log, ingest and server over one data folder, made from one options object. */
 
+const STORE_NAME_BYTES = 8;
 /** Seconds from a record's receipt to a checkpoint that covers it, at the most, as a new relay's opening promises. */
 export const LOG_WITHIN_S = 600;
 
-export interface InitialiseOptions {
-  /** Name of the relay and of its log: a URL without its scheme, such as `relay.example/attic`. */
-  readonly origin: string;
-  readonly logWithinS?: number;
-  /** For people, in the log's opening: who runs the relay, and by what rules. */
-  readonly policy?: string;
-  /** The public half of the offline recovery key, 32 bytes. */
-  readonly recoveryKey?: Uint8Array;
-  /** What the relay's keys are made from: the operating system's generator. Another only for runs that must repeat. */
-  readonly entropy?: Entropy;
-}
-
-export interface RelayOptions extends OperationOptions {
-  readonly dataDir: string;
-  /** The name that the folder's relay must have; default whatever it has. */
-  readonly origin?: string;
-  /** Default 127.0.0.1: reaching further is for the operator to say. */
-  readonly host?: string;
-  /** Default 0, any free one. */
-  readonly port?: number;
-  readonly logger?: Logger;
-  /** Least milliseconds between two checkpoints. */
-  readonly batchIntervalMs?: number;
-  /** Wall time in milliseconds since 1970. */
-  readonly nowMs?: () => number;
-  /** Where checkpoints are anchored; without it the ladder ends at `logged`. */
-  readonly ledger?: LedgerOptions;
-  /** Who is asked to cosign the log's checkpoints; at most WITNESSES_MAX, none by default. */
-  readonly witnesses?: readonly WitnessOptions[];
-  /** How many cosignatures a checkpoint should have for the relay to be ready; default 0. The log waits for none. */
-  readonly witnessesWanted?: number;
-  /** Public keys of makers whose statement lets a device in without a token; at most MAKERS_MAX, none by default. */
-  readonly makers?: readonly Uint8Array[];
-  /** Milliseconds for what is under way when the relay stops; default STOP_REQUESTS_MAX_MS. */
-  readonly stopRequestsMs?: number;
-  /** Lets in any device that proves to hold its key. Never by default. */
-  readonly openEnrolment?: boolean;
-  /** Trees of the log that others hold proofs of; the relay refuses to go on from less, or beside them. */
-  readonly known?: readonly KnownTree[];
-  /** Within which time everything that is stored is read again and checked; default SCRUB_PERIOD_MS. */
-  readonly scrubPeriodMs?: number;
-  /** How often an address may fail to enrol; the defaults are in attempts.ts. */
-  readonly attempts?: Partial<AttemptsOptions>;
-  /** A broker by which devices may come, beside HTTP. */
-  readonly mqtt?: MqttOptions;
-  /** The operator API: where it listens, with a port on a listener of its own, without one beside devices; or nowhere. */
-  readonly operator?: ListenOptions | "off";
-  /** Whose devices become that come without a token; default DEFAULT_TENANT. */
-  readonly tenant?: string;
-  /** How many records one key may bring; the defaults are in intake.ts. */
-  readonly keyBudget?: KeyBudgetOptions;
-  /** Threads that verify; default as many as the machine runs at once. */
-  readonly threads?: number;
-  /** Verifies in place of threads of the relay's own, and is not closed with it. */
-  readonly pool?: VerifierPool;
-}
+export type { InitialiseOptions, RelayOptions } from "./relay-options.js";
 
 export class Relay {
   /** Where it listens, `http://host:port`. */
@@ -167,8 +113,10 @@ export class Relay {
     if (opened.ok && listening.ok && apart.ok) {
       const relay = new Relay(opened.value, listening.value, apart.value);
       opened.value.publication.wake();
-      opened.value.scrub.start();
-      opened.value.erasing.start();
+      if (options.role !== "ingest") {
+        opened.value.scrub.start();
+        opened.value.erasing.start();
+      }
       opened.value.mqtt?.start();
       opened.value.logger.info(
         { url: relay.url, origin: relay.identity.origin, entries: relay.log.head.size },
@@ -246,7 +194,8 @@ async function make(dataDir: string, options: InitialiseOptions): Promise<Result
   beginFolder(dataDir);
   const identity = createDeviceFacingKey(paths.deviceFacingKey, crypto, entropy);
   if (!identity.ok) return identity;
-  const database = createDatabase(paths.store);
+  const name = randomBytes(STORE_NAME_BYTES).toString("hex");
+  const database = createStore(dataDir, options.store, name);
   if (!database.ok) return database;
   const store = new Store(database.value);
   const log = await Log.open(paths.log, {
@@ -271,6 +220,7 @@ async function make(dataDir: string, options: InitialiseOptions): Promise<Result
     logKey: formatVerifierKey(log.value.key),
     logWithinS,
     ...(options.recoveryKey && { recoveryKey: toHex(options.recoveryKey) }),
+    ...(options.store && { postgres: name }),
   };
   finishFolder(dataDir, relayIdentity);
   return ok(relayIdentity);
@@ -283,7 +233,7 @@ async function refused<T>(run: () => Promise<Result<T>>): Promise<Result<T>> {
   } catch (error) {
     const damage = damageOf(error);
     if (damage) return { ok: false, failure: damage };
-    if (isSqliteError(error)) return fail("STORE_FAILED", `${error.message} (${error.code})`);
+    if (isDatabaseError(error)) return fail("STORE_FAILED", `${error.message} (${error.code})`);
     const { syscall, message } = error as NodeJS.ErrnoException;
     if (syscall !== undefined) return fail("DATA_FOLDER_UNWRITABLE", message);
     throw error;
@@ -306,11 +256,15 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const { origin, logWithinS } = found.value;
   if (options.origin !== undefined && options.origin !== origin)
     return fail("RELAY_FOREIGN", `expected the relay ${options.origin} in ${dataDir}, found ${origin}`);
-  const lock = lockFolder(dataDir);
+  const { role = "all" } = options;
+  const isSequencer = role === "all";
+  if (!isSequencer && found.value.postgres === undefined)
+    return fail("STORE_ELSEWHERE", "expected a database in PostgreSQL for role ingest, found SQLite's");
+  const lock = lockFolder(dataDir, isSequencer ? "sequencer" : "ingest");
   if (!lock.ok) return lock;
   undo.push(() => lock.value.release());
-  endBeginning(dataDir);
-  const keys = await openRelayKeys(dataDir, crypto);
+  if (isSequencer) endBeginning(dataDir);
+  const keys = await openKeys(dataDir, crypto, role);
   if (!keys.ok) return keys;
   const { identity: relayIdentity, statements } = keys.value;
 
@@ -321,13 +275,14 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   // Beside existing data the log must not begin anew.
   if (!existsSync(paths.logKey)) return fail("RELAY_KEY_MISSING", `expected the log's key ${paths.logKey}`);
 
-  const store = Store.open(paths.store);
-  if (!store.ok) return store;
-  undo.push(() => store.value.close());
+  const database = openStore(dataDir, relayIdentity, options.store, isSequencer ? "sequencer" : "writer");
+  if (!database.ok) return database;
+  const store = new Store(database.value);
+  undo.push(() => store.close());
   const { tenant } = options;
-  if (tenant !== undefined && !new OperatorStore(store.value.database).hasTenant(tenant))
+  if (tenant !== undefined && !new OperatorStore(database.value).hasTenant(tenant))
     return fail("TENANT_UNKNOWN", `expected the tenant of devices without a token, received ${tenant}`);
-  const ladder = new Ladder(store.value.database);
+  const ladder = new Ladder(database.value);
   const health: Health = { stopping: false, fault: undefined };
   const onFault = (error: unknown): Failure | undefined => {
     const damage = damageOf(error);
@@ -337,19 +292,19 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     return damage;
   };
 
-  const kept = { dataDir, store: store.value, disk: nodeDisk };
-  const erased = await openErasures(kept);
+  const kept = { dataDir, store, disk: nodeDisk };
+  const erased = await (isSequencer ? openErasures(kept) : erasedOf(kept, store));
   if (!erased.ok) return erased;
   let log: Result<Log> | undefined;
   let anchoring: Anchoring | undefined;
   let cosigning: Cosigning | undefined;
-  if (options.ledger) {
+  if (isSequencer && options.ledger) {
     // Ethereum's library takes half of the start; a relay without a ledger does without it.
     const module = await import("./anchoring.js");
     const opened = await module.Anchoring.open({
       ledger: options.ledger,
       folder: paths.ledger,
-      database: store.value.database,
+      database: store.database,
       ladder,
       rootAt: async (size) => {
         const root = log?.ok ? await log.value.rootAt(size) : undefined;
@@ -364,15 +319,17 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   }
   // Before anything new is signed: the ledger may know of a tree that this folder has lost.
   const known = [...(options.known ?? []), ...(anchoring?.known ?? [])];
-  log = await openLog(relayIdentity, identity.value, store.value, erased.value, { ...options, known }, (head) => {
-    ladder.logged(head, nowMs());
-    anchoring?.submit(head);
-    cosigning?.wake();
-    logger.info({ size: head.size }, "checkpoint");
-  });
+  log = await (isSequencer
+    ? openLog(relayIdentity, identity.value, store, erased.value, { ...options, known }, (head) => {
+        ladder.logged(head, nowMs());
+        anchoring?.submit(head);
+        cosigning?.wake();
+        logger.info({ size: head.size }, "checkpoint");
+      })
+    : followLog(dataDir, crypto, relayIdentity, erased.value));
   if (!log.ok) return log;
   undo.push(() => log.value.close());
-  if (witnesses.length > 0) {
+  if (isSequencer && witnesses.length > 0) {
     // Before anything new is signed: they may know of a tree that this folder has lost.
     const begun = await Cosigning.begin({
       crypto,
@@ -394,13 +351,15 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     cosigning = begun.value;
     undo.push(() => begun.value.close());
   }
-  ladder.logged(log.value.head, nowMs());
+  if (isSequencer) ladder.logged(log.value.head, nowMs());
 
   anchoring?.start();
   anchoring?.submit(log.value.head);
 
   const publication = new Publication({
     log: log.value,
+    // Other processes write as well, and say nothing of it.
+    looks: database.value.dialect === "postgres" && isSequencer,
     intervalMs: options.batchIntervalMs ?? BATCH_INTERVAL_MS,
     nowMs,
     onFailure: (failure) => logger.warn(failure, "log did not advance"),
@@ -408,7 +367,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   });
   const scrub = await openScrub({
     dataDir,
-    store: store.value,
+    store,
     log: log.value,
     erased: erased.value,
     crypto,
@@ -429,16 +388,19 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     onFault,
   });
   undo.push(() => erasing.close());
-  await erasing.round();
+  if (isSequencer) await erasing.round();
   const metrics = new Metrics();
   const events = new RelayEvents(onFault);
-  const taking = () => health.fault ?? publication.overdue(nowMs(), logWithinS * 1000);
+  const overdue = isSequencer
+    ? () => publication.overdue(nowMs(), logWithinS * 1000)
+    : waitsForSequencer(new Figures(database.value), nowMs, logWithinS * 1000);
+  const taking = () => health.fault ?? overdue();
   const operation = await Operation.open({
     options,
     metrics,
     events,
     origin,
-    database: store.value.database,
+    database: store.database,
     ladder,
     logEntries: () => log.value.head.size,
     nowMs,
@@ -457,16 +419,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   const ownPool = options.pool ? undefined : new VerifierPool({ ...(threads !== undefined && { threads }), onDeath });
   if (ownPool) undo.push(() => ownPool.close());
   const pool = options.pool ?? ownPool!;
-  const parts = {
-    relayIdentity,
-    lock: lock.value,
-    store: store.value,
-    log: log.value,
-    anchoring,
-    cosigning,
-    scrub,
-    erasing,
-  };
+  const parts = { relayIdentity, lock: lock.value, store, log: log.value, anchoring, cosigning, scrub, erasing };
   const services = { ladder, publication, health, nowMs, options, logWithinS, statements, pool, events, taking };
   let mqtt: MqttListener | undefined;
   const routeParts = { ...parts, ...services, identity: identity.value, mqttState: () => mqtt?.state };

@@ -6,12 +6,13 @@ import { leafHash } from "tallystick/merkle/merkle";
 import { relayCrypto as crypto } from "./crypto.js";
 import { erasedOf } from "./erasing.js";
 import { type ExamineOptions, examineFolder, type FolderExamination } from "./examine.js";
-import { lockFolder, pathsOf } from "./folder.js";
+import { lockFolder, pathsOf, readIdentity } from "./folder.js";
 import { nodeDisk } from "./log/disk.js";
 import { rebuildTree } from "./log/rebuild.js";
 import { TileStore } from "./log/tiles.js";
 import { openDatabase, openToRead } from "./store/database.js";
 import { ErasureStore } from "./store/erasures.js";
+import { checkInFolder } from "./store/open.js";
 import { StoredRows } from "./store/rows.js";
 
 /**
@@ -30,6 +31,9 @@ export interface Repair {
 
 /** DATA_FOLDER_LOCKED while a relay runs, and `examineFolder`'s codes. */
 export async function repairFolder(dataDir: string, options: ExamineOptions = {}): Promise<Result<Repair>> {
+  const identity = readIdentity(dataDir);
+  const inFolder = identity.ok ? checkInFolder(dataDir, identity.value) : ok(true);
+  if (!inFolder.ok) return inFolder;
   const lock = lockFolder(dataDir);
   if (!lock.ok) return lock;
   try {

@@ -43,6 +43,7 @@ import { bundlesOf, checkBundle } from "./log/tree-check.js";
 import { pinsOf } from "./relay-keys.js";
 import { openToRead } from "./store/database.js";
 import { ErasureStore } from "./store/erasures.js";
+import { checkInFolder } from "./store/open.js";
 import { StoredRows } from "./store/rows.js";
 
 /**
@@ -208,6 +209,8 @@ async function plan(
 function checkIdentity(dataDir: string, { identity, logKey }: Source): Result<true> {
   const there = readIdentity(dataDir);
   if (!there.ok) return there;
+  const inFolder = checkInFolder(dataDir, there.value);
+  if (!inFolder.ok) return inFolder;
   const pins = pinsOf(crypto, there.value);
   if (!pins.ok) return pins;
   if (there.value.origin !== identity.origin)

@@ -12,6 +12,9 @@ import { STOP_MAX_MS } from "./stop.js";
 /** The relay as a process: starts, says where it listens, ends in order on SIGINT and SIGTERM. */
 export interface RunOptions extends OperationOptions {
   readonly dataDir: string;
+  /** Where the store is, where that is not SQLite's file in the folder. */
+  readonly store?: RelayOptions["store"];
+  readonly role: NonNullable<RelayOptions["role"]>;
   readonly host: string;
   readonly port: number;
   /** The relay's name; that of a new one where the folder is blank. */
@@ -61,8 +64,11 @@ export async function runRelay(options: RunOptions): Promise<number> {
   const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
   const { witnesses, witnessesWanted, batchIntervalMs, attempts, threads, keyBudget } = options;
   const { metrics, watch, webhooks, stopRequestsMs, mqtt, tenant, operator } = options;
+  const { role, store } = options;
   const opening: RelayOptions = {
     ...places,
+    role,
+    ...(store && { store }),
     makers,
     openEnrolment,
     scrubPeriodMs,
@@ -81,10 +87,11 @@ export async function runRelay(options: RunOptions): Promise<number> {
     ...(operator !== undefined && { operator }),
   };
   let relay = await Relay.open(opening);
-  if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise) {
+  if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise && role === "all") {
     const { recoveryKey, policy, logWithinS } = options;
     const made = await Relay.initialise(dataDir, {
       origin: origin ?? localOrigin(),
+      ...(store && { store }),
       ...(recoveryKey && { recoveryKey }),
       ...(policy !== undefined && { policy }),
       ...(logWithinS !== undefined && { logWithinS }),

@@ -14,7 +14,7 @@ import { Connections, REQUESTS_UNDER_WAY_MAX } from "./connections.js";
 import { LOGGED_TEXT_MAX } from "./logger.js";
 import type { Metrics } from "./metrics/metrics.js";
 import { PROBLEM_TYPE, type Problem, problemOf, type Refusal, Refused } from "./problem.js";
-import { isCorruption, isSqliteError } from "./store/database.js";
+import { isCorruption, isDatabaseError } from "./store/database.js";
 
 /**
  * HTTP as the relay speaks it: limits on everything that a stranger can make long or slow, every error a problem
@@ -219,7 +219,7 @@ const FRAMEWORK_CODES: Readonly<Record<string, Code>> = {
 /** What the sender is told of an error; undefined where the fault is ours. */
 function refusalOf(error: FastifyError): Refusal | undefined {
   if (error instanceof Refused) return error.refusal;
-  if (isSqliteError(error) && !isCorruption(error)) return fail("STORE_FAILED", error.code);
+  if (isDatabaseError(error) && !isCorruption(error)) return fail("STORE_FAILED", error.code);
   const code = FRAMEWORK_CODES[error.code] ?? (error.validation ? "REQUEST_MALFORMED" : undefined);
   if (code === "BODY_TOO_LARGE") return BODY_TOO_LARGE;
   if (code) return fail(code, error.message);

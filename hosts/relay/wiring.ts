@@ -20,6 +20,7 @@ import type { Refusal } from "./problem.js";
 import type { Publication } from "./publication.js";
 import type { RelayOptions } from "./relay.js";
 import { type KeptStatement, statementsAfter } from "./relay-keys.js";
+import { sharedSecret } from "./role.js";
 import { deviceRoutes } from "./routes/devices.js";
 import { logRoutes } from "./routes/log.js";
 import { operatorRoutes } from "./routes/operator/operator.js";
@@ -28,6 +29,7 @@ import { type ReadyView, type RelayView, relayRoutes, viewWitness } from "./rout
 import { syncRoutes } from "./routes/sync.js";
 import { damageFound } from "./scrubbing.js";
 import { recordMethods, refuseOtherMethods } from "./server.js";
+import { isDatabaseError } from "./store/database.js";
 import type { Ladder } from "./store/ladder.js";
 import type { Store } from "./store/store.js";
 import type { VerifierPool } from "./verify/pool.js";
@@ -102,13 +104,17 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
     crypto,
     nowMs,
     origin,
-    challenges: new Challenges(nowMs),
+    challenges: new Challenges(nowMs, store.database.dialect && sharedSecret(identity)),
     admission,
     intake: new Intake({ ...ingest, ...(keyBudget && { keyBudget }) }),
     ladder,
     identity,
     log: {
-      published: () => ({ size: log.head.size, note: Buffer.from(log.head.checkpoint).toString("utf8") }),
+      published: () => {
+        // One head for both: where another process sequences, the next look may find the next one.
+        const { size, checkpoint } = log.head;
+        return { size, note: Buffer.from(checkpoint).toString("utf8") };
+      },
       consistency: (oldSize, size) => log.consistency(oldSize, size),
     },
     logWithinS,
@@ -189,6 +195,7 @@ function beat(store: Store, nowMs: number): Failure | undefined {
     store.beat(nowMs);
     return undefined;
   } catch (error) {
-    return fail("STORE_FAILED", (error as Error).message).failure;
+    // What PostgreSQL says may have its address in it.
+    return fail("STORE_FAILED", isDatabaseError(error) ? error.code : (error as Error).message).failure;
   }
 }

@@ -23,6 +23,31 @@ export const RELAY_CODES = Object.freeze({
     "the relay could not make the data durable",
     "nothing was acknowledged; look for a full disk or missing permissions in the relay's log",
   ),
+  STORE_NOT_DURABLE: entry(
+    500,
+    "the database server may lose what it has acknowledged",
+    "set fsync, full_page_writes and synchronous_commit to on at the PostgreSQL server, and start again",
+  ),
+  STORE_HELD: entry(
+    500,
+    "another process is the sequencer of this database",
+    "stop it first, start this one with role ingest, or give it a database of its own",
+  ),
+  STORE_ELSEWHERE: entry(
+    409,
+    "the relay's database is not where this looks for it",
+    "name it with --store or TALLYSTICK_STORE_URL; a database in PostgreSQL is copied and examined by PostgreSQL's own tools, in the order that hosts/relay/store/postgres/README.md gives",
+  ),
+  SEQUENCER_AWAY: entry(
+    503,
+    "what was received has waited too long for the log",
+    "come again; for the operator: start the relay's sequencer, the process with role all",
+  ),
+  SEQUENCER_ONLY: entry(
+    421,
+    "this process of the relay takes records in and signs nothing for the log",
+    "ask the relay's sequencer, the process with role all",
+  ),
   DATA_FOLDER_BLANK: entry(
     500,
     "the data folder holds no relay",

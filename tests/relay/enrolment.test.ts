@@ -48,7 +48,7 @@ describe("relay: enrolment", () => {
 
   it("refuses a token that nobody made, and one whose time has passed", async () => {
     refused(await device.enrol(started.url, ORIGIN, "no such token"), 403, "TOKEN_INVALID");
-    const { token } = must(makeEnrolmentToken(started.folder, { lifetimeMs: -1 }));
+    const { token } = must(makeEnrolmentToken(started.folder, { lifetimeMs: -1, ...started.where }));
     refused(await device.enrol(started.url, ORIGIN, token), 403, "TOKEN_INVALID");
     assert.equal(isEnrolled(), false);
   });

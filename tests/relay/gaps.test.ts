@@ -8,6 +8,8 @@ import { splitRecords } from "tallystick/sync/messages";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { GAPS_MAX_PER_DEVICE } from "../../hosts/relay/gaps.js";
 import { type Answer, FixtureDevice, readingPayload } from "../fixtures/device.js";
+import { sqliteOf } from "./dump.js";
+import { itOfSqlite } from "./postgres/shared.js";
 import { must, StartedRelay } from "./started.js";
 
 const { sha256 } = relayCrypto;
@@ -257,9 +259,9 @@ describe("relay: gaps", () => {
     assert.equal(pending().length, GAPS_MAX_PER_DEVICE);
   });
 
-  it("takes a chain with a hole back from its log where the database was set back", async () => {
-    const folder = started.relay.store.database.name;
-    const copy = started.relay.store.database.serialize();
+  itOfSqlite("takes a chain with a hole back from its log where the database was set back", async () => {
+    const folder = sqliteOf(started.relay.store).name;
+    const copy = sqliteOf(started.relay.store).serialize();
     goOffline();
     device.read(await device.sendBytes(started.url, device.chain[10]!, ...device.chain.slice(7)), started.key);
     await started.settled();

@@ -15,6 +15,7 @@ import { FixtureDevice, get, post } from "../fixtures/device.js";
 import { FixtureMaker } from "../fixtures/maker.js";
 import { keyOf } from "../fixtures/relay-keys.js";
 import { setBackTo } from "./older-store.js";
+import { itOfSqlite } from "./postgres/shared.js";
 import { MANY_ATTEMPTS, must, StartedRelay } from "./started.js";
 
 const CLI = fileURLToPath(new URL("../../tools/tallystick.mjs", import.meta.url));
@@ -126,7 +127,7 @@ describe("relay: whoever would use or stop a key that is not theirs", function (
     assert.match(answer, /DEVICE_FORKED/);
   });
 
-  it("writes nothing after damage was found, a revocation neither", async () => {
+  itOfSqlite("writes nothing after damage was found, a revocation neither", async () => {
     const [device, other] = [await owned(), await started.device()];
     await started.settled();
     const { database } = started.relay.store;
@@ -178,7 +179,7 @@ describe("relay: whoever would use or stop a key that is not theirs", function (
     }
   });
 
-  it("a database that another process brings to the present version meanwhile is opened", async () => {
+  itOfSqlite("a database that another process brings to the present version meanwhile is opened", async () => {
     const device = await started.device();
     await started.settled();
     await started.relay.close();

@@ -10,6 +10,8 @@ import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { ingest } from "../../hosts/relay/ingest.js";
 import { verifyBatch } from "../../hosts/relay/verify/verified.js";
 import { type Answer, FixtureDevice, post, readingPayload } from "../fixtures/device.js";
+import { sqliteOf } from "./dump.js";
+import { itOfSqlite } from "./postgres/shared.js";
 import { StartedRelay } from "./started.js";
 
 describe("relay: records", () => {
@@ -238,8 +240,8 @@ describe("relay: records", () => {
     assert.equal(started.relay.store.deviceByKid(other.identity.kid)?.state, "closed");
   });
 
-  it("acknowledges nothing while the disk is full, and goes on when it is not", async () => {
-    const { database } = started.relay.store;
+  itOfSqlite("acknowledges nothing while the disk is full, and goes on when it is not", async () => {
+    const database = sqliteOf(started.relay.store);
     const pages = database.pragma("page_count", { simple: true });
     const before = database.pragma("max_page_count", { simple: true });
     database.pragma(`max_page_count = ${pages}`);

@@ -13,6 +13,8 @@ import type { Store, StoredDevice } from "../../hosts/relay/store/store.js";
 import { Rank, type Sender, type VerifierPool } from "../../hosts/relay/verify/pool.js";
 import { type BatchKey, type VerifiedBatch, verifyBatch } from "../../hosts/relay/verify/verified.js";
 import { FixtureDevice } from "../fixtures/device.js";
+import { sqliteOf } from "./dump.js";
+import { itOfSqlite } from "./postgres/shared.js";
 import { StartedRelay } from "./started.js";
 
 /** What a batch goes through between its admission and the disk, over a real store. */
@@ -62,7 +64,7 @@ describe("relay: intake", () => {
   const falsified = (bytes: Uint8Array): Uint8Array =>
     bytes.map((byte, i) => (i === bytes.length - 9 ? byte ^ 1 : byte));
 
-  it("makes what is ready durable in one transaction", async () => {
+  itOfSqlite("makes what is ready durable in one transaction", async () => {
     const pool = new HeldPool();
     const intake = intakeOver(pool);
     const fleet = await Promise.all(Array.from({ length: 20 }, () => enrolled(3)));
@@ -72,7 +74,7 @@ describe("relay: intake", () => {
     let commits = 0;
     const whole = store.transaction.bind(store);
     store.transaction = (write) => {
-      if (!store.database.inTransaction) commits++;
+      if (!sqliteOf(store).inTransaction) commits++;
       return whole(write);
     };
     try {
@@ -104,7 +106,7 @@ describe("relay: intake", () => {
     assert.equal(headOf(one), 6);
   });
 
-  it("fails nobody else where the disk refuses one", async () => {
+  itOfSqlite("fails nobody else where the disk refuses one", async () => {
     const pool = new HeldPool();
     const intake = intakeOver(pool);
     const fleet = await Promise.all(Array.from({ length: 5 }, () => enrolled(2)));

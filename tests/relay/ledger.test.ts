@@ -101,10 +101,16 @@ describe("relay: up to final", function () {
     });
     assert.ok(states.length > 0, "the chain has a state file");
     for (const { file, whole } of states) truncateSync(file, Math.floor(whole.length / 2));
-    const opened = await Relay.open({ dataDir: folder, ledger: { kind: "development", artifact: ledger } });
+    const opened = await Relay.open({
+      dataDir: folder,
+      ...started.where,
+      ledger: { kind: "development", artifact: ledger },
+    });
     assert.equal(failureOf(opened).code, "LEDGER_STATE_DAMAGED");
     for (const { file, whole } of states) writeFileSync(file, whole);
-    started.relay = must(await Relay.open({ dataDir: folder, ledger: { kind: "development", artifact: ledger } }));
+    started.relay = must(
+      await Relay.open({ dataDir: folder, ...started.where, ledger: { kind: "development", artifact: ledger } }),
+    );
   }
 });
 

@@ -118,7 +118,7 @@ describe("relay: whoever is refused leaves nothing", function () {
 
   it("with a token that is unknown, expired, spent, or none", async () => {
     await altered("TOKEN_INVALID", nothing, { token: "nobody made this one" });
-    const { token } = must(makeEnrolmentToken(started.folder, { lifetimeMs: -1 }));
+    const { token } = must(makeEnrolmentToken(started.folder, { lifetimeMs: -1, ...started.where }));
     await altered("TOKEN_INVALID", nothing, { token });
     await altered("TOKEN_INVALID", nothing, { token: spent });
     await altered("TOKEN_INVALID", nothing, { token: NONE });

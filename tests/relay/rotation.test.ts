@@ -52,9 +52,7 @@ describe("relay: rotation", () => {
     const { database } = started.relay.store;
     const rows = () =>
       JSON.stringify(
-        ["devices", "records", "forks", "successions"].map((table) =>
-          database.prepare(`SELECT * FROM ${table}`).raw().all(),
-        ),
+        ["devices", "records", "forks", "successions"].map((table) => database.prepare(`SELECT * FROM ${table}`).all()),
       );
     const before = rows();
     const refused = await answer();

@@ -6,6 +6,7 @@ import { tilePath } from "tallystick/log/tile";
 import { pathsOf } from "../../hosts/relay/folder.js";
 import { memoryPath } from "../../hosts/relay/log/signer.js";
 import { type FixtureDevice, get } from "../fixtures/device.js";
+import { sqliteOf } from "./dump.js";
 import { failureOf, StartedRelay } from "./started.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -97,10 +98,10 @@ describe("relay: damage in what it stores", function () {
     sql("PRAGMA wal_checkpoint(TRUNCATE)");
     const { store } = pathsOf(started.folder);
     const whole = readFileSync(store);
-    const page = started.relay.store.database.pragma("page_size", { simple: true }) as number;
+    const page = sqliteOf(started.relay.store).pragma("page_size", { simple: true }) as number;
     // Every page but the first few, which hold the schema.
     writeFileSync(store, Buffer.concat([whole.subarray(0, 20 * page), Buffer.alloc(whole.length - 20 * page, 0xa5)]));
-    started.relay.store.database.pragma("shrink_memory");
+    sqliteOf(started.relay.store).pragma("shrink_memory");
     const { code, afterMs } = await unwell();
     assert.equal(code, "STORE_CORRUPT");
     assert.ok(afterMs <= PERIOD_MS);

@@ -8,8 +8,11 @@ import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
 import { Operator } from "../../hosts/relay/operate.js";
 import { type InitialiseOptions, Relay, type RelayOptions } from "../../hosts/relay/relay.js";
+import type { StoreOptions } from "../../hosts/relay/store/open.js";
+import { makeToken } from "../../hosts/relay/store/tokens.js";
 import { VerifierPool } from "../../hosts/relay/verify/pool.js";
 import { FixtureDevice, type FixtureDeviceOptions } from "../fixtures/device.js";
+import { OVER_POSTGRES, sharedServer } from "./postgres/shared.js";
 
 export const ORIGIN = "relay.example/test";
 /** So short that a test need not wait, so long that a checkpoint is not made of every record. */
@@ -37,10 +40,19 @@ export function failureOf(result: Result<unknown>): Failure {
   throw new Error("expected a failure, received success");
 }
 
+/** Where a new relay's store is: in PostgreSQL with STORE=postgres, else in its folder. */
+export async function newStore(): Promise<{ readonly store?: StoreOptions }> {
+  if (!OVER_POSTGRES) return {};
+  const server = await sharedServer();
+  return { store: { url: server.url(await server.database()) } };
+}
+
 /** A relay in this process, on a folder of its own. */
 export class StartedRelay {
   relay: Relay;
   readonly folder: string;
+  /** Of a relay over PostgreSQL. */
+  store: StoreOptions | undefined;
   readonly #options: Partial<RelayOptions>;
   readonly #remove: () => void;
 
@@ -48,6 +60,7 @@ export class StartedRelay {
     this.relay = relay;
     this.folder = folder;
     this.#options = options;
+    this.store = options.store;
     this.#remove = remove;
   }
 
@@ -56,8 +69,10 @@ export class StartedRelay {
     initialise: Partial<InitialiseOptions> = {},
   ): Promise<StartedRelay> {
     const { path, remove } = temporaryFolder();
-    must(await Relay.initialise(path, { origin: ORIGIN, ...initialise }));
-    return new StartedRelay(await open(path, options), path, options, remove);
+    const store = options.store ? { store: options.store } : await newStore();
+    must(await Relay.initialise(path, { origin: ORIGIN, ...store, ...initialise }));
+    const all = { ...options, ...store };
+    return new StartedRelay(await open(path, all), path, all, remove);
   }
 
   get url(): string {
@@ -78,12 +93,14 @@ export class StartedRelay {
 
   /** For a relay with a clock of its own: made at `nowMs`. */
   token(nowMs = Date.now()): string {
-    return must(makeEnrolmentToken(this.folder, { nowMs })).token;
+    // Beside PostgreSQL each would take a thread and a connection of its own: several-processes.test.ts is about that way.
+    if (this.store) return makeToken(this.relay.store.database, relayCrypto.sha256, nowMs);
+    return must(makeEnrolmentToken(this.folder, { nowMs, ...this.where })).token;
   }
 
   /** An operator's command beside the running relay. */
   operate<T>(act: (operator: Operator) => Result<T>): T {
-    const operator = must(Operator.open(this.folder));
+    const operator = must(Operator.open(this.folder, undefined, this.store));
     try {
       return must(act(operator));
     } finally {
@@ -107,6 +124,11 @@ export class StartedRelay {
     }
   }
 
+  /** Where its store is, for whoever opens it beside the relay. */
+  get where(): { readonly store?: StoreOptions } {
+    return this.store ? { store: this.store } : {};
+  }
+
   async restart(options: Partial<RelayOptions> = this.#options): Promise<void> {
     await this.relay.close();
     await this.reopen(options);
@@ -114,7 +136,7 @@ export class StartedRelay {
 
   /** Opens the folder again, after this relay was closed and another process may have had it. */
   async reopen(options: Partial<RelayOptions> = this.#options): Promise<void> {
-    this.relay = await open(this.folder, options);
+    this.relay = await open(this.folder, { ...this.where, ...options });
   }
 
   async close(): Promise<void> {

@@ -27,6 +27,7 @@ import { createDatabase } from "../../hosts/relay/store/database.js";
 import { GENERATION_BITS, SCHEMA_VERSION } from "../../hosts/relay/store/schema.js";
 import { FORKS_MAX_PER_DEVICE, Store } from "../../hosts/relay/store/store.js";
 import { FixtureDevice, get, post, readingPayload } from "../fixtures/device.js";
+import { sqliteOf } from "./dump.js";
 import { setBackTo } from "./older-store.js";
 import { failureOf, must, ORIGIN, StartedRelay, temporaryFolder } from "./started.js";
 
@@ -468,8 +469,8 @@ describe("relay: data folder", () => {
 
   it("writes through to the disk before it goes on", () => {
     const store = must(Store.open(paths().store));
-    assert.equal(store.database.pragma("journal_mode", { simple: true }), "wal");
-    assert.equal(store.database.pragma("synchronous", { simple: true }), 2);
+    assert.equal(sqliteOf(store).pragma("journal_mode", { simple: true }), "wal");
+    assert.equal(sqliteOf(store).pragma("synchronous", { simple: true }), 2);
     store.close();
   });
 

@@ -9,6 +9,7 @@ import { makePossession, type Position, splitRecords } from "tallystick/sync/mes
 import { encodeSuccessionRequest, makeSuccession, type SuccessionStatement } from "tallystick/sync/succession";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { type Answer, FixtureDevice, get, post, readingPayload } from "../fixtures/device.js";
+import { itOfSqlite } from "./postgres/shared.js";
 import { MANY_ATTEMPTS, must, ORIGIN, StartedRelay } from "./started.js";
 
 /** What a former key says, and the genesis that goes with it; each may be falsified. */
@@ -318,7 +319,7 @@ describe("relay: succession", () => {
     });
   });
 
-  it("closes the chain again where an older copy of the database is filled up from the log", async () => {
+  itOfSqlite("closes the chain again where an older copy of the database is filled up from the log", async () => {
     next.read(await succeed(), started.key);
     await started.settled();
     const [before, after] = [stored(former)!.device, stored(next)!.device];

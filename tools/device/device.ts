@@ -5,7 +5,8 @@ import { fromDidKey, kidOf } from "tallystick/identity/key";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { administer } from "../../hosts/relay/enrol.js";
 import { type DeviceStanding, Operator } from "../../hosts/relay/operate.js";
-import { isSqliteError } from "../../hosts/relay/store/database.js";
+import { isDatabaseError } from "../../hosts/relay/store/database.js";
+import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
 import { DEFAULT_TENANT } from "../../hosts/relay/store/schema.js";
 import { readInput } from "../file.js";
 
@@ -13,7 +14,9 @@ import { readInput } from "../file.js";
 
 export function list(dataDir: string, tenant: string | undefined, asJson: boolean): number {
   const scope =
-    tenant === undefined ? undefined : administer(dataDir, (administration) => administration.scope(tenant));
+    tenant === undefined
+      ? undefined
+      : administer(dataDir, (administration) => administration.scope(tenant), storeOfEnvironment(process.env));
   if (scope && !scope.ok) return refuse(scope.failure);
   return withOperator(dataDir, (operator) => {
     let count = 0;
@@ -68,14 +71,14 @@ function about(
 }
 
 function withOperator(dataDir: string, act: (operator: Operator) => Failure | undefined): number {
-  const operator = Operator.open(dataDir);
+  const operator = Operator.open(dataDir, undefined, storeOfEnvironment(process.env).store);
   if (!operator.ok) return refuse(operator.failure);
   try {
     const failure = act(operator.value);
     return failure ? refuse(failure) : 0;
   } catch (error) {
     // The relay writes all the time, a backup may hold the file: what SQLite refuses is expected.
-    if (!isSqliteError(error)) throw error;
+    if (!isDatabaseError(error)) throw error;
     return refuse(fail("STORE_FAILED", `${error.message} (${error.code})`).failure);
   } finally {
     operator.value.close();

@@ -12,10 +12,13 @@ export const enrolCommand = new Command("enrol")
   .option("--json", "one line of JSON a token, with when it expires")
   .action(async (options: { data: string; count: number; hours: number; tenant?: string; json?: true }) => {
     const { makeEnrolmentToken } = await import("../../hosts/relay/enrol.js");
+    const { storeOfEnvironment } = await import("../../hosts/relay/store/open.js");
+    const store = storeOfEnvironment(process.env);
     for (let i = 0; i < options.count; i++) {
       const made = makeEnrolmentToken(options.data, {
         lifetimeMs: options.hours * 3_600_000,
         ...(options.tenant !== undefined && { tenant: options.tenant }),
+        ...store,
       });
       if (!made.ok) {
         console.error(explain(made.failure));

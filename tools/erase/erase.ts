@@ -2,6 +2,7 @@ import { userInfo } from "node:os";
 import { toHex } from "tallystick/bytes/bytes";
 import { explain, type Failure, fail } from "tallystick/codes/codes";
 import { eraseInFolder, listErasures } from "../../hosts/relay/erase-folder.js";
+import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
 import { kidOfText } from "../device/device.js";
 import type { EraseArguments } from "./command.js";
 
@@ -13,7 +14,11 @@ export async function erase(dataDir: string, options: EraseArguments): Promise<n
   const { device, from, to, reason, by = userInfo().username, yes, json } = options;
   const kid = kidOfText(device);
   if (!kid) return refuse(fail("REQUEST_MALFORMED", `expected a kid or a did:key, received ${device}`).failure, json);
-  const erased = await eraseInFolder(dataDir, { kid, from, to, reason, by }, { decided: yes === true });
+  const erased = await eraseInFolder(
+    dataDir,
+    { kid, from, to, reason, by },
+    { decided: yes === true, ...storeOfEnvironment(process.env) },
+  );
   if (!erased.ok) return refuse(erased.failure, json);
   const { number, records, already, bundles, done, running } = erased.value;
   if (json) console.log(JSON.stringify({ erasure: number ?? null, records, already, bundles, done }));
@@ -33,7 +38,7 @@ export async function erase(dataDir: string, options: EraseArguments): Promise<n
 }
 
 export async function list(dataDir: string, asJson: boolean): Promise<number> {
-  const erasures = await listErasures(dataDir);
+  const erasures = await listErasures(dataDir, storeOfEnvironment(process.env).store);
   if (!erasures.ok) return refuse(erasures.failure, asJson);
   if (erasures.value.length === 0 && !asJson) console.log("nothing was erased");
   for (const { number, kid, from, to, records, reason, by, askedAtMs, doneAtMs } of erasures.value) {

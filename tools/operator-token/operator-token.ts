@@ -1,7 +1,9 @@
 import { explain, ok, type Result } from "tallystick/codes/codes";
 import { administer } from "../../hosts/relay/enrol.js";
+import type { Administration } from "../../hosts/relay/operators/administration.js";
 import type { Role } from "../../hosts/relay/operators/roles.js";
 import { viewOperatorToken } from "../../hosts/relay/routes/operator/tokens.js";
+import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
 import type { StoredOperatorToken } from "../../hosts/relay/store/operators.js";
 
 /** What `tallystick operator-token` does; each answers with the exit status: 0 done, 1 refused. */
@@ -19,14 +21,13 @@ export interface CreateOptions {
 }
 
 export function create(dataDir: string, { role, tenant, label, days, json }: CreateOptions): number {
-  const made = administer(dataDir, (administration) =>
-    administration.makeOperatorToken({ role, tenant, label, lifetimeMs: days * DAY_MS }),
-  );
+  const wanted = { role, tenant, label, lifetimeMs: days * DAY_MS };
+  const made = administered(dataDir, (administration) => administration.makeOperatorToken(wanted));
   return print(made, ({ token, stored }) => [json ? JSON.stringify({ token, ...viewOperatorToken(stored) }) : token]);
 }
 
 export function list(dataDir: string, tenant: string | undefined, asJson: boolean): number {
-  const found = administer(dataDir, (administration) => {
+  const found = administered(dataDir, (administration) => {
     const scope = administration.scope(tenant);
     if (!scope.ok) return scope;
     const tokens: StoredOperatorToken[] = [];
@@ -42,8 +43,12 @@ export function list(dataDir: string, tenant: string | undefined, asJson: boolea
 }
 
 export function revoke(dataDir: string, id: string, asJson: boolean): number {
-  const revoked = administer(dataDir, (administration) => administration.revokeOperatorToken(id));
+  const revoked = administered(dataDir, (administration) => administration.revokeOperatorToken(id));
   return print(revoked, (token) => [textOf(token, asJson)]);
+}
+
+function administered<T>(dataDir: string, act: (administration: Administration) => Result<T>): Result<T> {
+  return administer(dataDir, act, storeOfEnvironment(process.env));
 }
 
 function print<T>(result: Result<T>, linesOf: (value: T) => readonly string[]): number {

@@ -11,6 +11,8 @@ import type { Config } from "../../hosts/relay/config/settings.js";
 interface Options {
   readonly config?: string;
   readonly data?: string;
+  readonly store?: string;
+  readonly role?: "all" | "ingest";
   readonly host?: string;
   readonly port?: number;
   readonly origin?: string;
@@ -38,6 +40,8 @@ interface Options {
 /** Which setting each option says; `--json` and `--openapi` say none. */
 const SETTING_OF = {
   data: "relay.data",
+  store: "store.url",
+  role: "store.role",
   host: "http.host",
   port: "http.port",
   origin: "relay.origin",
@@ -64,6 +68,16 @@ export const relayCommand = new Command("relay")
   .description("the server that verifies, stores, logs, acknowledges and submits")
   .option("--config <file>", "its settings as TOML; options here and the environment count before it")
   .option("--data <dir>", 'the relay\'s data folder (default: "tallystick-relay")')
+  .option(
+    "--store <url>",
+    "PostgreSQL's address in place of SQLite; TALLYSTICK_STORE_URL_FILE keeps a password out of it",
+  )
+  .addOption(
+    new Option(
+      "--role <role>",
+      "ingest: take records in beside the relay's process that does all, on the same database (default: all)",
+    ).choices(["all", "ingest"]),
+  )
   .option("--host <address>", 'where it listens (default: "127.0.0.1")')
   .option("--port <number>", "0 takes any free port (default: 0)", port)
   .option("--origin <name>", "name of the relay and of its log, such as relay.example/attic")

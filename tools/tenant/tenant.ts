@@ -1,17 +1,22 @@
 import { explain, ok, type Result } from "tallystick/codes/codes";
 import { administer } from "../../hosts/relay/enrol.js";
+import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
 import type { StoredTenant } from "../../hosts/relay/store/operators.js";
 
 /** What `tallystick tenant` does; each answers with the exit status: 0 done, 1 refused. */
 
 export function create(dataDir: string, name: string, asJson: boolean): number {
-  const made = administer(dataDir, (administration) => administration.makeTenant(name));
+  const made = administer(
+    dataDir,
+    (administration) => administration.makeTenant(name),
+    storeOfEnvironment(process.env),
+  );
   return print(made.ok ? ok([made.value]) : made, asJson);
 }
 
 export function list(dataDir: string, asJson: boolean): number {
   return print(
-    administer(dataDir, (administration) => ok(administration.tenants())),
+    administer(dataDir, (administration) => ok(administration.tenants()), storeOfEnvironment(process.env)),
     asJson,
   );
 }

@@ -12,6 +12,7 @@ const DAY_MS = 86_400_000;
 /** What a configuration comes to for the process; the ledger's contract is compiled by whoever starts it. */
 export function runOptionsOf({
   relay,
+  store,
   http,
   log,
   ledger,
@@ -25,6 +26,8 @@ export function runOptionsOf({
 }: Config): Omit<RunOptions, "ledger" | "json"> {
   return {
     dataDir: relay.data,
+    role: store.role,
+    ...(store.url !== undefined && { store: { url: store.url } }),
     host: http.host,
     port: http.port,
     // A development chain is of a relay that is made on the spot.

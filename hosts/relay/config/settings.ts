@@ -10,6 +10,7 @@ import { KEY_BURST_RECORDS, KEY_RECORDS_PER_SECOND } from "../intake.js";
 import { readMqttSettings } from "../mqtt/settings.js";
 import { TENANT_PATTERN } from "../operators/administration.js";
 import { STOP_MAX_MS, STOP_REQUESTS_MAX_MS } from "../stop.js";
+import { POSTGRES_URL, parsePlace } from "../store/postgres/place.js";
 import { DEFAULT_TENANT } from "../store/schema.js";
 import { THREADS_MAX } from "../verify/pool.js";
 import { LEDGER_STUCK_S, LOG_STUCK_S, SILENCE_INTERVALS } from "../watch/watch.js";
@@ -73,6 +74,23 @@ export const SETTINGS = {
         fallback: 600,
         comment:
           "Of a new relay only: seconds within which the log's opening promises a checkpoint over what was received.",
+      }),
+    },
+  },
+  store: {
+    comment: "The database: SQLite's file in the data folder, or PostgreSQL (store/postgres/README.md).",
+    settings: {
+      url: text({
+        secret: "url",
+        comment:
+          "PostgreSQL's address; without it SQLite. url_file names a file with it; the password may be in PGPASSWORD or a passfile.",
+        expected: POSTGRES_URL,
+        check: (value) => (parsePlace(value) ? undefined : POSTGRES_URL),
+        example: "postgres://relay@127.0.0.1:5432/tallystick",
+      }),
+      role: oneOf(["all", "ingest"], {
+        fallback: "all",
+        comment: "all; ingest, one of several that take records in beside the one that does all, on the same database.",
       }),
     },
   },
@@ -347,6 +365,13 @@ export interface Rule {
 }
 
 export const RULES: readonly Rule[] = [
+  {
+    at: ["store", "role"],
+    complaint: ({ store }) =>
+      store.role === "ingest" && store.url === undefined
+        ? 'expected store.url, since store.role is "ingest", received nothing'
+        : undefined,
+  },
   {
     at: ["witnesses", "wanted"],
     complaint: ({ witnesses: { asked, wanted } }) =>

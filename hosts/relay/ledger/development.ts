@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Database } from "better-sqlite3";
 import { fail, ok, type Result } from "tallystick/codes/codes";
+import type { Database } from "../store/database.js";
 import { DevelopmentChain, type DevelopmentChainOptions } from "./anvil.js";
 import { type EvmArtifact, EvmLedger, type EvmLedgerOptions } from "./evm.js";
 import { openLedgerKey } from "./key.js";

@@ -1,4 +1,4 @@
-import type { Database, Statement } from "better-sqlite3";
+import type { Sql as Database, SqlStatement as Statement } from "../store/sql.js";
 import type { Block, Checkpoint, LedgerIdentity, Proof, SignedTransaction } from "./ledger.js";
 
 /**
@@ -150,7 +150,7 @@ export class OutboxTables {
     this.prepare(
       `INSERT INTO anchor (ledger, slot, state, size, root, opened_ms) VALUES (?, ?, 'open', ?, ?, ?)
        ON CONFLICT (ledger, slot) DO UPDATE SET state = 'open', size = excluded.size, root = excluded.root,
-         block_number = NULL, block_hash = NULL, reason = NULL, closed_ms = NULL WHERE state <> 'final'`,
+         block_number = NULL, block_hash = NULL, reason = NULL, closed_ms = NULL WHERE anchor.state <> 'final'`,
     ).run(this.ledger, slot, size, root, nowMs);
   }
 

@@ -13,6 +13,7 @@ import { encodeConsistencyReceipt, encodeInclusionReceipt } from "tallystick/rec
 import { type Disk, DiskError, makeFolderDurable, nodeDisk } from "./disk.js";
 import { eraseEntries } from "./erase-entries.js";
 import { ErasedEntries, type ErasedRecord } from "./erasures.js";
+import { Follower, followingSigner } from "./follower.js";
 import { type Lock, openFileLock } from "./lock.js";
 import { type EntrySource, type KnownTree, Sequencer, type SignedHead } from "./sequencer.js";
 import { createLogKey, type LogSigner, memoryPath, openFileSigner } from "./signer.js";
@@ -44,12 +45,18 @@ export interface LogOptions {
   readonly onCheckpoint?: (head: SignedHead) => void;
 }
 
+/** Keeps the head and moves it on, or follows whoever does. */
+type HeadKeeper = Pick<Sequencer, "head" | "recover" | "step" | "publishAgain">;
+
+/** How often a path is looked for again where the log went on under a process that follows it. */
+const FOLLOWED_TRIES = 3;
+
 export class Log {
-  readonly #options: LogOptions;
+  readonly #options: Pick<LogOptions, "crypto" | "onCheckpoint" | "disk">;
   readonly #tiles: TileStore;
   readonly #signer: LogSigner;
-  readonly #lock: Lock;
-  readonly #sequencer: Sequencer;
+  readonly #lock: Pick<Lock, "close">;
+  readonly #sequencer: HeadKeeper;
   readonly #erased: ErasedEntries;
   #running: Promise<Result<number>> | undefined;
   /** The last of the calls that write, each of which begins when the one before has ended. */
@@ -64,12 +71,12 @@ export class Log {
   #closed = false;
 
   private constructor(
-    options: LogOptions,
+    options: Pick<LogOptions, "crypto" | "onCheckpoint" | "disk">,
     erased: ErasedEntries,
     tiles: TileStore,
     signer: LogSigner,
-    lock: Lock,
-    sequencer: Sequencer,
+    lock: Pick<Lock, "close">,
+    sequencer: HeadKeeper,
   ) {
     this.#options = options;
     this.#erased = erased;
@@ -122,6 +129,24 @@ export class Log {
     const sequencer = new Sequencer(parts);
     const recovered = await sequencer.recover();
     return recovered.ok ? ok(new Log(options, erased, tiles, signer.value, lock, sequencer)) : recovered;
+  }
+
+  /**
+   * The log in `folder` as another process sequences it: it can be read, and proofs of consistency and inclusion be made;
+   * SEQUENCER_ONLY where one has to be signed. What is wrong with its checkpoint.
+   */
+  static async follow(
+    folder: string,
+    crypto: Crypto,
+    key: VerifierKey,
+    erased: ErasedEntries = new ErasedEntries(join(folder, "kept")),
+  ): Promise<Result<Log>> {
+    const publicFolder = join(folder, "public");
+    const follower = new Follower(crypto, publicFolder, key);
+    const found = await follower.recover();
+    if (!found.ok) return found;
+    const tiles = new TileStore(nodeDisk, crypto.sha256, publicFolder, erased);
+    return ok(new Log({ crypto }, erased, tiles, followingSigner(crypto, key), { close: () => undefined }, follower));
   }
 
   /** Who checkpoints and receipts are verified by; its name is the origin. */
@@ -290,8 +315,13 @@ export class Log {
 
   #path(plan: PathPlan): Promise<Result<Uint8Array[]>> {
     return guarded(async () => {
-      const nodes = await this.#tiles.nodes(plan, this.head.size);
-      return nodes.ok ? ok(readPath(this.#options.crypto.sha256, plan, nodes.value)) : nodes;
+      for (let tries = FOLLOWED_TRIES; ; tries--) {
+        const { size } = this.head;
+        const nodes = await this.#tiles.nodes(plan, size);
+        if (nodes.ok) return ok(readPath(this.#options.crypto.sha256, plan, nodes.value));
+        // Partial tiles give way to full ones once a larger tree is published, which may have been just now.
+        if (tries === 1 || nodes.failure.code !== "LOG_TILE_MISSING" || this.head.size === size) return nodes;
+      }
     });
   }
 
@@ -305,6 +335,7 @@ export class Log {
   /** A COSE Receipt of inclusion in the head's tree; ship `head.checkpoint` with it. LOG_ENTRY_UNKNOWN. */
   async receipt(index: number, head: SignedHead = this.head): Promise<Result<Uint8Array>> {
     const { size, receiptSignature: signature } = head;
+    if (signature.length === 0) return fail("SEQUENCER_ONLY", "a receipt is signed by the log's key");
     const path = await this.inclusion(index, size);
     if (!path.ok) return path;
     if (path.value.length === 0) return unknown(index, size);
@@ -314,6 +345,7 @@ export class Log {
   /** A COSE Receipt that the head's tree continues that of `oldSize`, 0 < oldSize < size. LOG_ENTRY_UNKNOWN. */
   async consistencyReceipt(oldSize: number): Promise<Result<Uint8Array>> {
     const { size, receiptSignature: signature } = this.head;
+    if (signature.length === 0) return fail("SEQUENCER_ONLY", "a receipt is signed by the log's key");
     const path = await this.consistency(oldSize, size);
     if (!path.ok) return path;
     if (path.value.length === 0) return unknown(oldSize, size);

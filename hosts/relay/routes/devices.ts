@@ -176,7 +176,8 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
       if (!(request.body instanceof Uint8Array))
         throw new Refused(fail("STATEMENT_MALFORMED", "expected a statement as body, received none"));
       const device = enrolled(kidOfParams(request.params));
-      const revoked = revokeKey(options, device, request.body.slice());
+      const statement = request.body.slice();
+      const revoked = options.store.alone(() => revokeKey(options, device, statement));
       if (!revoked.ok) throw new Refused(revoked);
       request.log.warn({ kid: toHex(device.kid), from: revoked.value.fromSeq }, "key revoked");
       return reply.type(REVOCATION_TYP).send(Buffer.from(revoked.value.statement));

@@ -1,11 +1,16 @@
 import { existsSync } from "node:fs";
 import Sqlite from "better-sqlite3";
 import { fail, ok, type Result } from "tallystick/codes/codes";
+import { PostgresError } from "./postgres/bridge.js";
+import { isOfServer, isPostgresCorruption } from "./postgres/database.js";
 import { APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION } from "./schema.js";
+import type { Sql } from "./sql.js";
 
 /** Opening the relay's one SQLite file: what it must be before a byte of it is trusted, and how it is made durable. */
 
-export type Database = Sqlite.Database;
+/** The store's database, whichever it is. */
+export type Database = Sql;
+export type SqliteDatabase = Sqlite.Database;
 
 /** How long a write waits for another process's (the command that makes enrolment tokens) to end. */
 const BUSY_TIMEOUT_MS = 5000;
@@ -17,7 +22,7 @@ const CACHE_KIB = 16_384;
 const WAL_PAGES = 4000;
 
 /** Makes the store of a new relay. STORE_EXISTS where there is a file already. */
-export function createDatabase(path: string): Result<Database> {
+export function createDatabase(path: string): Result<SqliteDatabase> {
   if (existsSync(path)) return fail("STORE_EXISTS", `expected no file at ${path}, found one`);
   const database = new Sqlite(path, { timeout: BUSY_TIMEOUT_MS });
   makeDurable(database);
@@ -35,9 +40,9 @@ export function createDatabase(path: string): Result<Database> {
  * STORE_MISSING, STORE_NEWER and STORE_CORRUPT say what was found. `trusted` leaves out the look at every page, for a
  * command beside a relay that has done that at its start.
  */
-export function openDatabase(path: string, pages: "checked" | "trusted" = "checked"): Result<Database> {
+export function openDatabase(path: string, pages: "checked" | "trusted" = "checked"): Result<SqliteDatabase> {
   if (!existsSync(path)) return fail("STORE_MISSING", `expected the database ${path}, found no such file`);
-  let database: Database | undefined;
+  let database: SqliteDatabase | undefined;
   try {
     database = new Sqlite(path, { fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
     const found = inspect(database, path, pages);
@@ -60,9 +65,9 @@ export function openDatabase(path: string, pages: "checked" | "trusted" = "check
  * Opens a store only to look at it, also beside a relay that runs: nothing is written, no table is added.
  * STORE_MISSING, STORE_NEWER, STORE_CORRUPT, STORE_FAILED; STORE_UNEXAMINED where it is of an older version.
  */
-export function openToRead(path: string, pages: "checked" | "trusted" = "checked"): Result<Database> {
+export function openToRead(path: string, pages: "checked" | "trusted" = "checked"): Result<SqliteDatabase> {
   if (!existsSync(path)) return fail("STORE_MISSING", `expected the database ${path}, found no such file`);
-  let database: Database | undefined;
+  let database: SqliteDatabase | undefined;
   try {
     database = new Sqlite(path, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
     const found = inspect(database, path, pages);
@@ -83,7 +88,7 @@ function failureOf(error: unknown, path: string): Result<never> {
   return fail(damaged ? "STORE_CORRUPT" : "STORE_FAILED", `${path}: ${error.message} (${error.code})`);
 }
 
-function inspect(database: Database, path: string, pages: "checked" | "trusted"): Result<number> {
+function inspect(database: SqliteDatabase, path: string, pages: "checked" | "trusted"): Result<number> {
   const application = database.pragma("application_id", { simple: true });
   if (application !== APPLICATION_ID)
     return fail("STORE_CORRUPT", `expected a relay's database at ${path}, found application id ${application}`);
@@ -99,16 +104,16 @@ function inspect(database: Database, path: string, pages: "checked" | "trusted")
   return ok(version);
 }
 
-function versionOf(database: Database): number {
+function versionOf(database: SqliteDatabase): number {
   return Number(database.pragma("user_version", { simple: true }));
 }
 
-function migrate(database: Database, version: number): void {
+function migrate(database: SqliteDatabase, version: number): void {
   for (const step of MIGRATIONS.slice(version - 1)) database.exec(step);
   database.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
-function makeDurable(database: Database): void {
+function makeDurable(database: SqliteDatabase): void {
   database.pragma("journal_mode = WAL");
   // better-sqlite3 is built with NORMAL for WAL, which may lose acknowledged rows when the power fails.
   database.pragma("synchronous = FULL");
@@ -121,23 +126,36 @@ function makeDurable(database: Database): void {
   database.pragma(`wal_autocheckpoint = ${WAL_PAGES}`);
 }
 
-/** True for errors of SQLite that mean damaged bytes, as against a full disk or a busy file. */
+/** True for errors of the database that mean damaged bytes, as against a full disk or a busy file. */
 export function isCorruption(error: unknown): boolean {
+  if (isPostgresCorruption(error)) return true;
   return (
     error instanceof Sqlite.SqliteError && (error.code.startsWith("SQLITE_CORRUPT") || error.code === "SQLITE_NOTADB")
   );
 }
 
-/** True for errors of SQLite that mean that the medium does not give its bytes back. */
+/** True for errors of the database that mean that the medium does not give its bytes back. */
 export function isUnreadable(error: unknown): boolean {
+  if (error instanceof PostgresError) return error.code === "58030";
   return error instanceof Sqlite.SqliteError && error.code.startsWith("SQLITE_IOERR");
 }
 
-export function isSqliteError(error: unknown): error is InstanceType<typeof Sqlite.SqliteError> {
-  return error instanceof Sqlite.SqliteError;
+/** What the database refuses; `code` is SQLite's, or PostgreSQL's. */
+export type DatabaseError = InstanceType<typeof Sqlite.SqliteError> | PostgresError;
+
+export function isDatabaseError(error: unknown): error is DatabaseError {
+  return error instanceof Sqlite.SqliteError || error instanceof PostgresError;
+}
+
+/** Whether it is the disk's, the server's or another process's doing, and not that of what was written. */
+export function isOfAll(error: unknown): boolean {
+  if (error instanceof PostgresError) return isOfServer(error);
+  return (
+    error instanceof Sqlite.SqliteError && /^SQLITE_(?:BUSY|FULL|IOERR|CANTOPEN|READONLY|PROTOCOL)/.test(error.code)
+  );
 }
 
 /** A BLOB as plain bytes: a Buffer's `slice` shares memory, which the modules do not expect. */
-export function plainBytes(blob: Buffer): Uint8Array {
+export function plainBytes(blob: Uint8Array): Uint8Array {
   return new Uint8Array(blob.buffer, blob.byteOffset, blob.byteLength);
 }

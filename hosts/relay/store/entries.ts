@@ -153,8 +153,8 @@ export class StoreEntries implements EntrySource {
 interface Row {
   readonly entry: number;
   readonly seq: number;
-  readonly id: Buffer;
-  readonly bytes: Buffer;
+  readonly id: Uint8Array;
+  readonly bytes: Uint8Array;
 }
 
 function prepare(database: Database) {

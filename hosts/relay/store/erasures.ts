@@ -2,7 +2,7 @@ import { equalBytes } from "tallystick/bytes/bytes";
 import type { Head } from "tallystick/chain/chain";
 import type { Kind } from "tallystick/record/record";
 import type { ErasedRecord, Erasure } from "../log/erasures.js";
-import { type Database, plainBytes } from "./database.js";
+import { type Database, plainBytes, type SqliteDatabase } from "./database.js";
 
 /**
  * Records whose bytes were erased on request: who decided what and why, and what is kept of each record. A decision is in
@@ -103,10 +103,15 @@ export class ErasureStore {
   /**
    * Writes the database anew, without what its free pages and the slack of others still hold, and empties the write-ahead
    * log. False where another connection reads just now: then it is to be done again. Call outside of any transaction.
+   * PostgreSQL's write-ahead log is the server's: what is archived of it is the operator's to end.
    */
   compact(): boolean {
+    if (this.#database.dialect === "postgres") {
+      for (const table of TABLES_WITH_BYTES) this.#database.exec(`VACUUM FULL ${table}`);
+      return true;
+    }
     this.#database.exec("VACUUM");
-    const [checkpoint] = this.#database.pragma("wal_checkpoint(TRUNCATE)") as { busy: number }[];
+    const [checkpoint] = (this.#database as SqliteDatabase).pragma("wal_checkpoint(TRUNCATE)") as { busy: number }[];
     return checkpoint?.busy === 0;
   }
 
@@ -127,6 +132,7 @@ export function erasedFollows(head: Head | undefined, { prev, seq, boot, uptimeM
 }
 
 const NOTHING = Buffer.alloc(0);
+const TABLES_WITH_BYTES = ["records", "late", "forks"] as const;
 
 interface ErasureRow {
   erasure: number;

@@ -35,7 +35,9 @@ export class Figures {
 
   /** Devices enrolled after `device`, at most `limit`. */
   devicesAfter(device: number, limit: number): DeviceFigures[] {
-    const rows = this.#statements.devicesAfter.all(device, limit) as (Omit<DeviceFigures, "kid"> & { kid: Buffer })[];
+    const rows = this.#statements.devicesAfter.all(device, limit) as (Omit<DeviceFigures, "kid"> & {
+      kid: Uint8Array;
+    })[];
     return rows.map((row) => ({ ...row, kid: toHex(row.kid) }));
   }
 
@@ -51,7 +53,7 @@ export class Figures {
 
   /** Positions missing of each chain that has any, by kid. */
   missing(): ReadonlyMap<string, number> {
-    const rows = this.#statements.missing.all() as { kid: Buffer; missing: number }[];
+    const rows = this.#statements.missing.all() as { kid: Uint8Array; missing: number }[];
     return new Map(rows.map(({ kid, missing }) => [toHex(kid), missing]));
   }
 
@@ -95,18 +97,18 @@ function prepare(database: Database) {
     lastEntry: database.prepare("SELECT max(entry) FROM records").pluck(),
     devicesAfter: database.prepare(
       "SELECT device, kid, " +
-        "(SELECT received_at_ms FROM records WHERE device = devices.device ORDER BY seq DESC LIMIT 1) AS heardMs, " +
+        '(SELECT received_at_ms FROM records WHERE device = devices.device ORDER BY seq DESC LIMIT 1) AS "heardMs", ' +
         "(SELECT bytes FROM records WHERE device = devices.device AND seq = 0) AS genesis " +
         "FROM devices WHERE device > ? ORDER BY device LIMIT ?",
     ),
     heardBetween: database.prepare(
-      "SELECT device, max(received_at_ms) AS heardMs FROM records WHERE entry > ? AND entry <= ? GROUP BY device",
+      'SELECT device, max(received_at_ms) AS "heardMs" FROM records WHERE entry > ? AND entry <= ? GROUP BY device',
     ),
     ended: database
       .prepare("SELECT device FROM devices WHERE state = 'closed' UNION SELECT device FROM revocations")
       .pluck(),
     missing: database.prepare(
-      "SELECT kid, sum(last - first + 1) AS missing FROM holes JOIN devices USING (device) GROUP BY device",
+      "SELECT kid, sum(last - first + 1) AS missing FROM holes JOIN devices USING (device) GROUP BY kid",
     ),
     devices: database.prepare("SELECT state, count(*) AS count FROM devices GROUP BY state"),
     heldBack: database.prepare("SELECT count(*) FROM held_back").pluck(),

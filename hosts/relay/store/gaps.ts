@@ -23,7 +23,7 @@ export class GapStore {
 
   /** In the order of their positions. */
   pending(device: number): PendingGap[] {
-    const rows = this.#statements.pending.all(device) as { seq: number; id: Buffer; bytes: Buffer }[];
+    const rows = this.#statements.pending.all(device) as { seq: number; id: Uint8Array; bytes: Buffer }[];
     return rows.map(({ seq, id, bytes }) => ({ seq, id: plainBytes(id), bytes: plainBytes(bytes) }));
   }
 
@@ -39,7 +39,7 @@ export class GapStore {
 
   /** Positions up to `seq` that the chain does not have. */
   missing(device: number, seq: number): number {
-    return this.#statements.missing.get(seq, device, seq) as number;
+    return this.#statements.missing.get(seq, seq, device, seq) as number;
   }
 
   /** Replaces what is held of a device. Call inside `Store.transaction`. */
@@ -60,12 +60,15 @@ function prepare(database: Database) {
     pending: database.prepare("SELECT seq, id, bytes FROM gaps WHERE device = ? ORDER BY seq"),
     pendingAt: database.prepare("SELECT id FROM gaps WHERE device = ? AND seq = ?").pluck(),
     addPending: database.prepare(
-      "INSERT OR IGNORE INTO gaps (id, device, seq, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?)",
+      "INSERT INTO gaps (id, device, seq, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     ),
     dropPending: database.prepare("DELETE FROM gaps WHERE device = ? AND seq = ?"),
     holes: database.prepare("SELECT first, last FROM holes WHERE device = ? ORDER BY first"),
     missing: database
-      .prepare("SELECT coalesce(sum(min(last, ?) - first + 1), 0) FROM holes WHERE device = ? AND first <= ?")
+      .prepare(
+        "SELECT coalesce(sum(CASE WHEN last < ? THEN last ELSE ? END - first + 1), 0) FROM holes " +
+          "WHERE device = ? AND first <= ?",
+      )
       .pluck(),
     dropHoles: database.prepare("DELETE FROM holes WHERE device = ?"),
     addHole: database.prepare("INSERT INTO holes (device, first, last) VALUES (?, ?, ?)"),

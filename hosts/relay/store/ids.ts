@@ -21,15 +21,20 @@ export interface Place {
 
 export class IdIndex {
   readonly #statements: ReturnType<typeof prepare>;
+  /** PostgreSQL keeps an index over all ids: several processes write, and none has all of the newest in memory. */
+  readonly #indexed: ReturnType<Database["prepare"]> | undefined;
   /** By id, the records that no generation has yet; read from the table when the first one is asked for. */
   #recent: Map<string, Place> | undefined;
 
   constructor(database: Database) {
     this.#statements = prepare(database);
+    if (database.dialect === "postgres")
+      this.#indexed = database.prepare("SELECT device, seq FROM records WHERE id = ?");
   }
 
   /** Where a record of this id may stand, if it is held at all. */
   *find(id: Uint8Array): IterableIterator<Place> {
+    if (this.#indexed) return yield* this.#indexed.all(id) as Place[];
     this.#recent ??= this.#readRecent();
     const recent = this.#recent.get(nameOf(id));
     if (recent) yield recent;
@@ -45,6 +50,7 @@ export class IdIndex {
 
   /** Writes the generations that a log of `size` entries has whole. Call inside `Store.transaction`. */
   logged(size: number): void {
+    if (this.#indexed) return;
     for (let next = this.#newest() + 1; (next + 1) * GENERATION_RECORDS <= size; next++) {
       this.#statements.write.run(next, next * GENERATION_RECORDS, (next + 1) * GENERATION_RECORDS);
       // Read again when it is asked for: the transaction may be undone, and then they still are in no generation.
@@ -64,7 +70,7 @@ export class IdIndex {
 }
 
 interface Row extends Place {
-  readonly id: Buffer;
+  readonly id: Uint8Array;
 }
 
 function nameOf(id: Uint8Array): string {

@@ -15,7 +15,7 @@ export class Ladder {
   /** A signed checkpoint is public. The same one again changes nothing. */
   logged({ size, root }: TreeHead, nowMs: number): void {
     this.#database
-      .prepare("INSERT OR IGNORE INTO checkpoints (size, root, logged_at_ms) VALUES (?, ?, ?)")
+      .prepare("INSERT INTO checkpoints (size, root, logged_at_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
       .run(size, root, nowMs);
   }
 

@@ -141,7 +141,7 @@ export class OperatorStore {
 
   /** False where the token has let a device in, or was ended before. */
   endEnrolmentToken(sha256: Uint8Array, nowMs: number): boolean {
-    return this.#statements.endEnrolmentToken.run(nowMs, sha256).changes === 1;
+    return this.#statements.endEnrolmentToken.get(nowMs, sha256) !== undefined;
   }
 
   addChange({ who, tenant, what, about, detail }: Change, nowMs: number): void {
@@ -264,7 +264,7 @@ function prepare(database: Database) {
       )
       .pluck(),
     endEnrolmentToken: database.prepare(
-      "UPDATE tokens SET ended_at_ms = ? WHERE sha256 = ? AND used_by IS NULL AND ended_at_ms IS NULL",
+      "UPDATE tokens SET ended_at_ms = ? " + "WHERE sha256 = ? AND used_by IS NULL AND ended_at_ms IS NULL RETURNING 1",
     ),
     addChange: database.prepare(
       "INSERT INTO audit (at_ms, who, tenant, what, about, detail) VALUES (?, ?, ?, ?, ?, ?)",

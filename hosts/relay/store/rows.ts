@@ -42,30 +42,30 @@ const TABLES: readonly RecordTable[] = [
     // It has no number of its own: a page is a device, of which few have late records.
     name: "late",
     end: `SELECT (coalesce(max(device), 0) + 1) * ${ROWS_AT_ONCE} FROM late`,
-    page: `SELECT device, seq, id, bytes FROM late WHERE device >= ? / ${ROWS_AT_ONCE} AND device < ? / ${ROWS_AT_ONCE}`,
+    page: `SELECT device, seq, id, bytes FROM late WHERE device >= CAST(? AS BIGINT) / ${ROWS_AT_ONCE} AND device < CAST(? AS BIGINT) / ${ROWS_AT_ONCE}`,
   },
 ];
 
 interface Row {
   device: number;
   seq: number;
-  id: Buffer;
-  bytes: Buffer;
+  id: Uint8Array;
+  bytes: Uint8Array;
 }
 
 interface DeviceRow {
   device: number;
-  kid: Buffer;
-  key: Buffer;
-  genesis: Buffer;
+  kid: Uint8Array;
+  key: Uint8Array;
+  genesis: Uint8Array;
 }
 
 export class StoredRows {
   readonly #database: Database;
   readonly #crypto: Pick<Crypto, "sha256">;
   readonly #tables: readonly { readonly name: string; end(): number; page(from: number, to: number): Row[] }[];
-  readonly #logged: (from: number, to: number) => { entry: number; id: Buffer }[];
-  readonly #entries: (from: number, to: number) => { entry: number; bytes: Buffer }[];
+  readonly #logged: (from: number, to: number) => { entry: number; id: Uint8Array }[];
+  readonly #entries: (from: number, to: number) => { entry: number; bytes: Uint8Array }[];
   readonly #devices: (from: number, to: number) => DeviceRow[];
   readonly #deviceEnd: () => number;
   readonly #isErased: (id: Uint8Array) => boolean;
@@ -78,14 +78,14 @@ export class StoredRows {
       return { name, end: () => count.get() as number, page: (from, to) => rows.all(from, to) as Row[] };
     });
     const logged = database.prepare(
-      "SELECT entry, id FROM records WHERE entry >= ? AND entry < min(?, (SELECT size FROM logged))",
+      "SELECT entry, id FROM records WHERE entry >= ? AND entry < ? AND entry < (SELECT size FROM logged)",
     );
-    this.#logged = (from, to) => logged.all(from, to) as { entry: number; id: Buffer }[];
+    this.#logged = (from, to) => logged.all(from, to) as { entry: number; id: Uint8Array }[];
     const entries = database.prepare(
-      "SELECT entry, bytes FROM records WHERE entry >= ? AND entry < min(?, (SELECT size FROM logged)) " +
+      "SELECT entry, bytes FROM records WHERE entry >= ? AND entry < ? AND entry < (SELECT size FROM logged) " +
         "AND length(bytes) > 0",
     );
-    this.#entries = (from, to) => entries.all(from, to) as { entry: number; bytes: Buffer }[];
+    this.#entries = (from, to) => entries.all(from, to) as { entry: number; bytes: Uint8Array }[];
     const devices = database.prepare(
       "SELECT device, kid, public_key AS key, genesis_id AS genesis FROM devices WHERE device >= ? AND device < ?",
     );
@@ -174,10 +174,10 @@ export class StoredRows {
   /** Indices of the log whose records here are damaged, but for erased ones: their right bytes are in the log. One page after the other. */
   *damagedLogged(): IterableIterator<{ readonly index: number; readonly id: Uint8Array }> {
     const page = this.#database.prepare(
-      "SELECT entry, id, bytes FROM records WHERE entry >= ? AND entry < min(?, (SELECT size FROM logged)) ORDER BY entry",
+      "SELECT entry, id, bytes FROM records WHERE entry >= ? AND entry < ? AND entry < (SELECT size FROM logged) ORDER BY entry",
     );
     for (let from = 0, end = this.told(); from < end; from += ROWS_AT_ONCE)
-      for (const row of page.all(from, from + ROWS_AT_ONCE) as { entry: number; id: Buffer; bytes: Buffer }[])
+      for (const row of page.all(from, from + ROWS_AT_ONCE) as { entry: number; id: Uint8Array; bytes: Buffer }[])
         if (!this.#isErased(row.id) && !equalBytes(recordId(this.#crypto.sha256, plainBytes(row.bytes)), row.id))
           yield { index: row.entry, id: plainBytes(row.id) };
   }

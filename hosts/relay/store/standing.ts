@@ -56,22 +56,22 @@ export class Standing {
 
 interface RevocationRow {
   from_seq: number;
-  statement: Buffer;
+  statement: Uint8Array;
   revoked_at_ms: number;
 }
 
 function prepare(database: Database) {
   return {
     heldSince: database.prepare("SELECT since_ms FROM held_back WHERE device = ?").pluck(),
-    hold: database.prepare("INSERT OR IGNORE INTO held_back (device, since_ms) VALUES (?, ?)"),
+    hold: database.prepare("INSERT INTO held_back (device, since_ms) VALUES (?, ?) ON CONFLICT DO NOTHING"),
     release: database.prepare("DELETE FROM held_back WHERE device = ?"),
     addDecision: database.prepare("INSERT INTO decisions (device, what, at_ms) VALUES (?, ?, ?)"),
-    decisions: database.prepare("SELECT what, at_ms AS atMs FROM decisions WHERE device = ? ORDER BY decision"),
+    decisions: database.prepare('SELECT what, at_ms AS "atMs" FROM decisions WHERE device = ? ORDER BY decision'),
     revocation: database.prepare("SELECT from_seq, statement, revoked_at_ms FROM revocations WHERE device = ?"),
     revoke: database.prepare(
       "INSERT INTO revocations (device, from_seq, statement, revoked_at_ms) VALUES (?, ?, ?, ?) " +
         "ON CONFLICT (device) DO UPDATE SET from_seq = excluded.from_seq, statement = excluded.statement, " +
-        "revoked_at_ms = excluded.revoked_at_ms WHERE excluded.from_seq < from_seq",
+        "revoked_at_ms = excluded.revoked_at_ms WHERE excluded.from_seq < revocations.from_seq",
     ),
   };
 }

@@ -4,6 +4,7 @@ import { type Database, openDatabase, plainBytes } from "./database.js";
 import { ErasureStore } from "./erasures.js";
 import { GapStore } from "./gaps.js";
 import { IdIndex } from "./ids.js";
+import { prepareAppend } from "./postgres/append.js";
 import { DEFAULT_TENANT } from "./schema.js";
 import { Standing } from "./standing.js";
 import { Successions } from "./successions.js";
@@ -50,6 +51,9 @@ export interface NewRecord {
 /** Answers to `lastInLog` that are remembered: a few for each device that is talking. */
 const LAST_IN_LOG_MAX = 8192;
 
+/** Records that are read together: of readings, what one answer takes. */
+const RECORDS_AT_ONCE = 512;
+
 /** A device whose key is shown to have signed two histories is shown as such by one pair; more are kept up to here. */
 export const FORKS_MAX_PER_DEVICE = 64;
 
@@ -66,10 +70,14 @@ export class Store {
   readonly #ids: IdIndex;
   /** What stands in a published checkpoint never changes. */
   readonly #lastInLog = new Map<string, StoredRecord | undefined>();
+  #session: number | undefined;
   readonly #statements: ReturnType<typeof prepare>;
+  /** PostgreSQL's, which has to be sent each statement. */
+  readonly #appendTogether: ReturnType<typeof prepareAppend> | undefined;
 
   constructor(database: Database) {
     this.database = database;
+    this.#appendTogether = database.dialect && prepareAppend(database);
     this.successions = new Successions(database);
     this.gaps = new GapStore(database);
     this.standing = new Standing(database);
@@ -91,6 +99,14 @@ export class Store {
   /** Runs `write` as one durable transaction; what it throws undoes it. */
   transaction<T>(write: () => T): T {
     return this.database.transaction(write).immediate();
+  }
+
+  /**
+   * Runs `act`, which reads and then writes by what it has read, with no other process's write in between. In SQLite this
+   * process is the only one that takes records in, and `act` never waits.
+   */
+  alone<T>(act: () => T): T {
+    return this.database.dialect === "postgres" ? this.transaction(act) : act();
   }
 
   /** Writes durably; throws where that does not work now. */
@@ -127,8 +143,7 @@ export class Store {
     entry?: number,
     tenant: string = DEFAULT_TENANT,
   ): StoredDevice {
-    const { lastInsertRowid } = this.#statements.addDevice.run(kid, publicKey, genesis.id, nowMs, tenant);
-    const device = Number(lastInsertRowid);
+    const device = this.#statements.addDevice.get(kid, publicKey, genesis.id, nowMs, tenant) as number;
     this.#add(device, genesis, entry, nowMs);
     return this.deviceByNumber(device);
   }
@@ -140,7 +155,10 @@ export class Store {
 
   /** Adds records that follow the chain's head, checked by the caller. Call inside `transaction`. */
   append(device: number, records: readonly NewRecord[], nowMs: number): void {
-    for (const record of records) this.#add(device, record, undefined, nowMs);
+    if (this.#appendTogether) {
+      this.#appendTogether(device, records, nowMs);
+      if (records.some(({ closesChain }) => closesChain)) this.#statements.close.run(device);
+    } else for (const record of records) this.#add(device, record, undefined, nowMs);
   }
 
   /** Adds a record that stands at `entry` of the log. Call inside `transaction`. */
@@ -168,7 +186,7 @@ export class Store {
 
   /** The second branches held of a device, by position. */
   forks(device: number): { readonly seq: number; readonly id: Uint8Array; readonly bytes: Uint8Array }[] {
-    const rows = this.#statements.forks.all(device) as { seq: number; id: Buffer; bytes: Buffer }[];
+    const rows = this.#statements.forks.all(device) as { seq: number; id: Uint8Array; bytes: Buffer }[];
     return rows.map(({ seq, id, bytes }) => ({ seq, id: plainBytes(id), bytes: plainBytes(bytes) }));
   }
 
@@ -190,13 +208,21 @@ export class Store {
     return undefined;
   }
 
-  /** Records `from` ≤ seq ≤ `to` in order, one at a time. Nothing may be written while the iteration is open. */
+  /** Records `from` ≤ seq ≤ `to` in order, one at a time. */
   *recordsBetween(device: number, from: number, to: number): IterableIterator<StoredRecord> {
-    for (const row of this.#statements.recordsBetween.iterate(device, from, to)) yield recordOf(row as RecordRow);
+    for (let next = from; ; ) {
+      const rows = this.#statements.recordsBetween.all(device, next, to, RECORDS_AT_ONCE) as RecordRow[];
+      for (const row of rows) yield recordOf(row);
+      if (rows.length < RECORDS_AT_ONCE) return;
+      next = rows.at(-1)!.seq + 1;
+    }
   }
 
   /** The highest record of a chain that stands in a log of `size` entries, as far as a checkpoint has them. */
   lastInLog(device: number, size: number): StoredRecord | undefined {
+    // A server that was away may have come back with an older copy, whose numbers of devices are others.
+    if (this.#session !== this.database.session) this.#lastInLog.clear();
+    this.#session = this.database.session;
     const logged = Math.min(size, this.loggedSize);
     const name = `${device}/${logged}`;
     if (this.#lastInLog.has(name)) return this.#lastInLog.get(name);
@@ -225,9 +251,9 @@ export class Store {
 
 interface DeviceRow {
   device: number;
-  kid: Buffer;
-  public_key: Buffer;
-  genesis_id: Buffer;
+  kid: Uint8Array;
+  public_key: Uint8Array;
+  genesis_id: Uint8Array;
   enrolled_at_ms: number;
   state: DeviceState;
   tenant: string;
@@ -236,8 +262,8 @@ interface DeviceRow {
 interface RecordRow {
   device: number;
   seq: number;
-  id: Buffer;
-  bytes: Buffer;
+  id: Uint8Array;
+  bytes: Uint8Array;
   received_at_ms: number;
   log_index: number | null;
 }
@@ -270,33 +296,41 @@ function prepare(database: Database) {
     "device, seq, id, bytes, received_at_ms, " +
     "CASE WHEN entry < (SELECT size FROM logged) THEN entry END AS log_index";
   return {
-    beat: database.prepare("INSERT OR REPLACE INTO heartbeat (one, at_ms) VALUES (1, ?)"),
+    beat: database.prepare(
+      "INSERT INTO heartbeat (one, at_ms) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms",
+    ),
     deviceByKid: database.prepare("SELECT * FROM devices WHERE kid = ?"),
     deviceByNumber: database.prepare("SELECT * FROM devices WHERE device = ?"),
     devicesAfter: database.prepare("SELECT * FROM devices WHERE kid > ? ORDER BY kid LIMIT ?"),
     devicesOfTenantAfter: database.prepare("SELECT * FROM devices WHERE tenant = ? AND kid > ? ORDER BY kid LIMIT ?"),
     assign: database.prepare("UPDATE devices SET tenant = ? WHERE device = ?"),
     countDevices: database.prepare("SELECT count(*) FROM devices").pluck(),
-    addDevice: database.prepare(
-      "INSERT INTO devices (kid, public_key, genesis_id, enrolled_at_ms, state, tenant) VALUES (?, ?, ?, ?, 'active', ?)",
-    ),
+    addDevice: database
+      .prepare(
+        "INSERT INTO devices (kid, public_key, genesis_id, enrolled_at_ms, state, tenant) " +
+          "VALUES (?, ?, ?, ?, 'active', ?) RETURNING device",
+      )
+      .pluck(),
     close: database.prepare("UPDATE devices SET state = 'closed' WHERE device = ? AND state = 'active'"),
     markForked: database.prepare("UPDATE devices SET state = 'forked' WHERE device = ?"),
-    // Without an entry: the next one.
+    // Without an entry: the next one, which SQLite gives by itself.
     addRecord: database.prepare(
-      "INSERT INTO records (entry, device, seq, id, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
+      database.dialect === "postgres"
+        ? "INSERT INTO records (entry, device, seq, id, bytes, received_at_ms) " +
+            "VALUES (coalesce(?, (SELECT coalesce(max(entry), 0) + 1 FROM records)), ?, ?, ?, ?, ?)"
+        : "INSERT INTO records (entry, device, seq, id, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
     ),
     setLogged: database.prepare("UPDATE logged SET size = ?"),
     countForks: database.prepare("SELECT count(*) FROM forks WHERE device = ?").pluck(),
     hasFork: database.prepare("SELECT 1 FROM forks WHERE id = ?").pluck(),
     addFork: database.prepare(
-      "INSERT OR IGNORE INTO forks (id, device, seq, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?)",
+      "INSERT INTO forks (id, device, seq, bytes, received_at_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     ),
     forks: database.prepare("SELECT seq, id, bytes FROM forks WHERE device = ? ORDER BY seq, id"),
     head: database.prepare(`SELECT ${columns} FROM records WHERE device = ? ORDER BY seq DESC LIMIT 1`),
     recordAt: database.prepare(`SELECT ${columns} FROM records WHERE device = ? AND seq = ?`),
     recordsBetween: database.prepare(
-      `SELECT ${columns} FROM records WHERE device = ? AND seq BETWEEN ? AND ? ORDER BY seq`,
+      `SELECT ${columns} FROM records WHERE device = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`,
     ),
     // Of the index alone until it is found: it has each row's entry.
     lastInLog: database.prepare(

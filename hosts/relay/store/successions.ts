@@ -92,8 +92,8 @@ export class Successions {
 
 interface LateRow {
   seq: number;
-  id: Buffer;
-  bytes: Buffer;
+  id: Uint8Array;
+  bytes: Uint8Array;
 }
 
 function lateOf(row: LateRow | undefined): LateRecord | undefined {

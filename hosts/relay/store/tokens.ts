@@ -51,12 +51,13 @@ export function tokenState(database: Database, tokenSha256: Uint8Array, nowMs: n
 
 /** Spends a free token for `device`. Call inside the transaction that adds the device. */
 export function spendToken(database: Database, tokenSha256: Uint8Array, device: number, nowMs: number): void {
-  const { changes } = database
+  const spent = database
     .prepare(
-      "UPDATE tokens SET used_at_ms = ?, used_by = ? WHERE sha256 = ? AND used_by IS NULL AND ended_at_ms IS NULL",
+      "UPDATE tokens SET used_at_ms = ?, used_by = ? " +
+        "WHERE sha256 = ? AND used_by IS NULL AND ended_at_ms IS NULL RETURNING 1",
     )
-    .run(nowMs, device, tokenSha256);
-  if (changes !== 1) throw new Error("the token is not free any more");
+    .get(nowMs, device, tokenSha256);
+  if (!spent) throw new Error("the token is not free any more");
 }
 
 interface TokenRow {

@@ -25,13 +25,8 @@ export function operatorToken(
 ): string {
   const { nowMs = Date.now(), lifetimeMs } = times;
   const wanted = { role, tenant, label: "test", lifetimeMs };
-  return must(
-    administer(
-      folder,
-      (administration) => administration.makeOperatorToken(wanted),
-      () => nowMs,
-    ),
-  ).token;
+  return must(administer(folder, (administration) => administration.makeOperatorToken(wanted), { nowMs: () => nowMs }))
+    .token;
 }
 
 export function idOf(token: string): string {

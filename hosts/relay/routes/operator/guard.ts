@@ -5,7 +5,7 @@ import { deniedTo } from "../../operators/administration.js";
 import type { Credentials } from "../../operators/credentials.js";
 import type { Role } from "../../operators/roles.js";
 import { Refused } from "../../problem.js";
-import { isCorruption, isSqliteError } from "../../store/database.js";
+import { isCorruption, isDatabaseError } from "../../store/database.js";
 import type { OperatorStore, StoredOperatorToken } from "../../store/operators.js";
 
 /**
@@ -85,6 +85,6 @@ function noteUse(credentials: Credentials, token: StoredOperatorToken): void {
   try {
     credentials.used(token);
   } catch (error) {
-    if (!isSqliteError(error as FastifyError) || isCorruption(error)) throw error;
+    if (!isDatabaseError(error as FastifyError) || isCorruption(error)) throw error;
   }
 }

@@ -1,0 +1,64 @@
+import { existsSync, readFileSync } from "node:fs";
+import { fail, ok, type Result } from "tallystick/codes/codes";
+import { pathsOf, type RelayIdentity } from "../folder.js";
+import { createDatabase, type Database, openDatabase } from "./database.js";
+import { createPostgres, openPostgres, type PostgresRole } from "./postgres/database.js";
+import { POSTGRES_URL, parsePlace } from "./postgres/place.js";
+
+/** Which database a relay's store is in: the SQLite file of its data folder, or PostgreSQL where an address is given. */
+
+export interface StoreOptions {
+  /** `postgres://…` as postgres/place.ts takes it. */
+  readonly url: string;
+  /** The program of the thread that holds the connection, where its text is not beside the relay's. */
+  readonly program?: () => string;
+  /** Tries to reach the server at a start, a quarter of a second apart; default 40. */
+  readonly tries?: number;
+}
+
+/** For a command beside a relay: what TALLYSTICK_STORE_URL says, or the file that TALLYSTICK_STORE_URL_FILE names. */
+export function storeOfEnvironment(environment: NodeJS.ProcessEnv): { readonly store?: StoreOptions } {
+  const file = environment["TALLYSTICK_STORE_URL_FILE"];
+  const url = environment["TALLYSTICK_STORE_URL"] ?? (file && readFileSync(file, "utf8").replace(/\r?\n$/, ""));
+  return url ? { store: { url } } : {};
+}
+
+export type StoreUse = PostgresRole | "beside";
+
+/** Makes the store of a new relay; `name` is what it is called in PostgreSQL, and absent for SQLite. */
+export function createStore(dataDir: string, store: StoreOptions | undefined, name: string): Result<Database> {
+  if (!store) return createDatabase(pathsOf(dataDir).store);
+  const place = parsePlace(store.url);
+  if (!place) return fail("STORE_ELSEWHERE", `expected ${POSTGRES_URL}`);
+  return createPostgres({ ...store, place, role: "sequencer" }, name);
+}
+
+/**
+ * Opens the store of an existing relay: `beside` for a command beside a relay that may run. STORE_ELSEWHERE where the folder's
+ * store is in PostgreSQL and no address is given, or the other way round; the codes of either database.
+ */
+export function openStore(
+  dataDir: string,
+  { postgres: name }: RelayIdentity,
+  store: StoreOptions | undefined,
+  use: StoreUse,
+): Result<Database> {
+  const { store: file } = pathsOf(dataDir);
+  if (name === undefined) {
+    if (store) return fail("STORE_ELSEWHERE", `expected no address, since the relay's database is ${file}`);
+    return openDatabase(file, use === "beside" ? "trusted" : "checked");
+  }
+  const inPostgres = checkInFolder(dataDir, { postgres: name });
+  if (!store) return inPostgres.ok ? fail("STORE_MISSING", file) : inPostgres;
+  const place = parsePlace(store.url);
+  if (!place) return fail("STORE_ELSEWHERE", `expected ${POSTGRES_URL}`);
+  // Beside SQLite's file, which a person has put there, it would not be known which of both is right.
+  if (existsSync(file)) return fail("STORE_EXISTS", `expected no database ${file} beside the one in PostgreSQL`);
+  return openPostgres({ ...store, place, role: use === "sequencer" ? "sequencer" : "writer" }, name);
+}
+
+/** For what is done with SQLite's file itself. STORE_ELSEWHERE where the relay's database is in PostgreSQL. */
+export function checkInFolder(dataDir: string, { postgres }: Pick<RelayIdentity, "postgres">): Result<true> {
+  if (postgres === undefined) return ok(true);
+  return fail("STORE_ELSEWHERE", `expected ${pathsOf(dataDir).store}, but relay.json says that it is in PostgreSQL`);
+}
