@@ -8,6 +8,7 @@ import { relayCrypto } from "../../../hosts/relay/crypto.js";
 import { administer } from "../../../hosts/relay/enrol.js";
 import { Credentials, USED_EVERY_MS } from "../../../hosts/relay/operators/credentials.js";
 import { OperatorStore } from "../../../hosts/relay/store/operators.js";
+import { OVER_POSTGRES } from "../postgres/shared.js";
 import { failureOf, must, StartedRelay } from "../started.js";
 import { ask, idOf, makeTenant, operatorToken } from "./operators.js";
 
@@ -92,9 +93,10 @@ describe("relay: operator tokens", () => {
       for (const text of [...answers, ...files, ...lines])
         assert.equal(text.includes(secret), false, text.slice(0, 200));
     const stored = must(
-      administer(started.folder, (on) => ({ ok: true, value: on.operatorTokens(undefined, "", 10) })),
+      administer(started.folder, (on) => ({ ok: true, value: on.operatorTokens(undefined, "", 10) }), started.where),
     );
-    assert.ok(files.some((file) => file.includes(Buffer.from(stored[0]!.sha256).toString("latin1"))));
+    if (!OVER_POSTGRES)
+      assert.ok(files.some((file) => file.includes(Buffer.from(stored[0]!.sha256).toString("latin1"))));
   });
 
   it("open nothing where none was made, and answer as if nothing were there", async () => {

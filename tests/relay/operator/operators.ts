@@ -12,21 +12,22 @@ export interface Answered {
   readonly body: any;
 }
 
-export function makeTenant({ folder }: StartedRelay, name: string): void {
-  must(administer(folder, (administration) => administration.makeTenant(name)));
+export function makeTenant({ folder, where }: StartedRelay, name: string): void {
+  must(administer(folder, (administration) => administration.makeTenant(name), where));
 }
 
 /** A token's text, as the command prints it. */
 export function operatorToken(
-  { folder }: StartedRelay,
+  { folder, where }: StartedRelay,
   role: Role,
   tenant?: string,
   times: { readonly nowMs?: number; readonly lifetimeMs?: number } = {},
 ): string {
   const { nowMs = Date.now(), lifetimeMs } = times;
   const wanted = { role, tenant, label: "test", lifetimeMs };
-  return must(administer(folder, (administration) => administration.makeOperatorToken(wanted), { nowMs: () => nowMs }))
-    .token;
+  return must(
+    administer(folder, (administration) => administration.makeOperatorToken(wanted), { nowMs: () => nowMs, ...where }),
+  ).token;
 }
 
 export function idOf(token: string): string {

@@ -78,7 +78,7 @@ describe("relay: every route of the operator API", () => {
     started = await StartedRelay.start({ attempts: MANY_ATTEMPTS });
     for (const tenant of ["north", "south"]) {
       makeTenant(started, tenant);
-      const { token } = must(makeEnrolmentToken(started.folder, { tenant }));
+      const { token } = must(makeEnrolmentToken(started.folder, { tenant, ...started.where }));
       const device = new Device({ crypto: relayCrypto });
       device.read(await device.enrol(started.url, ORIGIN, token), started.key);
       devices[tenant] = device;
@@ -94,7 +94,7 @@ describe("relay: every route of the operator API", () => {
 
   /** Things of `tenant` that a route can be about, made anew. */
   function namesOf(tenant: string): Names {
-    const { token } = must(makeEnrolmentToken(started.folder, { tenant }));
+    const { token } = must(makeEnrolmentToken(started.folder, { tenant, ...started.where }));
     const enrolmentId = toHex(relayCrypto.sha256(new Uint8Array(Buffer.from(token, "ascii"))));
     const operatorId = idOf(operatorToken(started, "viewer", tenant));
     return { kid: devices[tenant]!.kid, enrolmentId, operatorId, tenant };
@@ -203,7 +203,13 @@ describe("relay: every route of the operator API", () => {
       "north",
       () => {
         const token = operatorToken(started, "admin");
-        must(administer(started.folder, (administration) => administration.revokeOperatorToken(idOf(token))));
+        must(
+          administer(
+            started.folder,
+            (administration) => administration.revokeOperatorToken(idOf(token)),
+            started.where,
+          ),
+        );
         return token;
       },
       isCode(401, "OPERATOR_TOKEN_ENDED"),

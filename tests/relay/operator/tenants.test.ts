@@ -18,6 +18,7 @@ import { OperatorStore } from "../../../hosts/relay/store/operators.js";
 import { FixtureDevice, post } from "../../fixtures/device.js";
 import { FixtureMaker } from "../../fixtures/maker.js";
 import { setBackTo } from "../older-store.js";
+import { itOfSqlite } from "../postgres/shared.js";
 import { failureOf, must, ORIGIN, StartedRelay } from "../started.js";
 import { ask, idOf, makeTenant, operatorToken } from "./operators.js";
 
@@ -34,7 +35,9 @@ describe("relay: tenants", () => {
   }
 
   async function enrol(tenant?: string, options = {}): Promise<FixtureDevice> {
-    const { token } = must(makeEnrolmentToken(started.folder, tenant === undefined ? {} : { tenant }));
+    const { token } = must(
+      makeEnrolmentToken(started.folder, { ...(tenant !== undefined && { tenant }), ...started.where }),
+    );
     const device = new FixtureDevice({ crypto: relayCrypto, ...options });
     device.read(await device.enrol(started.url, ORIGIN, token), started.key);
     return device;
@@ -52,7 +55,10 @@ describe("relay: tenants", () => {
       device.read(await device.enrol(started.url, ORIGIN, undefined), started.key);
       assert.equal(tenantOf(device), expected);
     }
-    assert.equal(failureOf(makeEnrolmentToken(started.folder, { tenant: "nowhere" })).code, "TENANT_UNKNOWN");
+    assert.equal(
+      failureOf(makeEnrolmentToken(started.folder, { tenant: "nowhere", ...started.where })).code,
+      "TENANT_UNKNOWN",
+    );
     await assert.rejects(started.restart({ tenant: "nowhere" }), /TENANT_UNKNOWN/);
     await started.reopen({});
   });
@@ -156,7 +162,7 @@ describe("relay: tenants", () => {
     );
   });
 
-  it("lose no change without its note, and have no note without its change", async () => {
+  itOfSqlite("lose no change without its note, and have no note without its change", async () => {
     const device = await enrol("north");
     const token = operatorToken(started, "admin");
     const { database } = started.relay.store;
@@ -194,9 +200,9 @@ describe("relay: tenants", () => {
     assert.equal((await ask(started.url, "POST", `${path}/decision`, token, { what: "hold" })).status, 200);
   });
 
-  it("are of the default name for what a store of version 4 holds", async () => {
+  itOfSqlite("are of the default name for what a store of version 4 holds", async () => {
     const device = await enrol("north");
-    const { token } = must(makeEnrolmentToken(started.folder));
+    const { token } = must(makeEnrolmentToken(started.folder, started.where));
     await started.relay.close();
     setBackTo(4, pathsOf(started.folder).store).close();
     await started.reopen();
@@ -204,7 +210,7 @@ describe("relay: tenants", () => {
     const again = new FixtureDevice({ crypto: relayCrypto });
     again.read(await again.enrol(started.url, ORIGIN, token), started.key);
     assert.equal(tenantOf(again), "default");
-    const tenants = must(administer(started.folder, (on) => ({ ok: true, value: on.tenants() })));
+    const tenants = must(administer(started.folder, (on) => ({ ok: true, value: on.tenants() }), started.where));
     assert.deepEqual(tenants, [{ name: "default", madeAtMs: 0 }]);
     makeTenant(started, "north");
     started.operate((operator) => operator.assign(device.identity.kid, "north"));
@@ -240,10 +246,8 @@ describe("relay: tenants", () => {
           madeAtMs: nowMs,
           expiresAtMs: nowMs + 1,
         });
-      const add = database.prepare(
-        "INSERT INTO tokens (sha256, made_at_ms, expires_at_ms) VALUES (randomblob(32), 0, ?)",
-      );
-      for (let n = 0; n < FREE_ENROLMENT_TOKENS_MAX; n++) add.run(nowMs + 1);
+      const add = database.prepare("INSERT INTO tokens (sha256, made_at_ms, expires_at_ms) VALUES (?, 0, ?)");
+      for (let n = 0; n < FREE_ENROLMENT_TOKENS_MAX; n++) add.run(randomBytes(32), nowMs + 1);
     });
     for (const failure of [
       failureOf(on.makeTenant("east")),

@@ -2,11 +2,14 @@ import assert from "node:assert/strict";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
+import { toHex } from "tallystick/bytes/bytes";
 import { explain } from "tallystick/codes/codes";
+import { recordId } from "tallystick/record/record";
 import { backUp } from "../../../hosts/relay/backup.js";
 import { shown } from "../../../hosts/relay/config/setting.js";
 import { relayCrypto } from "../../../hosts/relay/crypto.js";
 import { makeEnrolmentToken } from "../../../hosts/relay/enrol.js";
+import { eraseInFolder, listErasures } from "../../../hosts/relay/erase-folder.js";
 import { examineFolder } from "../../../hosts/relay/examine.js";
 import { createOutboxTables, OutboxTables } from "../../../hosts/relay/ledger/outbox-tables.js";
 import { Operator } from "../../../hosts/relay/operate.js";
@@ -20,7 +23,8 @@ import { createPostgres, openPostgres, type PostgresDatabase } from "../../../ho
 import { translate, translateTables } from "../../../hosts/relay/store/postgres/dialect.js";
 import { nameOfPlace, parsePlace, passwordOf } from "../../../hosts/relay/store/postgres/place.js";
 import { Store } from "../../../hosts/relay/store/store.js";
-import { FixtureDevice } from "../../fixtures/device.js";
+import { FixtureDevice, get } from "../../fixtures/device.js";
+import { filesWith } from "../files-with.js";
 import { failureOf, must, ORIGIN, StartedRelay, temporaryFolder } from "../started.js";
 import { PASSWORD, PostgresServer, programs } from "./server.js";
 
@@ -218,6 +222,19 @@ describe("relay: a process that only takes records in", () => {
     );
   });
 
+  it("undoes a transaction of which one statement amid many is refused, and goes on at once", () => {
+    const database = create();
+    const add = database.prepare("INSERT INTO tenants (name, made_at_ms) VALUES (?, 0)");
+    for (const refused of [0, 100, 1999]) {
+      const many = database.transaction(() => {
+        for (let n = 0; n < 2000; n++) add.run(n === refused ? "default" : `t${n}`);
+        database.prepare("SELECT 1").get();
+      });
+      assert.throws(many, (error: unknown) => error instanceof PostgresError && error.code === "23505" && !error.lost);
+      assert.equal(database.prepare("SELECT count(*) FROM tenants").pluck().get(), 1);
+    }
+  });
+
   it("throws where the connection is lost in a transaction, and none of it is kept, then goes on", async () => {
     const store = new Store(create());
     const { device } = store.transaction(() => store.addDevice(new Uint8Array(8), new Uint8Array(32), record(0), 1));
@@ -361,6 +378,37 @@ describe("relay: a process that only takes records in", () => {
       each.read(await each.send(started.url, seq + 1), started.key);
     }
     await started.settled();
+    await started.close();
+  });
+
+  it("keeps nothing of a body that was erased, and proves the rest", async () => {
+    const store = { url: server.url(name) };
+    const started = await StartedRelay.start({ store });
+    const device = await started.device();
+    device.appendReadings(20);
+    device.read(await device.send(started.url), started.key);
+    await started.settled();
+    const signature = device.chain[7]!.slice(-64);
+    const tables = join(server.folder, "data", "base");
+    await server.sql(name, "CHECKPOINT");
+    assert.notDeepEqual(filesWith(tables, [signature]), [], "the search finds what is there");
+    const request = { kid: device.identity.kid, from: 7, to: 7, reason: "asked", by: "operator" };
+    const erased = must(await eraseInFolder(started.folder, request, { decided: true, store }));
+    assert.deepEqual([erased.records, erased.done, erased.running], [1, true, true]);
+    await server.sql(name, "CHECKPOINT");
+    assert.deepEqual(filesWith(tables, [signature]), []);
+    assert.deepEqual(filesWith(started.folder, [signature]), []);
+    const evidence = async (seq: number) => {
+      const id = toHex(recordId(relayCrypto.sha256, device.chain[seq]!));
+      return (await get(`${started.url}/v1/records/${id}/evidence`)).status;
+    };
+    assert.deepEqual([await evidence(6), await evidence(7), await evidence(8)], [200, 410, 200]);
+    device.appendReadings(300);
+    device.read(await device.send(started.url, 21), started.key);
+    await started.settled();
+    await started.restart();
+    assert.deepEqual([await evidence(6), await evidence(7), await evidence(8)], [200, 410, 200]);
+    assert.equal(must(await listErasures(started.folder, store)).length, 1);
     await started.close();
   });
 });

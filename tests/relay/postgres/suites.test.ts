@@ -20,6 +20,8 @@ const SUITES = [
   "rotation",
   "intake",
   "refused",
+  "operator/tenants",
+  "operator/credentials",
 ];
 const RUN_MAX_MS = 240_000;
 

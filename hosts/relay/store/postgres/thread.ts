@@ -15,6 +15,8 @@ const answered = new Int32Array(signal);
 
 /** Statements on their way at once; a transaction's are bounded by the main thread. */
 const PIPELINE_MAX = 10_000;
+/** Statements sent together. The library stops answering where one of more than its pipeline takes is refused. */
+const TOGETHER_MAX = 64;
 
 let sql: postgres.Sql | undefined;
 let connection = 0;
@@ -128,11 +130,16 @@ async function run(
   on: postgres.Sql,
   statements: readonly Statement[],
 ): Promise<{ results: (Rows | undefined)[]; last: string }> {
-  const sent = statements.map(({ text, values }) => on.unsafe(text, values as Value[], { prepare: true }).values());
-  const settled = await Promise.allSettled(sent.map(async (query) => await query));
-  const failed = settled.find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
-  if (failed) throw failed.reason;
-  const done = settled.map((each) => (each as PromiseFulfilledResult<postgres.RowList<unknown[][]>>).value);
+  const done: postgres.RowList<unknown[][]>[] = [];
+  for (let from = 0; from < statements.length; from += TOGETHER_MAX) {
+    const sent = statements
+      .slice(from, from + TOGETHER_MAX)
+      .map(({ text, values }) => on.unsafe(text, values as Value[], { prepare: true }).values());
+    const settled = await Promise.allSettled(sent.map(async (query) => await query));
+    const failed = settled.find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
+    if (failed) throw failed.reason;
+    for (const each of settled) done.push((each as PromiseFulfilledResult<postgres.RowList<unknown[][]>>).value);
+  }
   return {
     results: done.map((rows, i) =>
       statements[i]!.wanted
