@@ -3,10 +3,11 @@
 
 import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const SELF = fileURLToPath(import.meta.url);
+const ROOT = dirname(dirname(SELF));
 /** Programs that are kept: one that runs may still load a piece of its own. */
 const KEPT_MAX = 8;
 
@@ -62,7 +63,7 @@ async function build(entry, root, cache) {
     rmSync(begun, { recursive: true });
     utimesSync(folder, new Date(), new Date());
   }
-  const sources = Object.keys(metafile.inputs).map((path) => stampOf(root, path));
+  const sources = [...Object.keys(metafile.inputs), SELF].map((path) => stampOf(root, path));
   return { program, sources };
 }
 
@@ -76,24 +77,24 @@ const ownSources = (root) => ({
     onResolve({ filter: /^[^./]/ }, ({ path, kind }) =>
       kind === "entry-point" ? undefined : { path, external: true },
     );
-    onLoad({ filter: /\.ts$/ }, ({ path }) => ({
+    onLoad({ filter: /\.(?:ts|mjs)$/ }, ({ path }) => ({
       // Where it is quoted it is meant for another program.
       contents: readFileSync(path, "utf8").replace(
         /(?<!")import\.meta\.url/g,
         JSON.stringify(pathToFileURL(path).href),
       ),
-      loader: "ts",
+      loader: path.endsWith(".ts") ? "ts" : "js",
     }));
   },
 });
 
 function stampOf(root, path) {
-  const { mtimeMs, size } = statSync(join(root, path));
+  const { mtimeMs, size } = statSync(resolve(root, path));
   return [path, mtimeMs, size];
 }
 
 function isUnchanged(root, [path, mtimeMs, size]) {
-  const found = statSync(join(root, path), { throwIfNoEntry: false });
+  const found = statSync(resolve(root, path), { throwIfNoEntry: false });
   return found?.mtimeMs === mtimeMs && found.size === size;
 }
 

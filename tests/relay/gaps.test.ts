@@ -9,7 +9,7 @@ import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { GAPS_MAX_PER_DEVICE } from "../../hosts/relay/gaps.js";
 import { type Answer, FixtureDevice, readingPayload } from "../fixtures/device.js";
 import { sqliteOf } from "./dump.js";
-import { itOfSqlite } from "./postgres/shared.js";
+import { itOfSqlite } from "./postgres/of-sqlite.js";
 import { must, StartedRelay } from "./started.js";
 
 const { sha256 } = relayCrypto;

@@ -15,7 +15,7 @@ import { FixtureDevice, get, post } from "../fixtures/device.js";
 import { FixtureMaker } from "../fixtures/maker.js";
 import { keyOf } from "../fixtures/relay-keys.js";
 import { setBackTo } from "./older-store.js";
-import { itOfSqlite } from "./postgres/shared.js";
+import { itOfSqlite } from "./postgres/of-sqlite.js";
 import { MANY_ATTEMPTS, must, StartedRelay } from "./started.js";
 
 const CLI = fileURLToPath(new URL("../../tools/tallystick.mjs", import.meta.url));

@@ -11,7 +11,7 @@ import { ingest } from "../../hosts/relay/ingest.js";
 import { verifyBatch } from "../../hosts/relay/verify/verified.js";
 import { type Answer, FixtureDevice, post, readingPayload } from "../fixtures/device.js";
 import { sqliteOf } from "./dump.js";
-import { itOfSqlite } from "./postgres/shared.js";
+import { itOfSqlite } from "./postgres/of-sqlite.js";
 import { StartedRelay } from "./started.js";
 
 describe("relay: records", () => {

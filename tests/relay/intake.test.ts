@@ -14,7 +14,7 @@ import { Rank, type Sender, type VerifierPool } from "../../hosts/relay/verify/p
 import { type BatchKey, type VerifiedBatch, verifyBatch } from "../../hosts/relay/verify/verified.js";
 import { FixtureDevice } from "../fixtures/device.js";
 import { sqliteOf } from "./dump.js";
-import { itOfSqlite } from "./postgres/shared.js";
+import { itOfSqlite } from "./postgres/of-sqlite.js";
 import { StartedRelay } from "./started.js";
 
 /** What a batch goes through between its admission and the disk, over a real store. */

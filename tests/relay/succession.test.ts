@@ -9,7 +9,7 @@ import { makePossession, type Position, splitRecords } from "tallystick/sync/mes
 import { encodeSuccessionRequest, makeSuccession, type SuccessionStatement } from "tallystick/sync/succession";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { type Answer, FixtureDevice, get, post, readingPayload } from "../fixtures/device.js";
-import { itOfSqlite } from "./postgres/shared.js";
+import { itOfSqlite } from "./postgres/of-sqlite.js";
 import { MANY_ATTEMPTS, must, ORIGIN, StartedRelay } from "./started.js";
 
 /** What a former key says, and the genesis that goes with it; each may be falsified. */

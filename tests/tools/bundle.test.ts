@@ -21,9 +21,13 @@ describe("the command's program", () => {
       join(root, "tools/cli.ts"),
       'import { two } from "tallystick/two";\n' +
         "export const [result, where] = [two * 21, import.meta.url];\n" +
-        'export const late = async () => (await import("./late.js")).late;\n',
+        'export const late = async () => (await import("./late.js"));\n',
     );
-    writeFileSync(join(root, "tools/late.ts"), 'export const late: string = "late";\n');
+    writeFileSync(
+      join(root, "tools/late.ts"),
+      'export { plain } from "./plain.mjs";\nexport const late: string = "late";\n',
+    );
+    writeFileSync(join(root, "tools/plain.mjs"), "export const plain = import.meta.url;\n");
   });
 
   afterEach(() => rmSync(root, { recursive: true, force: true }));
@@ -32,7 +36,9 @@ describe("the command's program", () => {
     const program = await import((await build("tools/cli.ts", root))!);
     assert.equal(program.result, 42);
     assert.equal(program.where, pathToFileURL(join(root, "tools/cli.ts")).href);
-    assert.equal(await program.late(), "late");
+    const { late, plain } = await program.late();
+    assert.equal(late, "late");
+    assert.equal(plain, pathToFileURL(join(root, "tools/plain.mjs")).href);
   });
 
   it("is made once, and anew after a source has changed", async () => {

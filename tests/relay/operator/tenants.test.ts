@@ -18,7 +18,7 @@ import { OperatorStore } from "../../../hosts/relay/store/operators.js";
 import { FixtureDevice, post } from "../../fixtures/device.js";
 import { FixtureMaker } from "../../fixtures/maker.js";
 import { setBackTo } from "../older-store.js";
-import { itOfSqlite } from "../postgres/shared.js";
+import { itOfSqlite } from "../postgres/of-sqlite.js";
 import { failureOf, must, ORIGIN, StartedRelay } from "../started.js";
 import { ask, idOf, makeTenant, operatorToken } from "./operators.js";
 
