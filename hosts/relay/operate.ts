@@ -156,7 +156,7 @@ export class Operator {
     const device = this.#find(kid);
     if (!device.ok) return device;
     const options = { store: this.#store, crypto: relayCrypto, operatorKey, nowMs: this.#nowMs };
-    const revoked = this.#store.alone(() => {
+    const revoked = this.#store.transaction(() => {
       const done = revokeKey(options, device.value, statement);
       // An earlier one that reaches as far back stays, and then nothing has changed.
       if (done.ok && done.value.statement === statement) this.#note(device.value, "revoke", detail);

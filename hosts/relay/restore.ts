@@ -41,7 +41,7 @@ import { memoryPath } from "./log/signer.js";
 import { TileStore } from "./log/tiles.js";
 import { bundlesOf, checkBundle } from "./log/tree-check.js";
 import { pinsOf } from "./relay-keys.js";
-import { openToRead } from "./store/database.js";
+import { bringUpToNow, openOlderToRead } from "./store/database.js";
 import { ErasureStore } from "./store/erasures.js";
 import { checkInFolder } from "./store/open.js";
 import { StoredRows } from "./store/rows.js";
@@ -146,7 +146,7 @@ async function checkBackup(disk: Disk, from: string, backup: FoundBackup): Promi
     const [finding] = check.findings;
     if (finding) return fail("BACKUP_DAMAGED", `${finding.where}: ${finding.detail}`);
   }
-  const database = openToRead(join(folder, BACKUP_FILES.store));
+  const database = openOlderToRead(join(folder, BACKUP_FILES.store));
   if (!database.ok) return fail("BACKUP_DAMAGED", database.failure.detail);
   try {
     const rows = new StoredRows(database.value, crypto);
@@ -236,7 +236,7 @@ function checkStore({ store }: FolderPaths): Result<CheckedStore | undefined> {
     const left = [`${store}-wal`, `${store}-journal`].find((path) => (sizeOf(path) ?? 0) > 0);
     return left ? fail("BACKUP_TARGET_TAKEN", `${left} is of a database that is gone`) : ok(undefined);
   }
-  const database = openToRead(store);
+  const database = openOlderToRead(store);
   if (!database.ok)
     return fail("BACKUP_TARGET_TAKEN", `${store}: ${database.failure.code}: ${database.failure.detail}`);
   try {
@@ -449,6 +449,7 @@ function eraseInCopy(path: string, erasures: readonly Erasure[]): void {
   const database = new Sqlite(path);
   try {
     database.pragma("synchronous = FULL");
+    bringUpToNow(database);
     const store = new ErasureStore(database);
     database.transaction(() => {
       for (const erasure of erasures) if (!store.has(erasure.number)) store.add(erasure);

@@ -42,16 +42,19 @@ export function openScrub(options: ScrubbingOptions): Promise<Scrub> {
         log.head,
         bundle,
       );
+      if (ids) return guarded("records", () => rows.checkLogged(bundle * TILE_WIDTH, ids, rows.told()));
       // The one that is being carried out just now is none.
-      const { hasUnfinished } = store.erasures;
-      const damaged = findings.filter(({ code }) => code !== "ERASURE_UNFINISHED" || !hasUnfinished);
-      return ids ? guarded("records", () => rows.checkLogged(bundle * TILE_WIDTH, ids, rows.told())) : damaged;
+      const isUnfinished = ({ code }: Finding): boolean => code === "ERASURE_UNFINISHED";
+      if (!findings.some(isUnfinished)) return findings;
+      return guarded("erasures", () =>
+        store.erasures.hasUnfinished ? findings.filter((finding) => !isUnfinished(finding)) : findings,
+      );
     },
   };
   const rowParts = rows.parts.map(
     ({ name, pages, check }): ScrubPart => ({
       name,
-      units: pages,
+      units: () => countable(pages),
       check: async (page) => guarded(name, () => check(page)),
     }),
   );
@@ -71,8 +74,18 @@ export function openScrub(options: ScrubbingOptions): Promise<Scrub> {
   });
 }
 
+/** A table that cannot even be counted has a first page, whose check says so. */
+function countable(pages: () => number): number {
+  try {
+    return pages();
+  } catch (error) {
+    if (!isCorruption(error) && !isUnreadable(error)) throw error;
+    return 1;
+  }
+}
+
 /** A page of the file that SQLite itself finds damaged, or that the medium does not give back, is a finding, too. */
-function guarded(table: string, check: () => Finding[]): Finding[] {
+function guarded(table: string, check: () => readonly Finding[]): readonly Finding[] {
   try {
     return check();
   } catch (error) {

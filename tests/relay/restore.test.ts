@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import {
   cpSync,
   existsSync,
@@ -16,8 +17,9 @@ import { toHex } from "tallystick/bytes/bytes";
 import { openCheckpoint } from "tallystick/log/checkpoint";
 import { parseVerifierKey } from "tallystick/log/note";
 import { backUp } from "../../hosts/relay/backup.js";
-import { completeBackups } from "../../hosts/relay/backup-folder.js";
+import { BACKUP_FILES, completeBackups, MANIFEST_FILE, SUMS_FILE } from "../../hosts/relay/backup-folder.js";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { eraseInFolder } from "../../hosts/relay/erase-folder.js";
 import { examineFolder } from "../../hosts/relay/examine.js";
 import { pathsOf } from "../../hosts/relay/folder.js";
 import { nodeDisk } from "../../hosts/relay/log/disk.js";
@@ -25,6 +27,8 @@ import type { SignedHead } from "../../hosts/relay/log/sequencer.js";
 import { Relay } from "../../hosts/relay/relay.js";
 import { restore } from "../../hosts/relay/restore.js";
 import type { FixtureDevice } from "../fixtures/device.js";
+import { filesWith } from "./files-with.js";
+import { setBackTo } from "./older-store.js";
 import { failureOf, must, StartedRelay, temporaryFolder } from "./started.js";
 
 /** Backups of one relay's life, each between two checkpoints: with records that are received and not logged yet. */
@@ -88,7 +92,7 @@ describe("relay: restored", function () {
   }
 
   /** The relay goes on: all that was logged is there, the device brings the rest, and all that was signed is of one history. */
-  async function goesOn(): Promise<void> {
+  async function goesOn(erased?: number): Promise<void> {
     const relay = must(await Relay.open({ dataDir: at(), batchIntervalMs: 3_600_000 }));
     try {
       assert.equal(relay.log.head.size, end.size);
@@ -100,7 +104,7 @@ describe("relay: restored", function () {
       const held = [...relay.store.recordsBetween(1, 0, device.chain.length)];
       assert.deepEqual(
         held.map(({ bytes }) => toHex(bytes)),
-        device.chain.map((bytes) => toHex(bytes)),
+        device.chain.map((bytes, seq) => (seq === erased ? "" : toHex(bytes))),
         "no record lost, none changed",
       );
       for (const { size, root } of given)
@@ -217,6 +221,32 @@ describe("relay: restored", function () {
     assert.equal(statSync(at("log/key")).mode & 0o777, 0o600);
     await goesOn();
   });
+
+  for (const version of [1, 3, 4, 5])
+    it(`a backup that a relay with a store of version ${version} has made`, async () => {
+      const from = join(work.path, `older-${version}`);
+      const { name } = must(await backUp(started.folder, from));
+      const store = join(from, name, BACKUP_FILES.store);
+      setBackTo(version, store).close();
+      const hash = (path: string) => createHash("sha256").update(readFileSync(path)).digest("hex");
+      const replace = (path: string, pattern: RegExp, by: string) =>
+        writeFileSync(path, readFileSync(path, "utf8").replace(pattern, by));
+      replace(
+        join(from, name, SUMS_FILE),
+        new RegExp(`^[0-9a-f]{64}(?=  ${name}/${BACKUP_FILES.store}$)`, "m"),
+        hash(store),
+      );
+      const sums = hash(join(from, name, SUMS_FILE));
+      replace(join(from, name, MANIFEST_FILE), /(?<="sums_sha256": ")[0-9a-f]{64}/, sums);
+      const before = hash(store);
+      const erased = { kid: device.identity.kid, from: 3, to: 3, reason: "asked", by: "operator" };
+      assert.equal(must(await eraseInFolder(at(), erased, { decided: true })).done, true);
+      rmSync(at("store.sqlite"));
+      assert.deepEqual(must(await restore(from, at())).lacking, []);
+      assert.equal(hash(store), before, "a backup is only read");
+      assert.deepEqual(filesWith(at(), [device.chain[3]!]), []);
+      await goesOn(3);
+    });
 
   it("keys that are not in the backup are asked for, and never made", async () => {
     rmSync(at(), { recursive: true });

@@ -1,7 +1,9 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { ROLES, type Role } from "../../hosts/relay/operators/roles.js";
+import type { Role } from "../../hosts/relay/operators/roles.js";
 
 const DATA = ["--data <dir>", "the relay's data folder", "tallystick-relay"] as const;
+/** As the relay knows them; it is not loaded for a help text. */
+const ROLES: readonly Role[] = ["viewer", "operator", "admin"];
 const LABEL = /^[^\p{Cc}]{1,64}$/u;
 const DAYS_MAX = 366;
 

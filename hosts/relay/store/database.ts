@@ -1,4 +1,6 @@
-import { existsSync } from "node:fs";
+import { constants, copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import { PostgresError } from "./postgres/bridge.js";
@@ -80,6 +82,42 @@ export function openToRead(path: string, pages: "checked" | "trusted" = "checked
     database?.close();
     return failureOf(error, path);
   }
+}
+
+/**
+ * As `openToRead`, but a store of an older version is looked at as it would be now: in a copy of its own below the system's
+ * temporary folder, which goes when it is closed.
+ */
+export function openOlderToRead(path: string): Result<SqliteDatabase> {
+  const found = openToRead(path);
+  if (found.ok || found.failure.code !== "STORE_UNEXAMINED") return found;
+  const folder = mkdtempSync(join(tmpdir(), "tallystick-store-"));
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  const copy = join(folder, "store.sqlite");
+  try {
+    copyFileSync(path, copy, constants.COPYFILE_FICLONE);
+  } catch (error) {
+    remove();
+    return fail("STORE_FAILED", `${path} cannot be copied to ${folder}: ${(error as Error).message}`);
+  }
+  const opened = openDatabase(copy);
+  if (!opened.ok) {
+    remove();
+    return opened;
+  }
+  const database = opened.value;
+  const close = database.close.bind(database);
+  database.close = () => {
+    close();
+    remove();
+    return database;
+  };
+  return opened;
+}
+
+/** Gives the tables that it lacks to a store of an older version that nobody has opened. Throws what SQLite throws. */
+export function bringUpToNow(database: SqliteDatabase): void {
+  database.transaction(() => migrate(database, versionOf(database))).immediate();
 }
 
 function failureOf(error: unknown, path: string): Result<never> {
