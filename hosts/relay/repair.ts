@@ -90,7 +90,7 @@ async function repairRecords(dataDir: string, { size }: TreeHead): Promise<strin
       rows.putBack(index, id, bytes);
       repaired.push(`store.sqlite records entry ${index}`);
     }
-    return repaired;
+    return [...repaired, ...rows.repairIds()];
   } finally {
     database.value.close();
   }

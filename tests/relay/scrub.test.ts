@@ -82,6 +82,7 @@ describe("relay: damage in what it stores", function () {
     ["a device's key", "UPDATE devices SET public_key = zeroblob(32)"],
     ["a device's genesis", "UPDATE devices SET genesis_id = zeroblob(32)"],
     ["a fork's bytes", "INSERT INTO forks VALUES (zeroblob(32), 1, 5, x'00', 0)"],
+    ["what finds records by id", "INSERT INTO ids VALUES (0, zeroblob(8), 1, 5)"],
     ["a waiting gap record's bytes", "INSERT INTO gaps VALUES (zeroblob(32), 1, 900, x'00', 0)"],
   ] as const)
     it(`${what} in the database: found within the period, and nothing more is taken in`, async () => {

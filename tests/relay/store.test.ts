@@ -24,6 +24,7 @@ import { lockFolder, pathsOf } from "../../hosts/relay/folder.js";
 import { newRecord } from "../../hosts/relay/ingest.js";
 import { Relay } from "../../hosts/relay/relay.js";
 import { createDatabase } from "../../hosts/relay/store/database.js";
+import { StoredRows } from "../../hosts/relay/store/rows.js";
 import { GENERATION_BITS, SCHEMA_VERSION } from "../../hosts/relay/store/schema.js";
 import { FORKS_MAX_PER_DEVICE, Store } from "../../hosts/relay/store/store.js";
 import { FixtureDevice, get, post, readingPayload } from "../fixtures/device.js";
@@ -241,6 +242,28 @@ describe("relay: data folder", () => {
       assert.equal(opened.recordById(idOf(next + 1))?.seq, next);
       opened.close();
     }
+  });
+
+  it("holds what finds records by their ids against the records, and makes it again of them", () => {
+    const { store } = largeStore(folder.path, 2 * GENERATION + 100);
+    const rows = new StoredRows(store.database, relayCrypto);
+    const ids = rows.parts.find(({ name }) => name === "ids")!;
+    const wrong = () => Array.from({ length: ids.pages() }, (_, page) => ids.check(page).map(({ where }) => where));
+    assert.deepEqual(wrong(), [[], []]);
+    const damages = [
+      `DELETE FROM ids WHERE seq = ${GENERATION + 4}`,
+      `UPDATE ids SET seq = seq + 1 WHERE seq = ${GENERATION + 4} AND generation = 1`,
+      `INSERT INTO ids VALUES (1, zeroblob(8), 1, 5)`,
+      `UPDATE ids SET prefix = zeroblob(8) WHERE seq = ${GENERATION + 4}`,
+    ];
+    for (const damage of damages) {
+      store.database.exec(damage);
+      assert.deepEqual(wrong(), [[], ["store.sqlite ids generation 1"]], damage);
+      assert.deepEqual(rows.repairIds(), ["store.sqlite ids generation 1"]);
+      assert.deepEqual(wrong(), [[], []]);
+      assert.equal(store.recordById(idOf(GENERATION + 5))?.seq, GENERATION + 4);
+    }
+    store.close();
   });
 
   it("refuses a database of another program", async () => {

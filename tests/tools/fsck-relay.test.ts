@@ -249,10 +249,12 @@ tallystick fsck: .: DATA_FOLDER_INCOMPLETE: …
     flip("log/public/tile/entries/000", 30_000);
     rmSync(at("log/public/tile/1"), { recursive: true });
     sql("UPDATE records SET bytes = zeroblob(90) WHERE entry = 300");
+    sql("INSERT INTO ids VALUES (0, zeroblob(8), 1, 5)");
     const repaired = must(await repairFolder(at()));
     assert.deepEqual([...repaired.repaired].sort(), [
       "log/public/tile/1/000.p/1",
       "log/public/tile/entries/000",
+      "store.sqlite ids generation 0",
       "store.sqlite records entry 300",
     ]);
     assert.deepEqual(repaired.after.findings, []);

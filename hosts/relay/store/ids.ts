@@ -6,7 +6,8 @@ import { GENERATION_BITS } from "./schema.js";
  * page, with each record. Here the newest are in memory; once a generation of them is logged, and so will never move, it is
  * written sorted, in one piece. A search goes through the generations one after the other: some microseconds each.
  *
- * Not trusted: what it names is looked at, and its rows follow from the records'.
+ * Not trusted: what it names is looked at. Its rows follow from the records', against which the scrub holds them; what it
+ * lacked nobody would find.
  */
 
 /** Bytes of an id by which a generation is sorted. Two records may have them in common; then both are looked at. */
@@ -52,10 +53,30 @@ export class IdIndex {
   logged(size: number): void {
     if (this.#indexed) return;
     for (let next = this.#newest() + 1; (next + 1) * GENERATION_RECORDS <= size; next++) {
-      this.#statements.write.run(next, next * GENERATION_RECORDS, (next + 1) * GENERATION_RECORDS);
+      this.#statements.write.run(next, ...boundsOf(next));
       // Read again when it is asked for: the transaction may be undone, and then they still are in no generation.
       this.#recent = undefined;
     }
+  }
+
+  /** How many generations there are; none in PostgreSQL. */
+  get generations(): number {
+    return this.#newest() + 1;
+  }
+
+  /** Whether a generation says of all its records where they stand, and nothing else. */
+  holds(generation: number): boolean {
+    const [first, end] = boundsOf(generation);
+    const { lacking, added } = this.#statements;
+    return lacking.get(first, end, generation) === undefined && added.get(generation, first, end) === undefined;
+  }
+
+  /** Writes a generation anew out of its records, or takes it out where not all of those are logged. Call inside `Store.transaction`. */
+  rewrite(generation: number): void {
+    this.#recent = undefined;
+    this.#statements.remove.run(generation);
+    const [first, end] = boundsOf(generation);
+    if (end <= (this.#statements.size.get() as number)) this.#statements.write.run(generation, first, end);
   }
 
   #newest(): number {
@@ -73,12 +94,23 @@ interface Row extends Place {
   readonly id: Uint8Array;
 }
 
+/** Entries first <= entry < end. */
+function boundsOf(generation: number): readonly [number, number] {
+  return [generation * GENERATION_RECORDS, (generation + 1) * GENERATION_RECORDS];
+}
+
 function nameOf(id: Uint8Array): string {
   return Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString("latin1");
 }
 
 function prepare(database: Database) {
+  const places = `SELECT substr(id, 1, ${PREFIX_BYTES}), device, seq FROM records WHERE entry >= ? AND entry < ?`;
+  const written = "SELECT prefix, device, seq FROM ids WHERE generation = ?";
   return {
+    lacking: database.prepare(`${places} EXCEPT ${written} LIMIT 1`),
+    added: database.prepare(`${written} EXCEPT ${places} LIMIT 1`),
+    remove: database.prepare("DELETE FROM ids WHERE generation = ?"),
+    size: database.prepare("SELECT size FROM logged").pluck(),
     newest: database.prepare("SELECT coalesce(max(generation), -1) FROM ids").pluck(),
     like: database.prepare("SELECT device, seq FROM ids WHERE generation = ? AND prefix = ?"),
     generation: database.prepare("SELECT id, device, seq FROM records WHERE entry >= ? AND entry < ? ORDER BY entry"),

@@ -4,6 +4,7 @@ import { kidOf } from "tallystick/identity/key";
 import { recordId } from "tallystick/record/record";
 import type { Finding } from "../log/tree-check.js";
 import { type Database, plainBytes } from "./database.js";
+import { IdIndex } from "./ids.js";
 
 /**
  * The database's rows as somebody sees them who trusts none of them: each record's bytes against its id, each device's
@@ -69,8 +70,10 @@ export class StoredRows {
   readonly #devices: (from: number, to: number) => DeviceRow[];
   readonly #deviceEnd: () => number;
   readonly #isErased: (id: Uint8Array) => boolean;
+  readonly #ids: IdIndex;
 
   constructor(database: Database, crypto: Pick<Crypto, "sha256">) {
+    this.#ids = new IdIndex(database);
     this.#database = database;
     this.#crypto = crypto;
     this.#tables = TABLES.map(({ name, end, page }) => {
@@ -96,7 +99,7 @@ export class StoredRows {
     this.#deviceEnd = () => deviceEnd.get() as number;
   }
 
-  /** Pages that `check` takes, for each table, devices last. */
+  /** Pages that `check` takes, for each table; of ids, which are made of records, generations. */
   get parts(): readonly RowsPart[] {
     const pages = (end: number) => Math.ceil(end / ROWS_AT_ONCE);
     return [
@@ -113,6 +116,11 @@ export class StoredRows {
         pages: () => pages(this.#deviceEnd()),
         check: (page: number) =>
           this.#devices(page * ROWS_AT_ONCE, (page + 1) * ROWS_AT_ONCE).flatMap((row) => this.#checkDevice(row)),
+      },
+      {
+        name: "ids",
+        pages: () => this.#ids.generations,
+        check: (generation: number) => (this.#ids.holds(generation) ? [] : [idsFinding(generation)]),
       },
     ];
   }
@@ -182,12 +190,31 @@ export class StoredRows {
           yield { index: row.entry, id: plainBytes(row.id) };
   }
 
+  /** Writes ids anew where they are not what their records say; which generations it were. */
+  repairIds(): string[] {
+    const wrong = Array.from({ length: this.#ids.generations }, (_, generation) => generation).filter(
+      (generation) => !this.#ids.holds(generation),
+    );
+    if (wrong.length === 0) return [];
+    this.#database
+      .transaction(() => {
+        for (const generation of wrong) this.#ids.rewrite(generation);
+      })
+      .immediate();
+    return wrong.map((generation) => idsFinding(generation).where);
+  }
+
   /** Puts the right bytes of the record at `index` back. Throws where they are not those that `id` names. */
   putBack(index: number, id: Uint8Array, bytes: Uint8Array): void {
     if (!equalBytes(recordId(this.#crypto.sha256, bytes), id))
       throw new RangeError(`bytes: expected those of record ${toHex(id)}`);
     this.#database.prepare("UPDATE records SET bytes = ? WHERE entry = ? AND id = ?").run(bytes, index, id);
   }
+}
+
+function idsFinding(generation: number): Finding {
+  const where = `store.sqlite ids generation ${generation}`;
+  return { code: "STORE_INCOHERENT", where, detail: "expected where its records stand, received something else" };
 }
 
 /** One table, page by page. */
