@@ -103,11 +103,15 @@ export class ErasureStore {
   /**
    * Writes the database anew, without what its free pages and the slack of others still hold, and empties the write-ahead
    * log. False where another connection reads just now: then it is to be done again. Call outside of any transaction.
-   * PostgreSQL's write-ahead log is the server's: what is archived of it is the operator's to end.
+   * In PostgreSQL only tables of up to COMPACTED_MAX_BYTES: a larger one would be locked for longer than a statement may take,
+   * and is the operator's to write anew, as is what is archived of the server's write-ahead log.
    */
   compact(): boolean {
     if (this.#database.dialect === "postgres") {
-      for (const table of TABLES_WITH_BYTES) this.#database.exec(`VACUUM FULL ${table}`);
+      for (const table of TABLES_WITH_BYTES) {
+        const bytes = this.#database.prepare(`SELECT pg_total_relation_size('${table}')`).pluck().get() as number;
+        if (bytes <= COMPACTED_MAX_BYTES) this.#database.exec(`VACUUM FULL ${table}`);
+      }
       return true;
     }
     this.#database.exec("VACUUM");
@@ -132,6 +136,8 @@ export function erasedFollows(head: Head | undefined, { prev, seq, boot, uptimeM
 }
 
 const NOTHING = Buffer.alloc(0);
+/** Of a table in PostgreSQL that the relay itself writes anew: about a second's work. */
+const COMPACTED_MAX_BYTES = 64 * 1024 * 1024;
 const TABLES_WITH_BYTES = ["records", "late", "forks"] as const;
 
 interface ErasureRow {
