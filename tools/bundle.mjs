@@ -2,7 +2,20 @@
 // newer. A long-running relay then needs no TypeScript loader beside it, whose thread and compiler take some 50 MiB.
 
 import { createHash, randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -19,8 +32,10 @@ export async function bundle(entry, root = ROOT) {
   const cache = join(root, ".cache", "command");
   const current = join(cache, "current.json");
   const made = read(current);
-  const urlOf = (program) => pathToFileURL(join(cache, program, basename(entry).replace(/\.ts$/, ".js"))).href;
-  if (made?.entry === entry && made.sources.every((source) => isUnchanged(root, source))) return urlOf(made.program);
+  const fileOf = (program) => join(cache, program, basename(entry).replace(/\.ts$/, ".js"));
+  const urlOf = (program) => pathToFileURL(fileOf(program)).href;
+  const isCurrent = made?.entry === entry && made.sources.every((source) => isUnchanged(root, source));
+  if (isCurrent && existsSync(fileOf(made.program))) return urlOf(made.program);
   try {
     mkdirSync(cache, { recursive: true });
     const { program, sources } = await build(entry, root, cache);
@@ -55,7 +70,7 @@ async function build(entry, root, cache) {
   const folder = join(cache, program);
   const begun = `${folder}.${randomBytes(4).toString("hex")}`;
   mkdirSync(begun);
-  for (const { path, contents } of outputFiles) writeFileSync(join(begun, basename(path)), contents);
+  for (const { path, contents } of outputFiles) writeDurable(join(begun, basename(path)), contents);
   try {
     renameSync(begun, folder);
   } catch {
@@ -108,8 +123,19 @@ function read(path) {
 
 function writeWhole(path, text) {
   const begun = `${path}.${randomBytes(4).toString("hex")}`;
-  writeFileSync(begun, text);
+  writeDurable(begun, text);
   renameSync(begun, path);
+}
+
+/** A relay has to start again after a power cut: what is named as its program must be there whole. */
+function writeDurable(path, contents) {
+  const file = openSync(path, "wx");
+  try {
+    writeFileSync(file, contents);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 function dropOld(cache, program) {

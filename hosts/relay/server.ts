@@ -28,8 +28,8 @@ const KEEP_ALIVE_TIMEOUT_MS = 30_000;
 const HEADERS_MAX_BYTES = 8192;
 /** A refused body of up to this length is read and dropped, so that the connection can go on; a longer one ends it. */
 const DRAIN_MAX_BYTES = 1024 * 1024;
-/** Characters of a content encoding that are said back to who sent it. */
-const SHOWN_ENCODING_MAX = 50;
+/** Characters of a content type or encoding that are said back to who sent it. */
+const SHOWN_TYPE_MAX = 50;
 /** When to come again, where nothing better is known. */
 const RETRY_AFTER_S = 2;
 
@@ -158,7 +158,7 @@ function refuseContentEncoding(app: FastifyInstance): void {
     else
       done(
         new Refused(
-          fail("MEDIA_TYPE_UNKNOWN", `expected no content encoding, received ${encoding.slice(0, SHOWN_ENCODING_MAX)}`),
+          fail("MEDIA_TYPE_UNKNOWN", `expected no content encoding, received ${encoding.slice(0, SHOWN_TYPE_MAX)}`),
         ),
       );
   });
@@ -185,7 +185,7 @@ function acceptJsonOfOperators(app: FastifyInstance): void {
     const isJson = /^application\/json\b/i.test(type);
     const { operator } = request.routeOptions.schema ?? {};
     if (isJson !== (operator !== undefined) && hasBody(request))
-      throw new Refused(fail("MEDIA_TYPE_UNKNOWN", `received ${type.slice(0, 50)}`));
+      throw new Refused(fail("MEDIA_TYPE_UNKNOWN", `received ${type.slice(0, SHOWN_TYPE_MAX)}`));
   });
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 // @ts-expect-error: plain JavaScript, since it runs before any TypeScript can
 import { bundle } from "../../tools/bundle.mjs";
@@ -51,6 +51,13 @@ describe("the command's program", () => {
     assert.notEqual(second, first);
     assert.equal((await import(second)).result, 52.5);
     assert.ok(existsSync(fileURLToPath(first)), "a program that may still run is kept");
+  });
+
+  it("is made again where somebody has removed it", async () => {
+    const first = (await build("tools/cli.ts", root))!;
+    rmSync(dirname(fileURLToPath(first)), { recursive: true });
+    assert.equal(await build("tools/cli.ts", root), first);
+    assert.ok(existsSync(fileURLToPath(first)));
   });
 
   it("is made by many at once, and left whole", async () => {
