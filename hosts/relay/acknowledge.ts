@@ -17,6 +17,12 @@ export interface PublishedCheckpoint {
 export interface CheckpointSource {
   /** The newest checkpoint that has been published. */
   published(): PublishedCheckpoint;
+  /** Entries of the newest tree that is signed: more than are published while its checkpoint is put in place. */
+  signedSize(): number;
+  /** Resolves when a tree of `size` is published that is signed. Log.reach's codes. */
+  reach(size: number): Promise<Result<true>>;
+  /** Another process signs: what this one has not seen may be published nevertheless. */
+  readonly follows: boolean;
   /** RFC 9162 consistency path between two published sizes, `oldSize` ≤ `size`. */
   consistency(oldSize: number, size: number): Promise<Result<Uint8Array[]>>;
 }
@@ -32,13 +38,15 @@ export interface AcknowledgerOptions {
 }
 
 /**
- * The device knows a larger log than this relay has: the relay was set back, and nothing that it says now can be
- * proved consistent with what the device has seen. RELAY_BEHIND.
+ * The device knows a larger log than this relay has signed: the relay was set back, and nothing that it says now can be
+ * proved consistent with what the device has seen. RELAY_BEHIND. A process that follows another's log has no say in that:
+ * SEQUENCER_AWAY.
  */
 export function checkPinned(log: CheckpointSource, request: Request): Failure | undefined {
-  const { size } = log.published();
+  const size = log.signedSize();
   if (request.pinnedSize <= size) return undefined;
-  return fail("RELAY_BEHIND", `expected a pinned size of at most ${size}, received ${request.pinnedSize}`).failure;
+  const code = log.follows ? "SEQUENCER_AWAY" : "RELAY_BEHIND";
+  return fail(code, `expected a pinned size of at most ${size}, received ${request.pinnedSize}`).failure;
 }
 
 /**
@@ -51,6 +59,9 @@ export async function acknowledge(
   request: Request,
 ): Promise<Result<Uint8Array>> {
   const { store, ladder, log, identity } = options;
+  // Whoever follows this log reads a checkpoint as soon as it is in place, and may have told the device of it.
+  const reached = await log.reach(request.pinnedSize);
+  if (!reached.ok) return reached;
   // One checkpoint for all that follows: the sequencer may publish another while the path is read.
   const checkpoint = log.published();
   const consistency = await log.consistency(request.pinnedSize, checkpoint.size);

@@ -115,6 +115,9 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
         const { size, checkpoint } = log.head;
         return { size, note: Buffer.from(checkpoint).toString("utf8") };
       },
+      signedSize: () => log.signed.size,
+      reach: (size) => log.reach(size),
+      follows: log.follows,
       consistency: (oldSize, size) => log.consistency(oldSize, size),
     },
     logWithinS,

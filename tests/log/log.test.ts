@@ -11,6 +11,7 @@ import { verifyConsistency, verifyInclusion } from "tallystick/merkle/proof";
 import { verifyConsistencyReceipt, verifyInclusionReceipt } from "tallystick/receipt/receipt";
 import { recordId } from "tallystick/record/record";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { type Disk, DiskError, nodeDisk } from "../../hosts/relay/log/disk.js";
 import { Log, type LogOptions } from "../../hosts/relay/log/log.js";
 import type { SignedHead } from "../../hosts/relay/log/sequencer.js";
 import { naiveLeaf, naiveRoot } from "../merkle/naive.js";
@@ -19,6 +20,42 @@ import { QueueSource } from "./queue.js";
 import { makeRecords } from "./records.js";
 
 const { sha256 } = relayCrypto;
+
+/** The machine's disk, whose step that makes names in `path` durable can be held up, or fail, once. */
+function heldDisk(path: string) {
+  let isReached: () => void = () => undefined;
+  let release: () => void = () => undefined;
+  const reached = new Promise<void>((resolve) => {
+    isReached = resolve;
+  });
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let next: "goes on" | "waits" | "fails" = "goes on";
+  const disk: Disk = {
+    ...nodeDisk,
+    syncFolder: async (folder) => {
+      if (folder !== path || next === "goes on") return nodeDisk.syncFolder(folder);
+      const what = next;
+      next = "goes on";
+      if (what === "fails") throw new DiskError("syncFolder", folder, new Error("EIO"));
+      isReached();
+      await released;
+      return nodeDisk.syncFolder(folder);
+    },
+  };
+  return {
+    disk,
+    reached,
+    hold: () => {
+      next = "waits";
+    },
+    release,
+    failNext: () => {
+      next = "fails";
+    },
+  };
+}
 
 describe("log: on the machine's own disk", function () {
   this.timeout(60_000);
@@ -144,6 +181,44 @@ describe("log: on the machine's own disk", function () {
     chmodSync(join(folder, "log/key"), 0o644);
     const refused = await Log.open(join(folder, "log"), optionsOf(source));
     assert.equal(refused.ok ? "ok" : refused.failure.code, "LOG_KEY_UNSAFE");
+  });
+
+  it("a reader of its files may know of a checkpoint first: it is reached then, and is not beyond what is signed", async () => {
+    const source = new QueueSource();
+    const gate = heldDisk(join(folder, "log", "public"));
+    const log = await opened(source, { disk: gate.disk });
+    const reader = await Log.follow(join(folder, "log"), relayCrypto, log.key);
+    assert.ok(reader.ok);
+    assert.deepEqual([log.follows, reader.value.follows], [false, true]);
+    source.entries.push(...makeRecords(20));
+    gate.hold();
+    const sequenced = log.sequence();
+    await gate.reached;
+    // In place, and its name not yet durable.
+    assert.deepEqual([log.head.size, log.signed.size, reader.value.head.size], [1, 21, 21]);
+    let isReached = false;
+    const reaching = log.reach(21).then((reached) => {
+      isReached = true;
+      return reached;
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(isReached, false);
+    const beyond = await log.reach(22);
+    assert.equal(!beyond.ok && beyond.failure.code, "LOG_ENTRY_UNKNOWN");
+    gate.release();
+    assert.deepEqual(await reaching, { ok: true, value: true });
+    assert.equal(log.head.size, 21);
+    assert.deepEqual(await sequenced, { ok: true, value: 20 });
+
+    source.entries.push(...makeRecords(3, 8));
+    gate.failNext();
+    assert.equal((await log.sequence()).ok, false);
+    assert.deepEqual([log.head.size, log.signed.size], [21, 24]);
+    const failed = await log.reach(24);
+    assert.equal(!failed.ok && failed.failure.code, "LOG_IO_FAILED");
+    assert.ok((await log.sequence()).ok, "the next run publishes what was signed");
+    assert.deepEqual(await log.reach(24), { ok: true, value: true });
+    await log.close();
   });
 
   it("what the source throws reaches the caller, and no entry is taken twice", async () => {

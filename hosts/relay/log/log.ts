@@ -59,6 +59,8 @@ export class Log {
   readonly #sequencer: HeadKeeper;
   readonly #erased: ErasedEntries;
   #running: Promise<Result<number>> | undefined;
+  /** The recovery or batch under way, or the last one: what is signed is published when it ends, or it has failed. */
+  #publishing: Promise<Result<unknown>> = Promise.resolve(ok(true));
   /** The last of the calls that write, each of which begins when the one before has ended. */
   #turn: Promise<unknown> = Promise.resolve();
   /** At i the newest tree that more than i witnesses cosigned: what a busy log proves its entries with. */
@@ -159,6 +161,11 @@ export class Log {
     return this.#signer.kid;
   }
 
+  /** Another process sequences, and this one reads what it publishes. */
+  get follows(): boolean {
+    return this.#sequencer instanceof Follower;
+  }
+
   /** The newest published tree with its signatures; `checkpoint` is the note as it is published, cosignatures included. */
   get head(): SignedHead {
     return this.#sequencer.head!;
@@ -181,6 +188,21 @@ export class Log {
     return this.#running;
   }
 
+  /**
+   * Resolves when a tree of `size` or more is published: at once, or when the batch is whose tree is signed already. Its own
+   * code where that failed, LOG_IO_FAILED where it will be published by the next run, LOG_ENTRY_UNKNOWN where nothing of that
+   * size is signed.
+   */
+  async reach(size: number): Promise<Result<true>> {
+    if (size <= this.head.size) return ok(true);
+    if (size > this.signed.size) return unknown(size, this.signed.size + 1);
+    const ended = await this.#publishing;
+    if (size <= this.head.size) return ok(true);
+    return ended.ok
+      ? fail("LOG_IO_FAILED", `the checkpoint of ${this.signed.size} entries is not published yet`)
+      : ended;
+  }
+
   #inTurn<T>(run: () => Promise<T>): Promise<T> {
     const turn = this.#turn.then(run);
     // How it ended its own caller hears.
@@ -201,17 +223,24 @@ export class Log {
   async #run(unsettled: boolean): Promise<Result<number>> {
     const before = this.head.size;
     if (unsettled) {
-      const recovered = await this.#sequencer.recover();
+      const recovered = await this.#publish(() => this.#sequencer.recover());
       if (!recovered.ok) return recovered;
       this.#tell();
     }
     while (!this.#closed) {
-      const step = await this.#sequencer.step();
+      const step = await this.#publish(() => this.#sequencer.step());
       if (!step.ok) return step;
       if (step.value === 0) break;
       this.#tell();
     }
     return ok(this.head.size - before);
+  }
+
+  #publish<T>(run: () => Promise<Result<T>>): Promise<Result<T>> {
+    const publishing = guarded(run);
+    // What the source throws its own caller hears.
+    this.#publishing = publishing.catch(() => ok(true));
+    return publishing;
   }
 
   /** Also of a checkpoint that an earlier run published before it failed: ledger and witnesses wait for its being told. */
