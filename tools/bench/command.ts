@@ -3,6 +3,7 @@ import { Argument, Command } from "commander";
 import { type Area, goalLine } from "./area.js";
 import { journalArea } from "./journal.js";
 import { relayArea } from "./relay.js";
+import { relayGrowthArea } from "./relay-growth.js";
 import { verifyArea } from "./verify.js";
 
 /** `npm run bench -- <area>`: measures, prints a table, and says which of the design's figures are met. */
@@ -11,7 +12,7 @@ const MISSED_STATUS = 1;
 const INTERNAL_ERROR_STATUS = 70;
 
 /** A further area is a module beside this one, and a place in this list. */
-const AREAS: readonly Area[] = [journalArea, relayArea, verifyArea];
+const AREAS: readonly Area[] = [journalArea, relayArea, relayGrowthArea, verifyArea];
 
 const program = new Command("bench")
   .usage("<area> [options]")

@@ -1,17 +1,20 @@
-import { type ChildProcess, fork, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { Worker } from "node:worker_threads";
-import { fromHex } from "tallystick/bytes/bytes";
-import { parseRecord, toBeSigned } from "tallystick/record/record";
-import { splitBatch } from "tallystick/sync/messages";
 import { type Area, figure, goal, type Measured } from "./area.js";
-import type { CeilingJob } from "./relay-ceiling.js";
-import { must } from "./relay-chain.js";
-import type { Harassed, Order, Prepared, Ran } from "./relay-fleet.js";
+import type { Harassed, Prepared, Ran } from "./relay-fleet.js";
+import {
+  at,
+  BODY_BYTES,
+  CHAIN_RECORDS_MAX,
+  ceiling,
+  Fleet,
+  type LoadRun,
+  median,
+  round,
+  runLoad,
+} from "./relay-load.js";
+import { RelayProcess } from "./relay-process.js";
 
 /**
  * What a relay takes in: durable, verified and logged records a second, from honest devices alone and beside hostile ones.
@@ -24,15 +27,11 @@ export const relayArea: Area = {
   run: ({ quick, progress }) => measureRelay(quick, progress),
 };
 
-const BODY_BYTES = 16_384;
 const CEILING_MS = 2000;
 const CEILING_QUICK_MS = 400;
 /** Records of one run, over all its chains. */
 const RECORDS = 240_000;
 const RECORDS_QUICK = 12_000;
-/** A key has a budget: see hosts/relay/intake.ts. */
-const CHAIN_RECORDS_MAX = 80_000;
-const CONNECTIONS_MAX = 64;
 const HOSTILE_FACTOR = 10;
 const HOSTILE_CONNECTIONS = 128;
 /** As much as the relay reads at all. */
@@ -40,25 +39,6 @@ const HOSTILE_BODY_BYTES = 65_000;
 const HOSTILE_CHAINS = 4;
 const HOSTILE_ADDRESSES = 32;
 const RSS_MAX_MB = 256;
-const LOGGED_WAIT_MAX_MS = 120_000;
-
-const COMMAND = fileURLToPath(new URL("../tallystick.mjs", import.meta.url));
-const FLEET = fileURLToPath(new URL("./relay-fleet.ts", import.meta.url));
-
-interface LoadRun {
-  readonly chains: number;
-  readonly records: number;
-  readonly records_per_second: number;
-  readonly p50_ms: number;
-  readonly p90_ms: number;
-  readonly p99_ms: number;
-  readonly rss_mb: number;
-  /** Processor time of the relay for each record, and of the devices' process; the engine's own is in it. */
-  readonly relay_cpu_us: number;
-  readonly fleet_cpu_us: number;
-  readonly refused: number;
-  readonly lost: number;
-}
 
 async function measureRelay(quick: boolean, progress: (line: string) => void): Promise<Measured> {
   const folder = mkdtempSync(join(tmpdir(), "tallystick-bench-"));
@@ -133,32 +113,6 @@ async function measureRelay(quick: boolean, progress: (line: string) => void): P
   }
 }
 
-/** One fleet alone. The clock stops when the log's checkpoint has all that was sent. */
-async function runLoad(relay: RelayProcess, devices: Fleet, prepared: Prepared, chains: number): Promise<LoadRun> {
-  await relay.logged(chains);
-  const cpuBeforeMs = [cpuMs(relay.pid), cpuMs(devices.pid)];
-  const beginMs = performance.now();
-  const connections = Math.min(CONNECTIONS_MAX, chains);
-  const ran = await devices.ask<Ran>({ what: "run", connections });
-  await relay.logged(prepared.records);
-  const takenMs = performance.now() - beginMs;
-  const [relayCpuMs, fleetCpuMs] = [relay.pid, devices.pid].map((pid, i) => cpuMs(pid) - cpuBeforeMs[i]!);
-  const sorted = ran.latenciesMs.toSorted((a, b) => a - b);
-  return {
-    chains,
-    records: ran.records,
-    records_per_second: Math.round((ran.records / takenMs) * 1000),
-    p50_ms: at(sorted, 0.5),
-    p90_ms: at(sorted, 0.9),
-    p99_ms: at(sorted, 0.99),
-    rss_mb: relay.rssMb(),
-    relay_cpu_us: round((relayCpuMs! / ran.records) * 1000, 1),
-    fleet_cpu_us: round((fleetCpuMs! / ran.records) * 1000, 1),
-    refused: ran.refused,
-    lost: ran.lost,
-  };
-}
-
 interface Hostile {
   readonly offeredPerSecond: number;
   readonly lost: number;
@@ -229,137 +183,4 @@ async function measureHostile(
     rssMb: relay.rssMb(),
     statuses: harassed!.statuses,
   };
-}
-
-/** Signatures a second that the engine verifies in `threads` threads, none of which does anything else. */
-async function ceiling(sample: Prepared["sample"], threads: number, forMs: number): Promise<number> {
-  const signed = sample.flatMap(({ publicKey, body }) =>
-    must(splitBatch(fromHex(body)!)).records.map((bytes) => {
-      const record = must(parseRecord(bytes));
-      const copy = (part: Uint8Array): Uint8Array => part.slice();
-      return { signature: copy(record.signature), message: copy(toBeSigned(record)), publicKey: fromHex(publicKey)! };
-    }),
-  );
-  const workerData: CeilingJob = { forMs, signed };
-  const rates = await Promise.all(
-    Array.from({ length: threads }, async () => {
-      const worker = new Worker(new URL("./relay-ceiling.mjs", import.meta.url), { workerData });
-      return await new Promise<number>((resolve, reject) => {
-        worker.once("message", resolve);
-        worker.once("error", reject);
-      });
-    }),
-  );
-  return rates.reduce((sum, rate) => sum + rate, 0);
-}
-
-/** The relay as its command starts it. */
-class RelayProcess {
-  readonly url: string;
-  readonly origin: string;
-  readonly #child: ChildProcess;
-  /** Entries that the log has, or will have soon: its opening is the first. */
-  #expected = 1;
-
-  private constructor(child: ChildProcess, url: string, origin: string) {
-    this.#child = child;
-    this.url = url;
-    this.origin = origin;
-  }
-
-  static async start(folder: string): Promise<RelayProcess> {
-    const args = ["relay", "--data", join(folder, "relay"), "--init", "--open-enrolment", "--json", "--log", "error"];
-    const child = spawn(process.execPath, [COMMAND, ...args], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    for await (const line of createInterface({ input: child.stdout! })) {
-      const { url, origin } = JSON.parse(line) as { url: string; origin: string };
-      return new RelayProcess(child, url, origin);
-    }
-    throw new Error("the relay did not start");
-  }
-
-  get pid(): number {
-    return this.#child.pid!;
-  }
-
-  /** Entries of the newest checkpoint. */
-  async size(): Promise<number> {
-    const checkpoint = await (await fetch(`${this.url}/checkpoint`)).text();
-    return Number(checkpoint.split("\n")[1]);
-  }
-
-  /** Until the log has so many entries more than when it was waited for last. */
-  async logged(entries: number): Promise<void> {
-    this.#expected += entries;
-    const size = this.#expected;
-    const untilMs = performance.now() + LOGGED_WAIT_MAX_MS;
-    while ((await this.size()) < size) {
-      if (performance.now() > untilMs)
-        throw new Error(`expected ${size} entries in the log within ${LOGGED_WAIT_MAX_MS} ms`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-
-  /** Most memory that it has had since the last look, in MiB; 0 where the system does not say. */
-  rssMb(): number {
-    if (process.platform !== "linux") return 0;
-    const status = readFileSync(`/proc/${this.#child.pid}/status`, "utf8");
-    return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
-  }
-
-  async end(): Promise<void> {
-    const exited = new Promise((resolve) => this.#child.once("exit", resolve));
-    this.#child.kill("SIGTERM");
-    await exited;
-  }
-}
-
-/** A fleet's process. */
-class Fleet {
-  readonly #child = fork(FLEET, { execArgv: ["--import", "tsx"] });
-
-  get pid(): number {
-    return this.#child.pid!;
-  }
-
-  ask<T>(order: Order): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const failed = (code: number | null): void => reject(new Error(`the fleet ended with ${code}`));
-      this.#child.once("exit", failed);
-      this.#child.once("message", (answer) => {
-        this.#child.off("exit", failed);
-        resolve(answer as T);
-      });
-      this.tell(order);
-    });
-  }
-
-  tell(order: Order): void {
-    this.#child.send(order);
-  }
-
-  end(): void {
-    this.#child.kill();
-  }
-}
-
-/** Processor time that a process has had with all its threads; 0 where the system does not say. */
-function cpuMs(pid: number): number {
-  if (process.platform !== "linux") return 0;
-  // proc(5): fields 14 and 15, in ticks of 10 ms, behind a name that may contain anything but a closing bracket.
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10;
-}
-
-function at(sorted: readonly number[], share: number): number {
-  return round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0, 2);
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
-function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits));
 }
