@@ -19,8 +19,8 @@ import { type BatchKey, unpackVerified, type VerifiedBatch } from "./verified.js
 
 /** Threads at the most, whatever the machine has. */
 export const THREADS_MAX = 16;
-/** Jobs that a thread has at once: it need not wait for the next one, and little is lost with it. */
-const IN_HAND_MAX = 2;
+/** Jobs that a thread has at once: it goes on while this one waits for the disk, and little is lost with it. */
+const IN_HAND_MAX = 6;
 /** A thread holds a batch and what it makes of it. */
 const THREAD_LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 3 } as const;
 /** Threads that one job may end. */
