@@ -327,7 +327,9 @@ export const SETTINGS = {
         minimum: 1,
         maximum: 10_000,
         fallback: SILENCE_INTERVALS,
-        comment: "Silence: a device was not heard for so many of the mark intervals that its genesis states.",
+        comment:
+          "Silence: a device was not heard for so many of the mark intervals that its genesis states, and a tenth of " +
+          "one or a minute more, whatever is less, which a mark may take on its way.",
       }),
       log_stuck_s: integer({
         minimum: 1,

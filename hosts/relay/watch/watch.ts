@@ -13,7 +13,7 @@ import { Fleet } from "./fleet.js";
 export const WATCH_INTERVAL_MS = 5000;
 
 export interface WatchLimits {
-  /** Mark intervals for which a device may be quiet. Default 3. */
+  /** Mark intervals for which a device may be quiet. Default 1. */
   readonly silenceIntervals?: number;
   /** Seconds for which a record may wait for its checkpoint. Default 120. */
   readonly logStuckS?: number;
@@ -21,7 +21,10 @@ export interface WatchLimits {
   readonly ledgerStuckS?: number;
 }
 
-export const SILENCE_INTERVALS = 3;
+export const SILENCE_INTERVALS = 1;
+/** What a mark may take on its way, beside its interval: this share of it, and no more than so many seconds. */
+const MARK_DELAY_SHARE = 0.1;
+const MARK_DELAY_MAX_S = 60;
 export const LOG_STUCK_S = 120;
 export const LEDGER_STUCK_S = 3600;
 
@@ -85,7 +88,8 @@ export class Watch {
     const { events, nowMs, silenceIntervals = SILENCE_INTERVALS } = this.#options;
     const silent = new Set<string>();
     for (const { kid, quietS, markIntervalS } of this.fleet.quiet(nowMs())) {
-      if (quietS <= silenceIntervals * markIntervalS) continue;
+      const delayS = Math.min(MARK_DELAY_MAX_S, MARK_DELAY_SHARE * markIntervalS);
+      if (quietS <= silenceIntervals * markIntervalS + delayS) continue;
       silent.add(kid);
       if (!this.#silent.has(kid)) events.emit({ event: "silence", kid, quietS: Math.floor(quietS), markIntervalS });
     }

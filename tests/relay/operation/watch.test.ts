@@ -91,12 +91,12 @@ describe("relay: what it watches", () => {
     const { watch } = started.relay.operation;
     await watch.look();
     const { markIntervalS } = [...watch.fleet.quiet(nowMs)].find(({ kid }) => kid === device.kid)!;
-    nowMs += markIntervalS * 2000;
+    nowMs += markIntervalS * 2000 + 60_000;
     await watch.look();
     nowMs += 1;
     await watch.look();
     const [first] = await silences(device.kid, 1);
-    assert.deepEqual(first!["details"], { quiet_s: markIntervalS * 2, mark_interval_s: markIntervalS });
+    assert.deepEqual(first!["details"], { quiet_s: markIntervalS * 2 + 60, mark_interval_s: markIntervalS });
     device.appendMark();
     device.read(await device.send(started.url), started.key);
     await watch.look();
