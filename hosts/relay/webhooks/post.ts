@@ -10,6 +10,8 @@ export const POST_TIMEOUT_MS = 10_000;
 /** Of an answer's body; a longer one ends the connection. It is not looked at. */
 export const ANSWER_MAX_BYTES = 16_384;
 const ANSWER_HEADERS_MAX_BYTES = 8192;
+/** Of what a system says of an error that has no code. */
+const ERROR_TEXT_MAX = 200;
 
 export interface Post {
   readonly target: Target;
@@ -59,7 +61,7 @@ export function post(options: Post): Promise<Result<number>> {
     const timer = setTimeout(() => failed(`no answer within ${timeoutMs} ms`), timeoutMs);
     if (signal?.aborted) return stop();
     signal?.addEventListener("abort", stop);
-    request.on("error", (error: NodeJS.ErrnoException) => failed(error.code ?? error.message.slice(0, 200)));
+    request.on("error", (error: NodeJS.ErrnoException) => failed(error.code ?? error.message.slice(0, ERROR_TEXT_MAX)));
     request.on("response", (response) => {
       const status = response.statusCode ?? 0;
       const done = () => (status >= 200 && status < 300 ? end(ok(status)) : failed(`it answered ${status}`));

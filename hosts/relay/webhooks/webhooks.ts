@@ -187,11 +187,10 @@ export class Webhooks {
   /** Looks anew where the host is, and connects there. */
   async #send(message: Message): Promise<Result<number>> {
     const { settings, nowMs } = this.#options;
-    // The system's resolver has no end of its own that could be asked for.
-    const address = await Promise.race([
+    const address = await this.#inTime(
       addressOf(this.#target, this.#rules, settings.resolve ?? systemResolve),
-      this.#endOfTime(settings.timeoutMs ?? POST_TIMEOUT_MS),
-    ]);
+      settings.timeoutMs ?? POST_TIMEOUT_MS,
+    );
     if (!address.ok) return address;
     const body = JSON.stringify(message);
     return post({
@@ -205,12 +204,19 @@ export class Webhooks {
     });
   }
 
-  /** A failure once the time is up or the relay stops. */
-  #endOfTime(timeoutMs: number): Promise<Result<string>> {
+  /** What `looked` comes to, or a failure once the time is up or the relay stops: the system's resolver has no end of its own. */
+  #inTime(looked: Promise<Result<string>>, timeoutMs: number): Promise<Result<string>> {
+    const { signal } = this.#stop;
     return new Promise((resolve) => {
-      const end = () => resolve(fail("WEBHOOK_FAILED", `no address within ${timeoutMs} ms`));
-      setTimeout(end, timeoutMs).unref();
-      this.#stop.signal.addEventListener("abort", end, { once: true, signal: AbortSignal.timeout(timeoutMs) });
+      const end = (found: Result<string>): void => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", late);
+        resolve(found);
+      };
+      const late = (): void => end(fail("WEBHOOK_FAILED", `no address within ${timeoutMs} ms`));
+      const timer = setTimeout(late, timeoutMs);
+      signal.addEventListener("abort", late);
+      void looked.then(end);
     });
   }
 
