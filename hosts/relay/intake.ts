@@ -196,7 +196,7 @@ export class Intake {
       if (this.#closed) throw stopping();
       return await new Promise<Ingested>((resolve, reject) => {
         this.#ready.push({ device, batch, resolve, reject });
-        this.#readyRecords += batch.records.length;
+        this.#readyRecords += batch.count;
         this.#schedule();
       });
     })();
@@ -227,7 +227,7 @@ export class Intake {
     this.#gathering = this.#due = undefined;
     let records = 0;
     const end = this.#ready.findIndex(({ batch }) => {
-      records += batch.records.length;
+      records += batch.count;
       return records >= GROUP_MAX_RECORDS;
     });
     const group = this.#ready.splice(0, end < 0 ? this.#ready.length : end + 1);

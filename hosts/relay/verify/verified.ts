@@ -1,4 +1,5 @@
 import { concatBytes, equalBytes, toHex } from "tallystick/bytes/bytes";
+import type { ClockState } from "tallystick/clock/clock";
 import { type Failure, fail, type Result } from "tallystick/codes/codes";
 import type { Crypto } from "tallystick/identity/crypto";
 import { verifySignature } from "tallystick/identity/ed25519";
@@ -8,6 +9,7 @@ import { checkPayload } from "tallystick/record/payload";
 import {
   ID_BYTES,
   KID_BYTES,
+  type Kind,
   parseRecord,
   type Record,
   type RecordHeader,
@@ -28,8 +30,9 @@ export interface VerifiedRecord {
 }
 
 export interface VerifiedBatch {
+  readonly count: number;
   /** In the order of the batch, up to the first that does not hold. */
-  readonly records: readonly VerifiedRecord[];
+  readonly records: Iterable<VerifiedRecord>;
   /** Why the record after these is refused; undefined where all hold. */
   readonly failure: Failure | undefined;
 }
@@ -44,7 +47,7 @@ export interface BatchKey {
 export function verifyBatch(crypto: Crypto, key: BatchKey, sequence: Uint8Array): VerifiedBatch {
   const records: VerifiedRecord[] = [];
   const failure = examine(crypto, key, sequence, (record, id) => records.push({ record, id }));
-  return { records, failure };
+  return { count: records.length, records, failure };
 }
 
 /** Tells `each` of the records that hold, up to the first that does not; returns why that one does not. */
@@ -76,13 +79,15 @@ export function checkRecord(crypto: Crypto, { kid, publicKey }: BatchKey, record
   return checkPayload(record, (announced) => kidOf(crypto.sha256, announced));
 }
 
+const NUMBERS_PER_RECORD = 13;
+
 /**
  * A verified batch on its way between threads: numbers and ids in one block each, so that nothing is copied record by
  * record. Whoever unpacks it has the sequence; a thread's answer says where in it the parts are.
  */
 export interface PackedBatch {
   /**
-   * Thirteen a record: of bytes, protected header and payload how long they are and where they stand, of kid and prev where;
+   * NUMBERS_PER_RECORD each: of bytes, protected header and payload how long they are and where they stand, of kid and prev where;
    * kind, boot, seq, uptime and clock.
    */
   readonly numbers: Float64Array;
@@ -105,26 +110,86 @@ export function verifyPacked(crypto: Crypto, key: BatchKey, sequence: Uint8Array
   return { numbers: Float64Array.from(numbers), ids: concatBytes(...ids), failure };
 }
 
-export function unpackVerified(sequence: Uint8Array, { numbers, ids, failure }: PackedBatch): VerifiedBatch {
-  const records: VerifiedRecord[] = [];
-  let at = 0;
-  const next = (): number => numbers[at++]!;
-  const part = (length = next()): Uint8Array => {
-    const start = next();
-    return sequence.subarray(start, start + length);
+/** The batch that a thread has examined, over the sequence that it was given. */
+export function unpackVerified(sequence: Uint8Array, packed: PackedBatch): VerifiedBatch {
+  return {
+    count: packed.numbers.length / NUMBERS_PER_RECORD,
+    records: { [Symbol.iterator]: () => unpacked(sequence, packed) },
+    failure: packed.failure,
   };
-  while (at < numbers.length) {
-    const [bytes, protectedBytes, payload] = [part(), part(), part()];
-    const [kid, prev] = [part(KID_BYTES), part(ID_BYTES)];
-    const [kind, boot, seq, uptimeMs, clock] = [next(), next(), next(), next(), next()];
-    const header = { kid, kind, boot, seq, prev, uptimeMs, clock } as RecordHeader;
-    const end = bytes.length - SIGNATURE_BYTES;
-    const [body, signature] = [bytes.subarray(0, end), bytes.subarray(end)];
-    const first = records.length * ID_BYTES;
-    records.push({
-      record: { header, protectedBytes, payload, bytes, body, signature },
-      id: ids.subarray(first, first + ID_BYTES),
-    });
+}
+
+/** One record after the other, each made when it is asked for: what waits for a transaction is two blocks and its sequence. */
+function* unpacked(sequence: Uint8Array, { numbers, ids }: PackedBatch): Generator<VerifiedRecord, undefined> {
+  for (let at = 0, id = 0; at < numbers.length; at += NUMBERS_PER_RECORD, id += ID_BYTES)
+    yield { record: new UnpackedRecord(sequence, numbers, at), id: ids.subarray(id, id + ID_BYTES) };
+  return undefined;
+}
+
+/** A record's parts, of which a relay looks at few: the others are made where somebody asks. */
+class UnpackedRecord implements Record {
+  readonly header: RecordHeader;
+  readonly bytes: Uint8Array;
+  readonly #sequence: Uint8Array;
+  readonly #numbers: Float64Array;
+  readonly #at: number;
+
+  constructor(sequence: Uint8Array, numbers: Float64Array, at: number) {
+    this.#sequence = sequence;
+    this.#numbers = numbers;
+    this.#at = at;
+    this.header = new UnpackedHeader(sequence, numbers, at);
+    this.bytes = this.#part(0);
   }
-  return { records, failure };
+
+  get protectedBytes(): Uint8Array {
+    return this.#part(2);
+  }
+
+  get payload(): Uint8Array {
+    return this.#part(4);
+  }
+
+  get body(): Uint8Array {
+    return this.bytes.subarray(0, this.bytes.length - SIGNATURE_BYTES);
+  }
+
+  get signature(): Uint8Array {
+    return this.bytes.subarray(this.bytes.length - SIGNATURE_BYTES);
+  }
+
+  #part(number: number): Uint8Array {
+    const start = this.#numbers[this.#at + number + 1]!;
+    return this.#sequence.subarray(start, start + this.#numbers[this.#at + number]!);
+  }
+}
+
+class UnpackedHeader implements RecordHeader {
+  readonly kind: Kind;
+  readonly boot: number;
+  readonly seq: number;
+  readonly uptimeMs: number;
+  readonly clock: ClockState;
+  readonly #sequence: Uint8Array;
+  readonly #kidAt: number;
+  readonly #prevAt: number;
+
+  constructor(sequence: Uint8Array, numbers: Float64Array, at: number) {
+    this.#sequence = sequence;
+    this.#kidAt = numbers[at + 6]!;
+    this.#prevAt = numbers[at + 7]!;
+    this.kind = numbers[at + 8] as Kind;
+    this.boot = numbers[at + 9]!;
+    this.seq = numbers[at + 10]!;
+    this.uptimeMs = numbers[at + 11]!;
+    this.clock = numbers[at + 12] as ClockState;
+  }
+
+  get kid(): Uint8Array {
+    return this.#sequence.subarray(this.#kidAt, this.#kidAt + KID_BYTES);
+  }
+
+  get prev(): Uint8Array {
+    return this.#sequence.subarray(this.#prevAt, this.#prevAt + ID_BYTES);
+  }
 }
