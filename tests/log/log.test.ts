@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -218,6 +218,11 @@ describe("log: on the machine's own disk", function () {
     assert.equal(!failed.ok && failed.failure.code, "LOG_IO_FAILED");
     assert.ok((await log.sequence()).ok, "the next run publishes what was signed");
     assert.deepEqual(await log.reach(24), { ok: true, value: true });
+    assert.deepEqual(await reader.value.reach(24), { ok: true, value: true });
+    const checkpoint = join(folder, "log", "public", "checkpoint");
+    renameSync(checkpoint, `${checkpoint}.away`);
+    const unread = await reader.value.reach(24);
+    assert.equal(!unread.ok && unread.failure.code, "LOG_IO_FAILED", "no word of an old checkpoint at a later time");
     await log.close();
   });
 

@@ -191,9 +191,14 @@ export class Log {
   /**
    * Resolves when a tree of `size` or more is published: at once, or when the batch is whose tree is signed already. Its own
    * code where that failed, LOG_IO_FAILED where it will be published by the next run, LOG_ENTRY_UNKNOWN where nothing of that
-   * size is signed.
+   * size is signed; and where this process follows a log, what keeps it from reading the newest checkpoint: who was told of an
+   * old one with the time of now would hold the relay's word that nothing has been logged meanwhile.
    */
   async reach(size: number): Promise<Result<true>> {
+    if (this.follows) {
+      const looked = await this.#sequencer.recover();
+      if (!looked.ok) return looked;
+    }
     if (size <= this.head.size) return ok(true);
     if (size > this.signed.size) return unknown(size, this.signed.size + 1);
     const ended = await this.#publishing;
