@@ -10,8 +10,8 @@ export const LAYERS: readonly (readonly string[])[] = [
   ["record"],
   ["chain", "log"],
   ["receipt", "journal", "sensors"],
-  ["evidence", "sampler", "sync", "insight"],
-  ["device"],
+  ["sampler", "sync", "insight"],
+  ["evidence", "device"],
 ];
 
 /** npm packages that modules/ may import, and from where. */
