@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import packageJson from "../package.json" with { type: "json" };
+import { acknowledgementCommand } from "./acknowledgement/command.js";
 import { backupCommand, restoreCommand } from "./backup/command.js";
 import { checkConfigCommand } from "./check-config/command.js";
 import { demoCommand } from "./demo/command.js";
@@ -35,6 +36,7 @@ const program = new Command("tallystick")
 for (const command of [
   demoCommand,
   verifyCommand,
+  acknowledgementCommand,
   inspectCommand,
   fsckCommand,
   relayCommand,

@@ -28,6 +28,11 @@ export const LOG_CODES = Object.freeze({
     "the log was restored from an old copy: bring back the newer tiles and lock; it signs nothing until then",
   ),
   LOG_ENTRY_UNKNOWN: entry(404, "the log holds no such entry or tree", "ask for one below the checkpoint's size"),
+  LOG_FILE_ABSENT: entry(
+    404,
+    "a file of the log is not where its files were looked for",
+    "name a folder or an address that has all of the log up to the checkpoint",
+  ),
   LOG_FORKED: entry(
     500,
     "two trees of one log contradict each other",
@@ -101,5 +106,10 @@ export const LOG_CODES = Object.freeze({
     400,
     "the path cannot belong to a tree of this size",
     "fetch the proof again for the size that the checkpoint states",
+  ),
+  SERVER_UNREACHABLE: entry(
+    502,
+    "the server gave no answer that could be taken",
+    "check the address and the network, then run it again",
   ),
 });

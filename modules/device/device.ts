@@ -403,7 +403,7 @@ export class Device {
     this.#considerRotation(acknowledgement);
     // What was released may have ended a warning. In a job of its own, as commits are.
     this.#committing = this.#committing.then(() => this.#tellUsage());
-    this.#options.onAcknowledged?.(acknowledgement);
+    this.#options.onAcknowledged?.(acknowledgement, bytes);
   }
 
   /**

@@ -27,7 +27,8 @@ export interface DeviceOptions {
   readonly onReading?: NonNullable<ConstructorParameters<typeof Sampler>[0]["onReading"]>;
   /** Sees every record after it is committed. */
   readonly onRecord?: (record: CommittedRecord) => void;
-  readonly onAcknowledged?: (acknowledgement: Acknowledgement) => void;
+  /** Sees every acknowledgement that was accepted; `bytes`, as the relay signed them, hold it to its word (evidence/OMISSION.md). */
+  readonly onAcknowledged?: (acknowledgement: Acknowledgement, bytes: Uint8Array) => void;
   /** Sees every expected failure; the device goes on as its code says. */
   readonly onProblem?: (failure: Failure) => void;
 }

@@ -154,21 +154,22 @@ export class OmissionCheck {
     const ownHolds = this.#entries(this.#own, "the tree in the acknowledgement", later);
     const laterHolds = later !== undefined && this.#entries(later, "the later tree");
     if (signed && laterHolds && !ownHolds) this.#histories(later);
-    const isLate = signed && laterHolds && this.#time(later);
+    const received = acknowledgement.received && this.#walk.indexOf(acknowledgement.received.id);
+    const isAbsent = later !== undefined && (received === undefined || received >= later.size);
+    const seenBy = signed && laterHolds && isAbsent ? this.#time(later) : undefined;
     const promises = PROMISES.flatMap((promised) => {
       const position = acknowledgement[promised];
       if (!position || !this.#isPromise(promised, position)) return [];
       const tree = promised === "received" ? later : this.#own;
       const holds = promised === "received" ? laterHolds : ownHolds;
-      return [this.#promise(promised, position, signed, holds ? tree : undefined, isLate)];
+      return [this.#promise(promised, position, signed, holds ? tree : undefined, seenBy !== undefined)];
     });
     if (promises.length === 0) promises.push(this.#open("received", "nothing is promised of any record"));
-    const byWitnesses = this.#laterWord === undefined && promises.some(({ part }) => part === "received");
     return {
       verdict: verdictOf(this.#steps, promises),
       steps: [...this.#steps, ...promises],
       acknowledgement,
-      notProved: byWitnesses ? [LARGER_TREE, ...NOT_PROVED] : NOT_PROVED,
+      notProved: seenBy === "witnesses" ? [LARGER_TREE, ...NOT_PROVED] : NOT_PROVED,
     };
   }
 
@@ -229,7 +230,7 @@ export class OmissionCheck {
       const opened = openCheckpoint(this.#crypto, acknowledgement.checkpoint, logKey);
       if (opened.ok) {
         const levels = PROMISES.map((promised) => `${promised} ${acknowledgement[promised]?.seq ?? "-"}`).join(", ");
-        const when = timeText(acknowledgement.timeMs / 1000);
+        const when = momentText(acknowledgement.timeMs / 1000);
         const of = `of device ${toHex(acknowledgement.kid)}`;
         this.#step("proved", "acknowledgement", `the relay signed ${when} ${of}: ${levels}`);
         return true;
@@ -285,29 +286,29 @@ export class OmissionCheck {
   }
 
   /** Whether the later tree was the log's newest after the promised time, by the relay's own word or its witnesses'. */
-  #time(later: OpenedCheckpoint): boolean {
+  #time(later: OpenedCheckpoint): "relay" | "witnesses" | undefined {
     const { logByS } = this.#read.acknowledgement;
-    if (logByS === undefined) return false;
+    if (logByS === undefined) return undefined;
     const from = logByS + OMISSION_ALLOWANCE_S;
     const word = this.#laterWord;
     if (word && word.acknowledgement.timeMs > from * 1000) {
       const signer = this.#lineage.signer(word.statement.kid, this.#walk.first, this.#isLeafZeroSigned()).key;
       if (signer && !isSigned(this.#crypto, word, signer)) {
         this.#step("false", "time", `the later acknowledgement is not signed by ${didKey(signer)}, whose kid it names`);
-        return false;
+        return undefined;
       }
       if (signer) {
-        const when = timeText(word.acknowledgement.timeMs / 1000);
+        const when = momentText(word.acknowledgement.timeMs / 1000);
         this.#step("proved", "time", `the relay itself signed ${when} that this is its newest tree`);
-        return true;
+        return "relay";
       }
     }
     const { witnesses, witnessQuorum } = this.#claim.policy;
     const times = later.cosignatures.flatMap(({ timeS }) => (timeS !== undefined && timeS > from ? [timeS] : []));
     const enough = times.length >= witnessQuorum && times.length > 0 && witnessQuorum > 0;
-    const seen = `${times.length} of ${witnesses.length} known witnesses saw no larger tree after ${timeText(from)}`;
+    const seen = `${times.length} of ${witnesses.length} known witnesses saw no larger tree after ${momentText(from)}`;
     this.#step(enough ? "proved" : "open", "time", `${seen}, ${witnessQuorum} are asked for`);
-    return enough;
+    return enough ? "witnesses" : undefined;
   }
 
   /** What is received and not above what is logged is promised with that. */
@@ -326,7 +327,7 @@ export class OmissionCheck {
   ): OmissionStep {
     const { logByS } = this.#read.acknowledgement;
     const word = `${promised} ${seq}, ${toHex(id)}`;
-    const by = promised !== "received" ? "" : logByS === undefined ? "" : ` by ${timeText(logByS)}`;
+    const by = promised !== "received" ? "" : logByS === undefined ? "" : ` by ${momentText(logByS)}`;
     if (!signed || !tree) {
       const what = promised === "received" ? "the later tree" : "the tree in the acknowledgement";
       return this.#open(promised, `${word}: to be in ${what}${by}; what shows it is not here`);
@@ -377,7 +378,8 @@ function verdictOf(steps: readonly OmissionStep[], promises: readonly OmissionSt
 /** Dates end in the year 275760; what is beyond is told as the number that it is. */
 const DATE_END_S = 8_640_000_000_000;
 
-function timeText(timeS: number): string {
+/** A time as people read it. */
+export function momentText(timeS: number): string {
   return timeS < DATE_END_S ? new Date(timeS * 1000).toISOString() : `${timeS} s since 1970`;
 }
 
