@@ -5,7 +5,7 @@ import { formatVerifierKey } from "tallystick/log/note";
 import { makeRelayKey, type RelayKeyStatement } from "tallystick/log/relay-key";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { signerOf } from "../witness/fixture.js";
-import { idOf, judge, keyOf, LATER_S, ORIGIN, PROMISED_S, PromisingRelay, statesOf } from "./promising.js";
+import { idOf, judge, keyOf, LATER_S, ORIGIN, openingOf, PROMISED_S, PromisingRelay, statesOf } from "./promising.js";
 
 /** The rule of modules/evidence/OMISSION.md, on logs whose keys are the test's. */
 describe("evidence: proof of omission", () => {
@@ -104,6 +104,15 @@ describe("evidence: proof of omission", () => {
       assert.ok(statesOf(report).includes(step), `expected ${step} of ${statesOf(report)}`);
       assert.equal(report.verdict, "incomplete", statesOf(report));
     }
+    const foreign = { ...claim, acknowledgement: other.acknowledgement(before, { received: c }) };
+    const begun = OmissionCheck.begin(relayCrypto, foreign);
+    assert.ok(begun.ok && begun.value.size === 0, "no leaf of another log shows anything");
+    assert.match(begun.value.report().steps[1]!.finding, /about the log other.example\/log/);
+    const timeless = relay.acknowledgement(before, { received: c, logByS: undefined as never });
+    assert.match(
+      judge({ ...claim, acknowledgement: timeless }, dropping).steps.at(-1)!.finding,
+      /no time was promised/,
+    );
   });
 
   it("takes no cosignature for a time that is not later than promised by the allowance, and no key twice", () => {
@@ -152,9 +161,11 @@ describe("evidence: proof of omission", () => {
     const report = judge({ ...claim, later: relay.checkpoint(rewritten, [LATER_S, LATER_S]) }, rewritten);
     assert.equal(report.verdict, "proved");
     assert.match(statesOf(report), /histories proved.*received proved, logged open/);
+    // Whose word about the log is not the relay's says nothing of it.
+    const theirs = relay.acknowledgement(before, { received: c }, keyOf(77));
     const told = judge(
-      { ...claim, acknowledgement: relay.acknowledgement(before, { received: c }, keyOf(77)) },
-      dropping,
+      { ...claim, acknowledgement: theirs, later: relay.checkpoint(rewritten, [LATER_S, LATER_S]) },
+      rewritten,
     );
     assert.doesNotMatch(statesOf(told), /histories/);
   });
@@ -169,6 +180,12 @@ describe("evidence: proof of omission", () => {
       const forged = { ...claim, acknowledgement: lie, later, opening: forger.opening };
       for (const given of [leaves, dropping]) assert.equal(judge(forged, given).verdict, "incomplete");
     }
+    // Nor beside the log as it is, of which theirs is no leaf.
+    const promising = forger.acknowledgement(leaves.slice(0, 3), { received: c });
+    const beside = { ...claim, acknowledgement: promising, opening: forger.opening };
+    assert.equal(judge(beside, dropping).verdict, "incomplete");
+    const nameless = openingOf("no name of a key", keyOf(11), relay.device.publicKey);
+    assert.match(judge({ ...claim, opening: nameless }, dropping).steps[0]!.finding, /the opening is not this log's/);
     // The verifier's own word for a key takes the opening's place.
     const known = judge({ ...claim, opening: undefined as never, relayKey: relay.device.publicKey }, dropping);
     assert.equal(known.verdict, "proved");
@@ -215,6 +232,14 @@ describe("evidence: proof of omission", () => {
       judge({ ...claim, acknowledgement: odd, later: relay.checkpoint(keeping, [LATER_S, LATER_S]) }, keeping).verdict,
       "incomplete",
     );
+  });
+
+  it("goes by the first place of an id that a log holds twice", () => {
+    const twice = relay.leaves("a", "b", "c", "d", "c");
+    const acknowledgement = relay.acknowledgement(twice.slice(0, 4), { received: c, logged: c });
+    const report = judge({ ...claim, acknowledgement, later: relay.checkpoint(twice, [LATER_S, LATER_S]) }, twice);
+    assert.equal(report.verdict, "false");
+    assert.match(report.steps.at(-1)!.finding, /kept, it stands at index 3 of 4/);
   });
 
   it("tells a time beyond all calendars as a number", () => {

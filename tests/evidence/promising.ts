@@ -33,6 +33,11 @@ export function idOf(name: string): Uint8Array {
   return naiveLeaf(new Uint8Array(Buffer.from(name)));
 }
 
+/** The opening of a log with `log` as its key. */
+export function openingOf(origin: string, log: ReturnType<typeof keyOf>, relayKey: Uint8Array): Uint8Array {
+  return makeOpening(sha256, { origin, logKey: log.publicKey, relayKey, logWithinS: 600, policy: "" }, log.sign);
+}
+
 /** A relay that signs whatever it is asked to, its log and its witnesses: all by real signatures. */
 export class PromisingRelay {
   readonly log;
@@ -47,9 +52,7 @@ export class PromisingRelay {
     opening?: Uint8Array,
   ) {
     this.log = signerOf(origin, seedByte);
-    const { publicKey: logKey, sign } = keyOf(seedByte);
-    const names = { origin, logKey, relayKey: device.publicKey, logWithinS: 600, policy: "" };
-    this.opening = opening ?? makeOpening(sha256, names, sign);
+    this.opening = opening ?? openingOf(origin, keyOf(seedByte), device.publicKey);
   }
 
   /** Leaf hashes: the opening's, then those of `names`. */
