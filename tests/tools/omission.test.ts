@@ -12,7 +12,7 @@ import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { eraseInFolder } from "../../hosts/relay/erase-folder.js";
 import { pathsOf } from "../../hosts/relay/folder.js";
 import { Relay } from "../../hosts/relay/relay.js";
-import { readLeaves, TILES_AHEAD } from "../../tools/verify/log-source.js";
+import { openSource, readLeaves, readOpeningEntry, TILES_AHEAD } from "../../tools/verify/log-source.js";
 import { type FixtureDevice, get } from "../fixtures/device.js";
 import { changeAndRestart } from "../relay/key-change.js";
 import { must, StartedRelay } from "../relay/started.js";
@@ -201,6 +201,8 @@ describe("tallystick verify, of an acknowledgement", function () {
     device.appendReadings(2);
     device.read(await device.send(started.url, device.chain.length - 2), started.key);
     await started.settled();
+    const copied = must(await readOpeningEntry(openSource(started.url), started.relay.log.head.size));
+    write("opening", copied);
     const request = { kid: device.identity.kid, from: 3, to: 3, reason: "asked", by: "operator" };
     must(await eraseInFolder(started.folder, request, { decided: true }));
     assert.equal((await get(`${started.url}/v1/records/${idHex(3)}`)).status, 410);
@@ -208,9 +210,14 @@ describe("tallystick verify, of an acknowledgement", function () {
     const open = await verify("word.ack", started.url);
     assert.match(open.received, /open {4}relay .*[\s\S]*missing {2}LOG_FILE_ABSENT: .*entries.*received 410/);
     assert.equal(open.left, 3);
-    const kept = await verify("word.ack", started.url, "--relay-key", didKey(started.key));
-    assert.match(kept.received, new RegExp(`kept {4}received +received 3, ${idHex(3)}: kept`));
-    assert.equal(kept.left, 1);
+    for (const known of [
+      ["--relay-key", didKey(started.key)],
+      ["--opening", "opening"],
+    ]) {
+      const kept = await verify("word.ack", started.url, ...known);
+      assert.match(kept.received, new RegExp(`kept {4}received +received 3, ${idHex(3)}: kept`));
+      assert.equal(kept.left, 1);
+    }
   });
 
   it("asks a relay for its word, and keeps it in a file of its own", async () => {
@@ -292,7 +299,7 @@ $ tallystick verify word.ack --log .
 tallystick verify: --policy: POLICY_MALFORMED: …
 [2]
 $ tallystick verify word.ack --checkpoint nothing
-error: --checkpoint, --relay-keys and --relay-key go with --log <place>
+error: --checkpoint, --relay-keys, --opening and --relay-key go with --log <place>
 (--help lists what it takes)
 [2]
 $ tallystick verify word.ack --policy policy.json --log . --checkpoint nothing

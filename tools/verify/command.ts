@@ -7,6 +7,7 @@ interface Options {
   readonly log?: string;
   readonly checkpoint?: string;
   readonly relayKeys?: string;
+  readonly opening?: string;
   readonly relayKey?: Uint8Array;
 }
 
@@ -22,6 +23,7 @@ export const verifyCommand = new Command("verify")
     "with --log: a later checkpoint with cosignatures, or a later acknowledgement; else the log's",
   )
   .option("--relay-keys <file>", "with --log: how the relay's keys changed, as GET /v1/relay/keys gives it")
+  .option("--opening <file>", "with --log: the log's first entry, if the log withholds the bundle that has it")
   .option(
     "--relay-key <did:key>",
     "with --log: the relay's key of acknowledgements, if you know it from elsewhere",
@@ -39,7 +41,7 @@ Exit status: 0 all that the policy requires, the fork, or the broken promise, is
 promise was kept, 2 unreadable input, 3 incomplete.`,
   )
   .action(async (file: string, options: Options, command: Command) => {
-    const { policy, json, log, checkpoint, relayKeys, relayKey } = options;
+    const { policy, json, log, checkpoint, relayKeys, opening, relayKey } = options;
     if (log !== undefined) {
       const { verifyOmission } = await import("./omission.js");
       process.exitCode = await verifyOmission(file, {
@@ -47,6 +49,7 @@ promise was kept, 2 unreadable input, 3 incomplete.`,
         log,
         ...(checkpoint !== undefined && { checkpoint }),
         ...(relayKeys !== undefined && { relayKeys }),
+        ...(opening !== undefined && { opening }),
         ...(relayKey && { relayKey }),
         json: json === true,
         onProgress: (done, all) => {
@@ -55,8 +58,8 @@ promise was kept, 2 unreadable input, 3 incomplete.`,
       });
       return;
     }
-    if (checkpoint !== undefined || relayKeys !== undefined || relayKey)
-      command.error("error: --checkpoint, --relay-keys and --relay-key go with --log <place>");
+    if ([checkpoint, relayKeys, opening, relayKey].some((option) => option !== undefined))
+      command.error("error: --checkpoint, --relay-keys, --opening and --relay-key go with --log <place>");
     const { verify } = await import("./verify.js");
     process.exitCode = verify(file, policy, json === true);
   });

@@ -11,6 +11,7 @@ import { type Policy, readPolicy } from "tallystick/evidence/policy";
 import { portableCrypto } from "tallystick/identity/portable";
 import { NOTE_MAX_BYTES } from "tallystick/log/note";
 import { RELAY_KEY_MAX_BYTES } from "tallystick/log/relay-key";
+import { ENTRY_MAX_BYTES } from "tallystick/log/tile";
 import { STATEMENT_MAX_BYTES } from "tallystick/record/statement";
 import type { Position } from "tallystick/sync/messages";
 import { splitRelayKeys } from "tallystick/sync/relay-key";
@@ -29,11 +30,16 @@ export interface OmissionOptions {
   readonly checkpoint?: string;
   /** A CBOR sequence of statements; from the address where it is not named. */
   readonly relayKeys?: string;
+  /** Leaf 0's entry, where the log's first bundle is withheld. */
+  readonly opening?: string;
   readonly relayKey?: Uint8Array;
   readonly json: boolean;
   /** Leaf hashes that were read, of how many. */
   readonly onProgress?: (done: number, all: number) => void;
 }
+
+/** Leaf hashes between two words of progress. */
+const PROGRESS_EVERY = 16_384;
 
 interface Judged {
   readonly report: OmissionReport;
@@ -68,7 +74,7 @@ export async function verifyOmission(file: string, options: OmissionOptions): Pr
 
 async function judge(file: string, options: OmissionOptions): Promise<Judged> {
   const missing: Failure[] = [];
-  const found = <T>(result: Result<T>): T | undefined => {
+  const found: Found = (result) => {
     if (!result.ok) missing.push(result.failure);
     return result.ok ? result.value : undefined;
   };
@@ -87,7 +93,7 @@ async function judge(file: string, options: OmissionOptions): Promise<Judged> {
     ...(options.relayKey && { relayKey: options.relayKey }),
   };
   const sized = begin(file, checkpoint ?? options.log, claim).size;
-  const opening = options.relayKey || sized === 0 ? undefined : found(await readOpeningEntry(source, sized));
+  const opening = await openingOf(options, source, sized, found);
   const relayKeys = opening && (await statements(options.relayKeys, source, found));
   const check = begin(file, checkpoint ?? options.log, {
     ...claim,
@@ -97,7 +103,7 @@ async function judge(file: string, options: OmissionOptions): Promise<Judged> {
   for await (const hashes of readLeaves(source, check.size)) {
     const given = found(hashes);
     if (given) check.append(given);
-    options.onProgress?.(check.count, check.size);
+    if (check.count % PROGRESS_EVERY === 0 || check.count === check.size) options.onProgress?.(check.count, check.size);
   }
   return { report: check.report(), missing };
 }
@@ -111,10 +117,23 @@ function begin(file: string, checkpoint: string, claim: OmissionClaim): Omission
   throw new Unreadable(isFirst ? file : checkpoint, check.failure);
 }
 
+type Found = <T>(result: Result<T>) => T | undefined;
+
+/** Undefined where nothing hangs on it, or it is missing. */
+async function openingOf(
+  { opening, relayKey }: OmissionOptions,
+  source: LogSource,
+  size: number,
+  found: Found,
+): Promise<Uint8Array | undefined> {
+  if (opening !== undefined) return readable(opening, readInput(opening, ENTRY_MAX_BYTES));
+  return relayKey || size === 0 ? undefined : found(await readOpeningEntry(source, size));
+}
+
 async function statements(
   file: string | undefined,
   source: LogSource,
-  found: <T>(result: Result<T>) => T | undefined,
+  found: Found,
 ): Promise<readonly Uint8Array[] | undefined> {
   if (file === undefined) return found(await source.relayKeys());
   const bytes = readable(file, readInput(file, OMISSION_RELAY_KEYS_MAX * RELAY_KEY_MAX_BYTES));
