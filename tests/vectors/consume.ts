@@ -30,6 +30,7 @@ import {
   readSuccessionRequest,
   stateSuccession,
 } from "tallystick/sync/succession";
+import { consumeOmission, type OmissionVector } from "./consume-omission.js";
 import { consumeWitness, type WitnessVector } from "./consume-witness.js";
 
 /** Reads every vector with the modules and says what came out, a line a fact: the same lines on every engine. */
@@ -131,6 +132,7 @@ export interface VectorFiles {
   };
   readonly gap: { readonly first: string; readonly second: string };
   readonly evidence: { readonly policy: object; readonly verdict: string; readonly evidence: string };
+  readonly omission: OmissionVector;
 }
 
 export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
@@ -139,6 +141,7 @@ export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
     ...consumeGaps(crypto, files.gap, files.record),
     ...consumeReceipts(crypto, files.log),
     ...consumeWitness(crypto, files.witness),
+    ...consumeOmission(crypto, files.omission),
     ...consumeAcknowledgement(crypto, files.acknowledgement, files.record),
     ...consumeSuccession(crypto, files.succession),
     ...consumeMqtt(files.mqtt),

@@ -16,4 +16,5 @@ export const vectorFiles: VectorFiles = {
   maker: load("maker"),
   relayKey: load("relay-key"),
   evidence: load("evidence"),
+  omission: load("omission"),
 };

@@ -46,6 +46,10 @@ describe("vectors", () => {
           name: "vectors/consume-witness",
           path: fileURLToPath(new URL("consume-witness.ts", import.meta.url)),
         },
+        {
+          name: "vectors/consume-omission",
+          path: fileURLToPath(new URL("consume-omission.ts", import.meta.url)),
+        },
         { name: "vectors/files", path: "files.js", text: `export default ${JSON.stringify(files)};` },
         { name: "vectors/main", path: "main.js", text: MAIN },
       ],
