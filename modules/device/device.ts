@@ -1,47 +1,33 @@
 import { toHex } from "../bytes/bytes.js";
-import { type Head, nextBody } from "../chain/chain.js";
-import type { ClockState } from "../clock/clock.js";
 import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js";
 import type { Identity } from "../identity/identity.js";
 import { beginSuccession, endSuccession, type Succession } from "../identity/succession.js";
+import { Insight } from "../insight/insight.js";
 import { Journal } from "../journal/journal.js";
 import { encodeRotate } from "../record/payload.js";
-import { KIND_WORDS, Kind } from "../record/record.js";
+import { Kind } from "../record/record.js";
 import { Sampler } from "../sampler/sampler.js";
 import type { Acknowledgement, Position } from "../sync/messages.js";
 import { relayKeyLine } from "../sync/relay-key.js";
 import type { RelayPins } from "../sync/relay-pins.js";
 import { Sync } from "../sync/sync.js";
-import { BOOT_PAYLOAD_BYTES, describeStart } from "./boot.js";
-import { Fullness, thinningAt } from "./fullness.js";
-import { Gaps } from "./gaps.js";
+import { thinningAt } from "./fullness.js";
 import { prepareGenesis } from "./genesis.js";
 import { Marks } from "./marks.js";
 import { formatWhereBlank, namesOf, openKey, openRelay, openStatement } from "./opening.js";
 import { type DeviceOptions, MARK_INTERVAL_S } from "./options.js";
 import { OwnChain } from "./own-chain.js";
 import type { Platform } from "./platform.js";
+import { Recording, type WaitingRecord } from "./recording.js";
 import { ROTATION_WAITING_MAX, Rotation } from "./rotation.js";
 
 export type { CommittedRecord, DeviceOptions } from "./options.js";
-
-/** A record that is not committed yet. */
-interface WaitingRecord {
-  readonly kind: Kind;
-  readonly payload: Uint8Array;
-  readonly uptimeMs: number;
-  readonly clock: ClockState;
-}
 
 /** A step may say which ones are to be taken in place of those after it. */
 type Steps = readonly (() => Result<void> | Result<Steps | undefined>)[];
 
 /** ESP_RST_DEEPSLEEP: the board woke, it did not start. */
 const RESET_DEEP_SLEEP = 8;
-/** Records that wait to be committed: each for one job, or until it is known what the relay holds of this chain. */
-const COMMITS_MAX = 8;
-/** A record's body without its payload takes no more. */
-const BODY_EXTRA_BYTES = 136;
 
 /**
  * The runtime that a maker's application talks to: names sensors and intervals, and the device keeps the chain. It
@@ -60,11 +46,8 @@ export class Device {
   #journal!: Journal;
   #chain!: OwnChain;
   #sync: Sync | undefined;
-  #head: Head | undefined;
-  #bootPending = false;
-  readonly #fullness = new Fullness();
+  readonly #recording: Recording;
   readonly #rotation: Rotation;
-  #gaps: Gaps | undefined;
   /** Sync has said that nothing later than the head can have been sent. */
   #mayAppend = false;
   /** The maker's, for a first genesis. */
@@ -74,8 +57,6 @@ export class Device {
   /** A succession is decided, and its genesis does not fit yet. */
   #lacksRoom = false;
   #closed = false;
-  #committing: Promise<void> = Promise.resolve();
-  readonly #waiting: WaitingRecord[] = [];
 
   constructor(platform: Platform, options: DeviceOptions) {
     this.#platform = platform;
@@ -84,16 +65,36 @@ export class Device {
     this.#marks = new Marks({
       ...platform,
       intervalMs: (options.markIntervalS ?? MARK_INTERVAL_S) * 1000,
-      onMark: (payload) => this.#commit(Kind.mark, payload),
+      onMark: (payload) => this.#commit({ kind: Kind.mark, payload }),
     });
     this.#sampler = new Sampler({
       sensors: options.sensors,
       clock: platform.clock,
       timers: platform.timers,
-      onPack: ({ payload, uptimeMs, clock }) => this.#commit(Kind.readings, payload, uptimeMs, clock),
+      onPack: ({ payload, uptimeMs, clock, readings }) => {
+        const holder = insight.examine(readings);
+        this.#commit({ kind: Kind.readings, payload, uptimeMs, clock, holder });
+      },
       ...(options.onReading && { onReading: options.onReading }),
       ...(options.maxReadings !== undefined && { maxReadings: options.maxReadings }),
       ...(options.maxAgeMs !== undefined && { maxAgeMs: options.maxAgeMs }),
+    });
+    const insight = new Insight({
+      quantities: this.#sampler.described,
+      ...(options.watch !== undefined && { watch: options.watch }),
+    });
+    this.#recording = new Recording({
+      platform,
+      options,
+      insight,
+      isOpen: () => this.#isOpen,
+      handshake: () => this.#marks.handshake,
+      onCommitted: () => this.#sync?.wake(),
+      onLevel: (level) => {
+        if (options.whenFilling === "thin") this.#sampler.thin(thinningAt(level));
+      },
+      onProblem: (failure) => this.#problem(failure),
+      log: (line) => this.#log(line),
     });
   }
 
@@ -141,7 +142,7 @@ export class Device {
    */
   rotate(): Result<void> {
     if (!this.#sync || this.#closed) return fail("DEVICE_BUSY", "the device has not started, or has stopped");
-    if (this.#succession || this.#head?.kind === Kind.rotate)
+    if (this.#succession || this.#recording.head?.kind === Kind.rotate)
       return fail("DEVICE_BUSY", "a change of the key is under way");
     const planned = this.#rotation.plan();
     if (!planned.ok) return planned;
@@ -158,7 +159,7 @@ export class Device {
     this.#sampler.close();
     this.#marks.close();
     this.#sync?.close();
-    return this.#committing;
+    return this.#recording.idle();
   }
 
   #openIdentity(): Result<void> {
@@ -194,14 +195,10 @@ export class Device {
   }
 
   #resumeChain(): Result<void> {
-    const { keys, crypto } = this.#platform;
-    const { kid } = this.#identity;
-    this.#gaps = new Gaps({ journal: this.#journal, kid, keys, sha256: crypto.sha256 });
-    this.#gaps.resume();
     const { head } = this.#chain;
-    this.#head = head;
+    this.#recording.open(this.#journal, this.#identity.kid, head);
     if (!head) return ok(undefined);
-    this.#bootPending = this.#platform.resetReason !== RESET_DEEP_SLEEP;
+    this.#recording.bootPending = this.#platform.resetReason !== RESET_DEEP_SLEEP;
     this.#log(`event=resumed seq=${head.seq} boot=${head.boot} kid=${toHex(this.#identity.kid)}`);
     return this.#chain.checkGenesis(this.#identity.publicKey);
   }
@@ -219,7 +216,7 @@ export class Device {
   /** What the maker says of this device goes into a first genesis, and is looked at for that alone. */
   #openStatement(): Result<void> {
     this.#statement = undefined;
-    if (this.#head || this.#succession) return ok(undefined);
+    if (this.#recording.head || this.#succession) return ok(undefined);
     const opened = openStatement(this.#platform, this.#identity);
     if (!opened.ok) return opened;
     this.#statement = opened.value;
@@ -229,7 +226,7 @@ export class Device {
   /** Makes genesis where there is no chain yet: under the leave that provisioning left, or a succession's. */
   #prepareGenesis(): Result<void> {
     this.#genesis = undefined;
-    if (this.#head) return ok(undefined);
+    if (this.#recording.head) return ok(undefined);
     const prepared = prepareGenesis({
       platform: this.#platform,
       options: this.#options,
@@ -242,7 +239,7 @@ export class Device {
     });
     if (!prepared.ok) return prepared;
     this.#genesis = prepared.value;
-    this.#bootPending = !this.#genesis && this.#platform.resetReason !== RESET_DEEP_SLEEP;
+    this.#recording.bootPending = !this.#genesis && this.#platform.resetReason !== RESET_DEEP_SLEEP;
     return ok(undefined);
   }
 
@@ -250,7 +247,7 @@ export class Device {
   #commitGenesis(): Result<void> {
     if (!this.#genesis) return ok(undefined);
     // What was sampled while nothing could be appended follows it: uptime never falls.
-    const begun = this.#append(Kind.genesis, this.#genesis, this.#waiting[0]?.uptimeMs);
+    const begun = this.#recording.append(Kind.genesis, this.#genesis, this.#recording.waiting[0]?.uptimeMs);
     this.#genesis = undefined;
     // The former chain's records are in the way: only the relay's word on them makes room.
     this.#lacksRoom = !begun.ok && begun.failure.code === "JOURNAL_FULL" && this.#succession !== undefined;
@@ -272,7 +269,7 @@ export class Device {
       transport,
       relay: this.#relay,
       chain: former ? new OwnChain(this.#journal, former.kid) : this.#chain,
-      gapNaming: (seq) => this.#gaps!.naming(seq),
+      gapNaming: (seq) => this.#recording.gaps.naming(seq),
       ...(succession && !former && { succession }),
       ...(releaseAt && { releaseAt }),
       ...(pollMs !== undefined && { pollMs }),
@@ -310,14 +307,14 @@ export class Device {
 
   /** After all that waits to be committed, and in a job of its own. */
   #goOn(steps: Steps): void {
-    this.#committing = this.#committing.then(() => {
+    this.#recording.afterwards(() => {
       if (!this.#closed) void this.#run(steps);
     });
   }
 
   /** The relay holds what this chain begins with, and with it all that came before: the former key has no more to say. */
   #endSuccession(): void {
-    this.#committing = this.#committing.then(() => {
+    this.#recording.afterwards(() => {
       if (!this.#succession) return;
       endSuccession(this.#platform);
       this.#succession = undefined;
@@ -327,15 +324,15 @@ export class Device {
 
   #onReady(): void {
     // Records may have been fetched back from the relay meanwhile.
-    this.#head = this.#chain.head;
+    this.#recording.head = this.#chain.head;
     // The talk is about the former chain: nothing follows there.
     if (this.#lacksRoom) return;
-    if (this.#head?.kind === Kind.rotate) {
+    if (this.#recording.head?.kind === Kind.rotate) {
       this.#goOn([() => this.#finishRotation()]);
       return;
     }
     this.#mayAppend = true;
-    for (let i = 0; i < this.#waiting.length; i++) this.#commitNext();
+    this.#recording.commitWaiting();
     this.#sampler.start();
     this.#marks.plan();
   }
@@ -344,12 +341,12 @@ export class Device {
   #considerRotation(acknowledgement: Acknowledgement): void {
     // Sync holds the device back: its levels may be those of another branch.
     if (!this.#mayAppend) return;
-    const moment = this.#bootPending
+    const moment = this.#recording.bootPending
       ? undefined
       : this.#rotation.moment(acknowledgement, this.#chain.head, this.#journal);
     if (moment === "now") {
-      const seq = this.#head!.seq;
-      this.#committing = this.#committing.then(() => this.#rotateBehind(seq));
+      const seq = this.#recording.head!.seq;
+      this.#recording.afterwards(() => this.#rotateBehind(seq));
     } else if (moment === "soon") {
       this.#rotation.holding = true;
       this.#rotation.lookSoon(() => this.#sync?.wake());
@@ -359,8 +356,8 @@ export class Device {
   /** In a job of its own, as every commit; records that were committed meanwhile come first. */
   #rotateBehind(seq: number): void {
     const { next } = this.#rotation;
-    if (!next || this.#closed || !this.#mayAppend || this.#head?.seq !== seq) return;
-    if (!this.#append(Kind.rotate, encodeRotate(next.publicKey)).ok) {
+    if (!next || this.#closed || !this.#mayAppend || this.#recording.head?.seq !== seq) return;
+    if (!this.#recording.append(Kind.rotate, encodeRotate(next.publicKey)).ok) {
       this.#endHold();
       return;
     }
@@ -376,7 +373,7 @@ export class Device {
   /** What waited for the moment of a rotation is committed. */
   #endHold(): void {
     this.#rotation.holding = false;
-    for (let i = 0; i < this.#waiting.length; i++) this.#commitNext();
+    this.#recording.commitWaiting();
   }
 
   /** Sampling goes on; what becomes of the chain is known before what waits is too much. */
@@ -402,103 +399,16 @@ export class Device {
     }
     this.#considerRotation(acknowledgement);
     // What was released may have ended a warning. In a job of its own, as commits are.
-    this.#committing = this.#committing.then(() => this.#tellUsage());
+    this.#recording.afterwards(() => this.#recording.tellUsage());
     this.#options.onAcknowledged?.(acknowledgement, bytes);
   }
 
-  /**
-   * Commits one record in a job of its own, right after the present one: what leads here, from a timer through sampler or
-   * sync, has used much of the stack. What could not be committed is told, never retried in secret.
-   */
-  #commit(
-    kind: Kind,
-    payload: Uint8Array,
-    uptimeMs = this.#platform.clock.uptimeMs(),
-    clock = this.#platform.clock.state,
-  ): void {
-    if (this.#waiting.length >= COMMITS_MAX) {
-      this.#problem(fail("DEVICE_BUSY", `${this.#waiting.length} records wait to be committed`).failure);
-      return;
-    }
-    this.#waiting.push({ kind, payload, uptimeMs, clock });
-    if (this.#rotation.holding && this.#waiting.length > ROTATION_WAITING_MAX) this.#endHold();
-    else this.#commitNext();
-  }
-
-  #commitNext(): void {
-    if (this.#options.whenFull === "gap") this.#committing = this.#committing.then(() => this.#makeRoom());
-    this.#committing = this.#committing.then(() => {
-      const [first] = this.#waiting;
-      if (!first || !this.#isOpen) return;
-      if (this.#bootPending) {
-        this.#bootPending = false;
-        const payload = describeStart(this.#platform, this.#journal.report, this.#marks.handshake);
-        this.#waiting.unshift({ ...first, kind: Kind.boot, payload });
-        this.#commitNext();
-      }
-      const { kind, payload, uptimeMs, clock } = this.#waiting.shift()!;
-      if (this.#append(kind, payload, uptimeMs, clock).ok || kind !== Kind.boot) return;
-      // Without its boot record the record that it was for has no place: it is told as lost with it.
-      this.#waiting.shift();
-      this.#bootPending = true;
-    });
-  }
-
-  /**
-   * Commits the gap that the next record needs, if it needs one. It belongs before that record: to its uptime, and where a
-   * `boot` record is to come, to the start before, as the head does. Where none may be made the journal refuses the record.
-   */
-  async #makeRoom(): Promise<void> {
-    const [next] = this.#waiting;
-    if (!next || !this.#isOpen) return;
-    const payloadBytes = Math.max(next.payload.length, this.#bootPending ? BOOT_PAYLOAD_BYTES : 0);
-    const payload = await this.#gaps!.compose(payloadBytes + BODY_EXTRA_BYTES);
-    if (!payload.ok) {
-      // That genesis holds the ring is told by the record that finds no room.
-      if (payload.failure.code !== "JOURNAL_FULL") this.#problem(payload.failure);
-      return;
-    }
-    if (payload.value === undefined) return;
-    const uptimeMs = this.#bootPending ? this.#head!.uptimeMs : next.uptimeMs;
-    await undefined;
-    if (!this.#isOpen || !this.#append(Kind.gap, payload.value, uptimeMs, next.clock).ok) return;
-    await undefined;
-    const dropped = this.#gaps!.committed(this.#head!.seq);
-    if (!dropped.ok) this.#problem(dropped.failure);
-    this.#tellUsage();
-  }
-
-  #append(
-    kind: Kind,
-    payload: Uint8Array,
-    uptimeMs = this.#platform.clock.uptimeMs(),
-    clock = this.#platform.clock.state,
-  ): Result<void> {
-    const { kid } = this.#identity;
-    const committed = this.#journal.commit(nextBody(kid, this.#head, { kind, payload, uptimeMs, clock }));
-    if (!committed.ok) {
-      this.#problem(committed.failure);
-      return committed;
-    }
-    const { seq, id } = committed.value;
-    const boot = (this.#head?.boot ?? 0) + (kind === Kind.boot ? 1 : 0);
-    this.#head = { kid, seq, id, boot, uptimeMs, kind };
-    this.#log(`event=held seq=${seq} kind=${KIND_WORDS[kind]} id=${toHex(id)}`);
-    this.#tellUsage();
-    this.#options.onRecord?.({ kind, seq, id });
-    this.#sync?.wake();
-    return ok(undefined);
-  }
-
-  /** Early warning while the relay is away: from 75 % and from 90 % of the journal, each told once. */
-  #tellUsage(): void {
-    const usage = this.#journal.usage;
-    if (!this.#fullness.update(usage)) return;
-    const { level, used, sectors } = usage;
-    this.#log(`event=journal level=${level} used=${used} of=${sectors}`);
-    if (this.#options.whenFilling === "thin") this.#sampler.thin(thinningAt(level));
-    const warning = this.#fullness.warning(usage);
-    if (warning) this.#options.onProblem?.(warning);
+  /** What waits is committed now, or held back for the moment of a rotation. */
+  #commit(record: Omit<WaitingRecord, "uptimeMs" | "clock"> & Partial<WaitingRecord>): void {
+    const { clock } = this.#platform;
+    if (!this.#recording.add({ uptimeMs: clock.uptimeMs(), clock: clock.state, ...record })) return;
+    if (this.#rotation.holding && this.#recording.waiting.length > ROTATION_WAITING_MAX) this.#endHold();
+    else this.#recording.commitNext();
   }
 
   #problem(failure: Failure): void {

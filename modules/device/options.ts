@@ -1,4 +1,5 @@
 import type { Failure } from "../codes/codes.js";
+import type { WatchOptions } from "../insight/insight.js";
 import type { Kind } from "../record/record.js";
 import type { PlannedSensor, Sampler } from "../sampler/sampler.js";
 import type { Acknowledgement } from "../sync/messages.js";
@@ -23,6 +24,11 @@ export interface DeviceOptions {
   readonly whenFilling?: "keep" | "thin";
   /** When it is full: stop recording (default), or name the oldest records in a signed gap and let go of them. */
   readonly whenFull?: "stop" | "gap";
+  /**
+   * What of the readings is found and told as `alert` records, by quantity; `false`: nothing. By default what the drivers'
+   * data sheets and insight/SPEC.md say.
+   */
+  readonly watch?: WatchOptions | false;
   /** Sees every reading before it is recorded. */
   readonly onReading?: NonNullable<ConstructorParameters<typeof Sampler>[0]["onReading"]>;
   /** Sees every record after it is committed. */

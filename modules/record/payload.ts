@@ -4,7 +4,7 @@ import { isAcceptablePublicKey } from "../identity/ed25519.js";
 import { type Cbor, type CborMap, decodeCbor, encodeCbor } from "./cbor.js";
 import { readGap } from "./gap.js";
 import { ID_BYTES, isMap, isUint, KID_BYTES, Kind, type Record } from "./record.js";
-import { checkPack } from "./senml.js";
+import { checkPack, isSenmlName } from "./senml.js";
 
 /** What the kinds of records say. SPEC.md has the CDDL; labels are small integers to keep records short. */
 
@@ -60,11 +60,24 @@ export interface Mark {
   readonly clockEvents?: readonly (readonly [uptimeMs: number, before: number, after: number])[];
 }
 
+/** A finding about earlier readings. Its words are registered in insight/SPEC.md. */
+export interface Alert {
+  readonly finding: string;
+  /** Ids of the records with the readings concerned, at most `ALERT_RECORDS_MAX`. */
+  readonly records: readonly Uint8Array[];
+  /** The figures, for people. */
+  readonly text?: string;
+  /** The quantity's SenML name, as its readings have it. */
+  readonly quantity?: string;
+  /** How many findings of the quantity were not told since its last alert; absent where that is none. */
+  readonly withheld?: number;
+}
+
 const TEXT_MAX_BYTES = 64;
 const QUANTITIES_MAX = 32;
 const CLOCK_EVENTS_MAX = 16;
 const STATEMENT_MAX_BYTES = 1024;
-const ALERT_RECORDS_MAX = 16;
+export const ALERT_RECORDS_MAX = 16;
 
 export function coseKey(publicKey: Uint8Array): CborMap {
   return new Map<number, Cbor>([
@@ -118,6 +131,17 @@ export function encodeMark(mark: Mark): Uint8Array {
 
 export function encodeRotate(nextKey: Uint8Array): Uint8Array {
   return encodeCbor(new Map<number, Cbor>([[1, coseKey(nextKey)]]));
+}
+
+export function encodeAlert({ finding, records, text, quantity, withheld }: Alert): Uint8Array {
+  const map = new Map<number, Cbor>([
+    [1, finding],
+    [2, records],
+  ]);
+  if (text !== undefined) map.set(3, text);
+  if (quantity !== undefined) map.set(4, quantity);
+  if (withheld) map.set(5, withheld);
+  return encodeCbor(map);
 }
 
 /** Reads a genesis record's payload. RECORD_MALFORMED names the label that did not fit. */
@@ -219,7 +243,7 @@ export function checkPayload(record: Record, kidOf: (publicKey: Uint8Array) => U
     case Kind.rotate:
       return discard(readRotate(record.payload));
     case Kind.alert:
-      return checkAlert(record.payload);
+      return discard(readAlert(record.payload));
   }
 }
 
@@ -242,15 +266,30 @@ export function readRotate(payload: Uint8Array): Result<Uint8Array> {
   return next ? ok(next) : malformed(1, "the next key as a COSE_Key");
 }
 
-function checkAlert(payload: Uint8Array): Result<void> {
-  const fields = readFields(payload, [1, 2], [3]);
+/** Reads an alert record's payload; a word that is not registered is a finding of a newer device. RECORD_MALFORMED. */
+export function readAlert(payload: Uint8Array): Result<Alert> {
+  const fields = readFields(payload, [1, 2], [3, 4, 5]);
   if (!fields.ok) return fields;
   const map = fields.value;
-  if (!isText(map.get(1))) return malformed(1, "a finding");
+  const finding = map.get(1);
+  if (!isText(finding)) return malformed(1, "a finding");
   const records = map.get(2);
   if (!Array.isArray(records) || records.length > ALERT_RECORDS_MAX || !records.every(isHash))
     return malformed(2, `at most ${ALERT_RECORDS_MAX} record ids`);
-  return !map.has(3) || isText(map.get(3)) ? ok(undefined) : malformed(3, "a text");
+  const text = map.get(3);
+  if (text !== undefined && !isText(text)) return malformed(3, "a text");
+  const quantity = map.get(4);
+  if (quantity !== undefined && !(typeof quantity === "string" && isSenmlName(quantity)))
+    return malformed(4, "a quantity's SenML name");
+  const withheld = map.get(5);
+  if (withheld !== undefined && !(isUint(withheld) && withheld > 0)) return malformed(5, "a count from 1 on");
+  return ok({
+    finding,
+    records,
+    ...(text !== undefined && { text }),
+    ...(quantity !== undefined && { quantity }),
+    ...(withheld !== undefined && { withheld }),
+  });
 }
 
 function readFields(

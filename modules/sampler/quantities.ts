@@ -13,6 +13,9 @@ export interface Quantity {
   readonly factor: number;
   /** Step that values are rounded to where the driver names none: a power of two, in the recorded unit. */
   readonly step: number;
+  /** Least and greatest value, and RMS noise, of the driver's data sheet, in the recorded unit. */
+  readonly range?: readonly [minimum: number, maximum: number];
+  readonly noise?: number;
 }
 
 const CLASSES: { readonly [sensorClass: string]: Quantity } = {
@@ -39,7 +42,13 @@ export function quantitiesOf(sensor: Sensor): readonly Quantity[] {
       throw new RangeError(
         `${model}: expected sensor classes out of ${Object.keys(CLASSES).join(", ")}, received ${sensorClass}`,
       );
-    const step = sensor.resolution?.[quantity.kind];
-    return step === undefined ? quantity : { ...quantity, step };
+    const { kind } = quantity;
+    const [step, range, noise] = [sensor.resolution?.[kind], sensor.range?.[kind], sensor.noise?.[kind]];
+    return {
+      ...quantity,
+      ...(step !== undefined && { step }),
+      ...(range && { range }),
+      ...(noise !== undefined && { noise }),
+    };
   });
 }

@@ -135,9 +135,14 @@ export class Sampler {
 
   /** SenML names and units of all that will be recorded, in the order of the sensors. */
   get quantities(): readonly { readonly name: string; readonly unit: string }[] {
+    return this.described.map(({ name, unit }) => ({ name, unit }));
+  }
+
+  /** The same with all that is known of each: by its class, and by its sensor's data sheet. */
+  get described(): readonly Quantity[] {
     const all = [];
     for (const line of this.#lines)
-      for (const { name, unit } of line.quantities) all.push({ name: line.prefix + name, unit });
+      for (const quantity of line.quantities) all.push({ ...quantity, name: line.prefix + quantity.name });
     return all;
   }
 

@@ -98,4 +98,11 @@ export interface Sensor {
   readonly conversionMs?: number;
   /** By sensor kind, the step that its numbers are rounded to when recorded: a power of two (sampler/SPEC.md says why). */
   readonly resolution?: { readonly [kind: string]: number };
+  /** By sensor kind, least and greatest value of the data sheet, in the recorded unit: insight watches what has one. */
+  readonly range?: { readonly [kind: string]: readonly [minimum: number, maximum: number] };
+  /**
+   * By sensor kind, the RMS noise of a sample as configured, in the recorded unit, where each sample has its own: a value
+   * that stands still in spite of it is stuck (insight/SPEC.md).
+   */
+  readonly noise?: { readonly [kind: string]: number };
 }

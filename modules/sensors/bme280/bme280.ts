@@ -46,6 +46,11 @@ const MAX_CELSIUS = 85;
 const MIN_PASCAL = 30000;
 const MAX_PASCAL = 110000;
 
+// §1.2 to §1.4 and §3.5, RMS noise by oversampling 1, 2, 4, 8, 16 without the filter: °C, Pa, %RH.
+const NOISE_CELSIUS = [0.005, 0.004, 0.003, 0.003, 0.002] as const;
+const NOISE_PASCAL = [3.3, 2.6, 2.1, 1.6, 1.3] as const;
+const NOISE_PERCENT = [0.07, 0.05, 0.04, 0.03, 0.02] as const;
+
 export type Oversampling = 0 | 1 | 2 | 4 | 8 | 16;
 export type Filter = 0 | 2 | 4 | 8 | 16;
 
@@ -95,6 +100,23 @@ export class BME280 extends Driver {
   /** The chip resolves 0.01 °C and 0.008 %RH, and its pressure has 1.3 to 3.3 Pa of noise (§1.2 to §1.4, §3.5). */
   get resolution(): { readonly [kind: string]: number } {
     return { thermometer: 1 / 128, hygrometer: 1 / 128, barometer: 1 / 4 };
+  }
+
+  /** §1.1 to §1.3. */
+  get range(): { readonly [kind: string]: readonly [number, number] } {
+    return { thermometer: [MIN_CELSIUS, MAX_CELSIUS], hygrometer: [0, 100], barometer: [MIN_PASCAL, MAX_PASCAL] };
+  }
+
+  /** Of temperature and pressure only while the filter, which mixes a sample with those before it, is off. */
+  get noise(): { readonly [kind: string]: number } {
+    const { temperatureOversampling, pressureOversampling, humidityOversampling, filter } = this.#settings;
+    const noise: { [kind: string]: number } = {};
+    const by = (table: readonly number[], oversampling: Oversampling) => table[OVERSAMPLING.indexOf(oversampling) - 1]!;
+    if (humidityOversampling) noise["hygrometer"] = by(NOISE_PERCENT, humidityOversampling);
+    if (filter) return noise;
+    noise["thermometer"] = by(NOISE_CELSIUS, temperatureOversampling);
+    if (pressureOversampling) noise["barometer"] = by(NOISE_PASCAL, pressureOversampling);
+    return noise;
   }
 
   configure(options: Partial<BME280Configuration>): void {

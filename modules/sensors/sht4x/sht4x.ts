@@ -11,9 +11,9 @@ import type { Fault, Identification, Sample, SampleFaults, SensorOptions } from 
 const COMMAND_RESET = 0x94;
 const COMMAND_SERIAL = 0x89;
 const PRECISIONS = {
-  high: { command: 0xfd, maximumMs: 8.3 },
-  medium: { command: 0xf6, maximumMs: 4.5 },
-  low: { command: 0xe0, maximumMs: 1.7 },
+  high: { command: 0xfd, maximumMs: 8.3, celsius: 0.04, percent: 0.08 },
+  medium: { command: 0xf6, maximumMs: 4.5, celsius: 0.07, percent: 0.15 },
+  low: { command: 0xe0, maximumMs: 1.7, celsius: 0.1, percent: 0.25 },
 } as const;
 export type Precision = keyof typeof PRECISIONS;
 
@@ -54,6 +54,17 @@ export class SHT4x extends Driver {
   /** The data sheet resolves 0.01 °C and 0.01 %RH (§2.1, §2.2). */
   get resolution(): { readonly [kind: string]: number } {
     return { thermometer: 1 / 128, hygrometer: 1 / 128 };
+  }
+
+  /** §2.2, and §2.1 with what §4.6 crops. */
+  get range(): { readonly [kind: string]: readonly [number, number] } {
+    return { thermometer: [MIN_CELSIUS, MAX_CELSIUS], hygrometer: [0, 100] };
+  }
+
+  /** §2.1, §2.2: the repeatability is three standard deviations. */
+  get noise(): { readonly [kind: string]: number } {
+    const { celsius, percent } = PRECISIONS[this.#precision];
+    return { thermometer: celsius / 3, hygrometer: percent / 3 };
   }
 
   configure(options: Partial<SHT4xConfiguration>): void {

@@ -27,6 +27,9 @@ const ONE_CONVERSION_MS = 17.5;
 const MIN_CELSIUS = -55;
 const MAX_CELSIUS = 150;
 
+/** §6.5, repeatability: ±1 bit with eight conversions averaged, taken for three standard deviations. */
+const NOISE_EIGHT_CELSIUS = CELSIUS_PER_BIT / 3;
+
 const AVERAGING: readonly number[] = [1, 8, 32, 64];
 
 export interface TMP117Configuration {
@@ -54,6 +57,15 @@ export class TMP117 extends Driver {
 
   get resolution(): { readonly [kind: string]: number } {
     return { thermometer: CELSIUS_PER_BIT };
+  }
+
+  /** §6.3. */
+  get range(): { readonly [kind: string]: readonly [number, number] } {
+    return { thermometer: [MIN_CELSIUS, MAX_CELSIUS] };
+  }
+
+  get noise(): { readonly [kind: string]: number } {
+    return { thermometer: NOISE_EIGHT_CELSIUS * Math.sqrt(8 / this.#averaging) };
   }
 
   configure(options: Partial<TMP117Configuration>): void {
