@@ -32,7 +32,7 @@ export const WATCHES_MAX = 32;
 /** With noise of its own a value does not stay the same for so long, however still the air. */
 export const STUCK_MS = 3_600_000;
 /** Without, the weather has to move it. */
-export const STUCK_QUIET_MS = 86_400_000;
+export const STUCK_QUIET_MS = 172_800_000;
 /** Noise of at least this many steps moves a value by itself: it stays with 68 % at the most, 64 times with 2.5e-11. */
 const NOISY_STEPS = 0.5;
 

@@ -16,7 +16,7 @@ import { encodeCbor } from "tallystick/record/cbor";
 import { encodeGap, readGap } from "tallystick/record/gap";
 import { type EarlierGap, GapBuilder } from "tallystick/record/gap-summary";
 import { checkVouched, makeMakerStatement, readMakerStatement, verifyMakerStatement } from "tallystick/record/maker";
-import { checkPayload, readGenesis, readRotate } from "tallystick/record/payload";
+import { checkPayload, encodeAlert, readAlert, readGenesis, readRotate } from "tallystick/record/payload";
 import { encodeBody, parseRecord, recordId, toBeSigned } from "tallystick/record/record";
 import { accept } from "tallystick/sync/acceptance";
 import { statementIn } from "tallystick/sync/enrolment";
@@ -131,6 +131,17 @@ export interface VectorFiles {
     readonly pins: readonly string[];
   };
   readonly gap: { readonly first: string; readonly second: string };
+  readonly alert: {
+    readonly alerts: readonly {
+      readonly finding: string;
+      readonly records: readonly string[];
+      readonly text?: string;
+      readonly quantity?: string;
+      readonly withheld?: number;
+      readonly payload: string;
+    }[];
+    readonly refused: readonly { readonly why: string; readonly payload: string }[];
+  };
   readonly evidence: { readonly policy: object; readonly verdict: string; readonly evidence: string };
   readonly omission: OmissionVector;
 }
@@ -139,6 +150,7 @@ export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
   return [
     ...consumeRecords(crypto, files.record),
     ...consumeGaps(crypto, files.gap, files.record),
+    ...consumeAlerts(files.alert),
     ...consumeReceipts(crypto, files.log),
     ...consumeWitness(crypto, files.witness),
     ...consumeOmission(crypto, files.omission),
@@ -213,6 +225,21 @@ function consumeGaps(crypto: Crypto, vectors: VectorFiles["gap"], { records }: V
     changed[at / 2]! ^= 1;
     const read = readGap(changed);
     lines.push(read.ok ? `bit ${at} read` : `bit ${at} ${read.failure.code} ${read.failure.detail}`);
+  }
+  return lines;
+}
+
+function consumeAlerts({ alerts, refused }: VectorFiles["alert"]): string[] {
+  const lines = alerts.map(({ payload, records, ...rest }) => {
+    const made = toHex(encodeAlert({ ...rest, records: records.map((id) => fromHex(id)!) })) === payload;
+    const alert = readAlert(fromHex(payload)!);
+    if (!alert.ok) return `alert ${alert.failure.code} ${alert.failure.detail}`;
+    const { finding, text, quantity, withheld } = alert.value;
+    return `alert made ${made} again ${toHex(encodeAlert(alert.value)) === payload} ${finding} ${text} ${quantity} ${withheld}`;
+  });
+  for (const { why, payload } of refused) {
+    const alert = readAlert(fromHex(payload)!);
+    lines.push(alert.ok ? `false: ${why} was read` : `${why}: ${alert.failure.code} ${alert.failure.detail}`);
   }
   return lines;
 }

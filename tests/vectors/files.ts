@@ -7,6 +7,7 @@ const load = (name: string) => JSON.parse(readFileSync(new URL(`${name}.json`, i
 export const vectorFiles: VectorFiles = {
   record: load("record"),
   gap: load("gap"),
+  alert: load("alert"),
   log: load("log"),
   witness: load("witness"),
   acknowledgement: load("acknowledgement"),
