@@ -1,4 +1,5 @@
 import type { ClockState } from "tallystick/clock/clock";
+import type { Alert } from "tallystick/record/payload";
 import type { Reading } from "tallystick/record/senml";
 
 /** Readings as people read them. Programs get them exactly, as JSON. */
@@ -14,6 +15,13 @@ export function valueText(value: number): string {
 /** `21.37 Cel`, or `fault crc`. */
 export function measuredText({ value, unit }: Pick<Reading, "value" | "unit">): string {
   return typeof value === "number" ? `${valueText(value)} ${unit}` : `fault ${value.fault}`;
+}
+
+/** `temperature stuck: 21.5 Cel, 64 times in 63 min`. */
+export function alertText({ finding, quantity, text, withheld }: Alert): string {
+  const what = `${quantity === undefined ? "" : `${quantity} `}${finding}`;
+  const more = withheld === undefined ? "" : ` (${withheld} not told before)`;
+  return `${what}${text === undefined ? "" : `: ${text}`}${more}`;
 }
 
 /** Wall time to the millisecond, or how long before its record a reading was taken while the clock was unset. */

@@ -7,7 +7,7 @@ export const BOOT_PAYLOAD_BYTES = 256;
 
 /** What the record before a start's first other record says. */
 export function describeStart(
-  { resetReason, firmware, flash }: Platform,
+  { resetReason, firmware, flash }: Pick<Platform, "resetReason" | "firmware" | "flash">,
   { tail, voidBytes, linear }: MountReport,
   handshake: Uint8Array | undefined,
 ): Uint8Array {

@@ -24,8 +24,8 @@ export interface WaitingRecord {
 }
 
 export interface RecordingOptions {
-  readonly platform: Platform;
-  readonly options: DeviceOptions;
+  readonly platform: Pick<Platform, "clock" | "crypto" | "firmware" | "flash" | "keys" | "resetReason">;
+  readonly options: Pick<DeviceOptions, "onProblem" | "onRecord" | "whenFull">;
   readonly insight: Insight;
   /** Records may follow the head now. */
   readonly isOpen: () => boolean;

@@ -25,6 +25,8 @@ export const RANGE_END_SAMPLES = 16;
 export const ALERTS_PER_HOUR = 2;
 export const ALERTS_PER_DAY = 8;
 export const JUMPS_PER_DAY = 4;
+/** Jumps of one quantity that wait to be told: there, and back. */
+export const JUMPS_WAITING_MAX = 2;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;
@@ -67,7 +69,7 @@ export class Watch {
   readonly #stuck = new Condition();
   readonly #range = new Condition();
   readonly #conditions = [this.#stuck, this.#range];
-  #jump: Finding | undefined;
+  readonly #jumps: Finding[] = [];
   #withheld = 0;
   /** Uptimes of the newest alerts, and of the newest jumps among them. */
   readonly #toldMs: number[] = [];
@@ -105,15 +107,15 @@ export class Watch {
         return this.#tell(pending, records, nowMs);
       }
     }
-    const jump = this.#jump;
-    if (!jump?.holders.every(isSettled)) return undefined;
-    this.#jump = undefined;
-    const records = idsOf(jump);
-    if (records.length > 0 && this.#mayTell(nowMs) && hasRoom(this.#jumpsMs, JUMPS_PER_DAY, DAY_MS, nowMs)) {
-      remember(this.#jumpsMs, JUMPS_PER_DAY, nowMs);
-      return this.#tell(jump, records, nowMs);
+    while (this.#jumps[0]?.holders.every(isSettled)) {
+      const jump = this.#jumps.shift()!;
+      const records = idsOf(jump);
+      if (records.length > 0 && this.#mayTell(nowMs) && hasRoom(this.#jumpsMs, JUMPS_PER_DAY, DAY_MS, nowMs)) {
+        remember(this.#jumpsMs, JUMPS_PER_DAY, nowMs);
+        return this.#tell(jump, records, nowMs);
+      }
+      this.#withheld++;
     }
-    this.#withheld++;
     return undefined;
   }
 
@@ -138,12 +140,12 @@ export class Watch {
     const elapsedMs = atMs - this.#newestMs;
     const most = jump + (jumpPerMinute * elapsedMs) / MINUTE_MS;
     if (Math.abs(value - this.#value) <= most) return;
-    if (this.#jump) {
+    if (this.#jumps.length >= JUMPS_WAITING_MAX) {
       this.#withheld++;
       return;
     }
     const text = `${short(this.#value)} to ${this.#figure(value)} in ${short(elapsedMs / 1000)} s, at most ${short(most)}`;
-    this.#jump = { word: "jump", holders: [before, holder], text: text.slice(0, TEXT_MAX) };
+    this.#jumps.push({ word: "jump", holders: [before, holder], text: text.slice(0, TEXT_MAX) });
   }
 
   #seeRun(value: number, atMs: number, holder: Holder): void {

@@ -18,6 +18,7 @@ import { I2CBus } from "../../hosts/simulator/world/bus.js";
 import { BME280Chip } from "../../hosts/simulator/world/chips/bme280.js";
 import { EFuses } from "../../hosts/simulator/world/efuse.js";
 import { seededEntropy } from "../../hosts/simulator/world/entropy.js";
+import type { I2CChip } from "../../hosts/simulator/world/i2c.js";
 import { MemoryKeys } from "../../hosts/simulator/world/keys.js";
 import {
   HttpNetwork,
@@ -26,6 +27,7 @@ import {
   type NetworkRequest,
 } from "../../hosts/simulator/world/network.js";
 import { NorFlash } from "../../hosts/simulator/world/nor.js";
+import type { Surroundings } from "../../hosts/simulator/world/surroundings.js";
 import { VirtualTime } from "../../hosts/simulator/world/time.js";
 import { World } from "../../hosts/simulator/world/world.js";
 import type { StartedRelay } from "../relay/started.js";
@@ -103,6 +105,10 @@ export interface BenchOptions {
   readonly everyMs?: number;
   /** In place of lane A with `device`. */
   readonly lane?: Lane;
+  /** The air in place of one that swings by seven degrees every seven seconds. */
+  readonly surroundings?: Surroundings;
+  /** What the bus has in place of the chip itself. */
+  readonly chip?: (chip: BME280Chip) => I2CChip;
 }
 
 /** A record every two seconds, a look at the relay every five. */
@@ -135,20 +141,16 @@ export class Bench {
     device = {},
     everyMs = 1000,
     lane,
+    surroundings = {
+      at: (ms) => ({ temperatureC: 20 + (ms % 7000) / 1000, humidityPercent: 40, pressurePa: 101_325 }),
+    },
+    chip = (plain) => plain,
   }: BenchOptions = {}) {
     const { time } = this;
     this.fuses = fused ? new EFuses({ key: seededEntropy(`fuses ${seed}`).bytes(32), seed }) : undefined;
     this.flash = new NorFlash({ sizeBytes: sectors * SECTOR_BYTES, writeUnitBytes, seed });
     const bus = new I2CBus();
-    bus.attach(
-      new BME280Chip({
-        surroundings: {
-          at: (ms) => ({ temperatureC: 20 + (ms % 7000) / 1000, humidityPercent: 40, pressurePa: 101_325 }),
-        },
-        nowMs: () => time.nowMs(),
-        seed,
-      }),
-    );
+    bus.attach(chip(new BME280Chip({ surroundings, nowMs: () => time.nowMs(), seed })));
     this.world = new World({
       model: "simulator",
       firmware: { version: "0.1.0-test", sha256: new Uint8Array(32).fill(5) },

@@ -4,11 +4,11 @@ import { didKey, fingerprint } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
 import { type Cbor, CborReader, decodeCbor, Tagged } from "tallystick/record/cbor";
 import { readMakerStatement } from "tallystick/record/maker";
-import { readGenesis } from "tallystick/record/payload";
+import { readAlert, readGenesis } from "tallystick/record/payload";
 import { KIND_WORDS, Kind, parseRecord, type Record, recordId } from "tallystick/record/record";
 import { readPack } from "tallystick/record/senml";
 import { makerLines } from "../maker/lines.js";
-import { measuredText, timeText } from "../reading.js";
+import { alertText, measuredText, timeText } from "../reading.js";
 import type { Inspection } from "./inspect.js";
 
 const CLOCK_WORDS = ["unset", "retained", "network", "relay"];
@@ -59,6 +59,11 @@ function payloadLines({ header, payload }: Record): string[] {
     return readings.value.map(
       (reading) => `${timeText(reading.timeS, header.clock)}  ${reading.name}  ${measuredText(reading)}`,
     );
+  }
+  if (header.kind === Kind.alert) {
+    const alert = readAlert(payload);
+    if (!alert.ok) return [explain(alert.failure)];
+    return [alertText(alert.value), ...alert.value.records.map((id) => `record   ${toHex(id)}`)];
   }
   const genesis = header.kind === Kind.genesis ? readGenesis(payload) : undefined;
   const decoded = decodeCbor(payload);

@@ -4,10 +4,11 @@ import { BUNDLE_MAX_BYTES } from "tallystick/evidence/bundle";
 import { formatStep, type Report, verifyEvidence } from "tallystick/evidence/evidence";
 import { readPolicy } from "tallystick/evidence/policy";
 import { portableCrypto } from "tallystick/identity/portable";
+import { readAlert } from "tallystick/record/payload";
 import { KIND_WORDS, Kind } from "tallystick/record/record";
 import { readPack } from "tallystick/record/senml";
 import { readInput } from "../file.js";
-import { measuredText, readingJson, timeText } from "../reading.js";
+import { alertText, measuredText, readingJson, timeText } from "../reading.js";
 import { VERIFY_EXIT } from "./exit.js";
 import { isForkProof, verifyFork } from "./fork.js";
 
@@ -67,6 +68,9 @@ function toText(report: Report): string[] {
 
 function readingsOf(record: Report["records"][number]["record"]): string[] {
   const { kind, seq, clock } = record.header;
+  const alert = kind === Kind.alert ? readAlert(record.payload) : undefined;
+  if (alert?.ok)
+    return [`alert, seq ${seq}: ${alertText(alert.value)}`, ...alert.value.records.map((id) => `  about ${toHex(id)}`)];
   if (kind !== Kind.readings) return [`${KIND_WORDS[kind]}, seq ${seq}`];
   const readings = readPack(record.payload, clock);
   if (!readings.ok) return [explain(readings.failure)];
@@ -74,6 +78,8 @@ function readingsOf(record: Report["records"][number]["record"]): string[] {
 }
 
 function exactReadings({ header, payload }: Report["records"][number]["record"]) {
+  const alert = header.kind === Kind.alert ? readAlert(payload) : undefined;
+  if (alert?.ok) return { alert: { ...alert.value, records: alert.value.records.map(toHex) } };
   const readings = header.kind === Kind.readings ? readPack(payload, header.clock) : undefined;
   return readings?.ok ? { readings: readings.value.map(readingJson) } : {};
 }

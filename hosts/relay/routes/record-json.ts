@@ -1,5 +1,6 @@
 import { toHex } from "tallystick/bytes/bytes";
 import { type Cbor, decodeCbor, Tagged } from "tallystick/record/cbor";
+import { readAlert } from "tallystick/record/payload";
 import { KIND_WORDS, Kind, type Record } from "tallystick/record/record";
 import { readPack } from "tallystick/record/senml";
 import Type from "typebox";
@@ -29,6 +30,20 @@ export const RecordShape = Type.Object({
       { description: "in the order of time" },
     ),
   ),
+  alert: Type.Optional(
+    Type.Object(
+      {
+        finding: Type.String({ description: "a word of modules/insight/SPEC.md" }),
+        quantity: Type.Optional(Type.String()),
+        text: Type.Optional(Type.String({ description: "the figures, for people" })),
+        withheld: Type.Optional(
+          Type.Integer({ description: "findings of the quantity that were not told since its last alert" }),
+        ),
+        records: Type.Array(RecordId, { description: "the records with the readings concerned" }),
+      },
+      { description: "what the device has found in its own readings" },
+    ),
+  ),
   payload: Type.Optional(
     Type.Unknown({ description: "labels as in modules/record/SPEC.md, byte strings in hexadecimal" }),
   ),
@@ -44,6 +59,7 @@ export type RecordView = Type.Static<typeof RecordShape>;
 export function viewRecord(id: Uint8Array, record: Record): Omit<RecordView, "received_at_ms"> {
   const { header, payload } = record;
   const pack = header.kind === Kind.readings ? readPack(payload, header.clock) : undefined;
+  const alert = header.kind === Kind.alert ? readAlert(payload) : undefined;
   const decoded = pack ? undefined : decodeCbor(payload);
   return {
     id: toHex(id),
@@ -63,6 +79,7 @@ export function viewRecord(id: Uint8Array, record: Record): Omit<RecordView, "re
         time_s: timeS,
       })),
     }),
+    ...(alert?.ok && { alert: { ...alert.value, records: alert.value.records.map(toHex) } }),
     ...(decoded?.ok && { payload: jsonOf(decoded.value) }),
   };
 }
