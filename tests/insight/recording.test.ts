@@ -12,7 +12,7 @@ import { mounted, must, quickSigner } from "../journal/rig.js";
 import { VirtualBoard } from "../sampler/virtual.js";
 
 const MINUTE = 60_000;
-const READINGS = 24;
+const READINGS = 8 + 6 * 3;
 
 describe("what waits to be committed", () => {
   it("is never made more by alerts where readings need the room, and has them behind all of it", async () => {
@@ -44,8 +44,9 @@ describe("what waits to be committed", () => {
         onRecord: ({ kind }) => {
           words.push(KIND_WORDS[kind]);
           mostWaiting = Math.max(mostWaiting, recording.waiting.length);
-          // A sensor that is read faster than records are committed: the queue stays full for a while.
-          if (kind === Kind.readings && made < READINGS) assert.ok(read(), `reading ${made} was refused`);
+          // Readings come in bursts, each of which fills the queue.
+          if (!isOpen || recording.waiting.length > 5 || made >= READINGS) return;
+          for (let n = 0; n < 3; n++) assert.ok(read(), `reading ${made} was refused`);
         },
       },
       insight,
@@ -75,7 +76,6 @@ describe("what waits to be committed", () => {
     assert.deepEqual(problems, []);
     assert.equal(mostWaiting, 7, "the queue was full");
     const first = words.indexOf("alert");
-    assert.deepEqual(words.slice(0, first), ["genesis", ...Array(READINGS).fill("readings")].slice(0, first));
     assert.ok(first > READINGS - ALERT_WAITING_MAX, words.join(" "));
     assert.equal(words.filter((word) => word === "readings").length, READINGS);
     // Two of each quantity within the hour.

@@ -235,6 +235,23 @@ describe("insight: what is told", () => {
     assert.ok(most(jumps, DAY) <= JUMPS_PER_DAY, message);
   }
 
+  it("what came and went within the hour as a number", () => {
+    const watched = new Watched({ ...BOUNDS, jump: 1000 });
+    const flap = () => {
+      watched.see(90, 1000);
+      for (let n = 0; n < RANGE_END_SAMPLES; n++) watched.see(20 + n / 128, 1000);
+    };
+    for (let n = 0; n < 4; n++) flap();
+    assert.deepEqual(watched.words, ["range", "range-end"], "three more begins and ends are not told");
+    for (let n = 0; n < 60; n++) watched.see(20 + n / 128);
+    flap();
+    assert.deepEqual(watched.words, ["range", "range-end", "range", "range-end"]);
+    assert.deepEqual(
+      watched.told.map(({ withheld }) => withheld),
+      [undefined, undefined, 6, undefined],
+    );
+  });
+
   it("names only what was committed, waits for it, and tells nothing that names nothing", () => {
     const watch = new Watch("temperature", "Cel", BOUNDS);
     const holders: Holder[] = Array.from({ length: 4 }, () => ({ isSettled: false, id: undefined }));
