@@ -1,13 +1,14 @@
 import { toHex } from "tallystick/bytes/bytes";
 import { CODES, type Code, fail } from "tallystick/codes/codes";
 import { encodeCbor } from "tallystick/record/cbor";
+import { readAlert } from "tallystick/record/payload";
 import { ANSWER_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
 import { type AcknowledgerOptions, acknowledge, checkPinned } from "./acknowledge.js";
 import type { Attempts } from "./attempts.js";
 import { CHALLENGE_LIFETIME_S, type Challenges } from "./challenge.js";
 import { type EnrolmentOptions, enrolDevice } from "./enrolment.js";
 import type { RelayEvents } from "./events.js";
-import { openBatch } from "./ingest.js";
+import { type Ingested, openBatch } from "./ingest.js";
 import type { Intake } from "./intake.js";
 import { type Refusal, Refused } from "./problem.js";
 import { CBOR_SEQUENCE_TYPE, CBOR_TYPE, checkedBytes, erasedRefusal } from "./routes/shapes.js";
@@ -141,9 +142,10 @@ export class Calls {
       if (!batch.ok) throw new Refused(batch);
       const behind = checkPinned(log, batch.value.request);
       if (behind) throw new Refused({ failure: behind });
-      const { stored, repeated, refusal } = await intake.take(device, batch.value.records, caller.place);
+      const { stored, repeated, refusal, alerts } = await intake.take(device, batch.value.records, caller.place);
       const kid = toHex(device.kid);
       events.emit({ event: "records", kid, stored, repeated });
+      for (const alert of alerts ?? []) this.#tellAlert(caller, kid, alert);
       if (refusal) {
         const { failure, members } = refusal;
         events.emit({ event: "refused", kid, ...failure, ...(members && { members }) });
@@ -152,6 +154,15 @@ export class Calls {
       }
       return this.#acknowledge(device, batch.value.request);
     };
+  }
+
+  #tellAlert(caller: Caller, kid: string, { seq, id, payload }: NonNullable<Ingested["alerts"]>[number]): void {
+    const alert = readAlert(payload);
+    if (!alert.ok) return;
+    const { finding, quantity, text } = alert.value;
+    const what = { finding, ...(quantity !== undefined && { quantity }), ...(text !== undefined && { text }) };
+    caller.log.warn({ kid, seq, ...what }, "alert record");
+    this.#options.events.emit({ event: "alert", kid, seq, id: toHex(id), ...what });
   }
 
   /** Closes the chain of `kid` in favour of a new key. */

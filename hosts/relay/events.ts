@@ -25,6 +25,16 @@ export type RelayEvent =
     }
   /** A chain has more positions missing than before: its device let them go, and says so in a gap record. */
   | { readonly event: "gap"; readonly kid: string; readonly missing: number }
+  /** A device has found something in its own readings (modules/insight/SPEC.md), and says so in a record that is new. */
+  | {
+      readonly event: "alert";
+      readonly kid: string;
+      readonly seq: number;
+      readonly id: string;
+      readonly finding: string;
+      readonly quantity?: string;
+      readonly text?: string;
+    }
   /** What was received waits for a checkpoint, or nothing is taken in any more. */
   | { readonly event: "log-stuck"; readonly waitingS: number; readonly code?: Code }
   /** What is logged waits for the ledger. */

@@ -32,6 +32,8 @@ export interface IngestOptions {
 export interface Ingested {
   /** Records that the chain grew by, or, of a closed one, that were kept as late. */
   readonly stored: number;
+  /** The alert records among them, in the order of the chain; absent where there are none. */
+  readonly alerts?: readonly { readonly seq: number; readonly id: Uint8Array; readonly payload: Uint8Array }[];
   /** Records that were held already, byte for byte. */
   readonly repeated: number;
   /** Why the record after these was not taken; undefined where all were. */
@@ -65,6 +67,7 @@ export function ingest(options: IngestOptions, device: StoredDevice, { records, 
   let leading = !isLate;
   let repeated = 0;
   let fork: NewRecord | undefined;
+  const alerts: { seq: number; id: Uint8Array; payload: Uint8Array }[] = [];
   let refusal: Refusal | undefined;
   for (const { record, id } of records) {
     const { seq, kind } = record.header;
@@ -91,6 +94,7 @@ export function ingest(options: IngestOptions, device: StoredDevice, { records, 
       if (next.ok) {
         room--;
         fresh.set(seq, newRecord(record, id));
+        if (kind === Kind.alert) alerts.push({ seq, id, payload: record.payload });
         gaps.arrived(seq);
         head = next.value;
       } else refusal = chainRefusal(next.failure, head, record);
@@ -106,7 +110,7 @@ export function ingest(options: IngestOptions, device: StoredDevice, { records, 
       if (gaps.changed) gaps.write(nowMs);
       if (fork) store.keepFork(device.device, fork, nowMs);
     });
-  return { stored: fresh.size, repeated, refusal };
+  return { stored: fresh.size, repeated, refusal, ...(alerts.length > 0 && { alerts }) };
 }
 
 /** The head after a record has entered the chain: behind the head, behind a gap, or into a hole. */

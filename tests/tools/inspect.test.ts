@@ -4,7 +4,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { fromHex } from "tallystick/bytes/bytes";
+import { fromHex, toHex } from "tallystick/bytes/bytes";
+import { readAlert } from "tallystick/record/payload";
+import { parseRecord } from "tallystick/record/record";
 import { inspect } from "../../tools/inspect/inspect.js";
 import { JournalDevice, SECTOR_BYTES } from "./journal-images.js";
 import { play, TALLYSTICK } from "./session.js";
@@ -32,12 +34,35 @@ describe("tallystick inspect", () => {
         .replace(/(.{60})/g, "$1\n")}\n`,
     );
     write("sequence", Buffer.concat(records.slice(0, 2)));
+    write("alert", records[6]!);
     write("cut", Buffer.concat([records[0]!, records[1]!.subarray(0, 100)]));
     write("evidence", evidence);
     write("journal", journalImage());
     write("journal.cut", journalImage().subarray(0, 3 * SECTOR_BYTES + 5));
     write("empty", "");
     write("text", "not a record");
+  });
+
+  it("says what a device has found in its own readings, and in which records", () => {
+    const alert = parseRecord(records[6]!);
+    assert.ok(alert.ok);
+    const content = readAlert(alert.value.payload);
+    assert.ok(content.ok);
+    const id = toHex(content.value.records[0]!);
+    play(
+      `
+$ tallystick inspect alert
+record …
+…
+         kind     6 alert
+…
+0000… payload, … bytes
+         stuck: temperature did not move for an hour
+         record   ${id}
+0000… signature …
+[0]`,
+      folder,
+    );
   });
 
   it("prints every field with its offset", () =>

@@ -3,7 +3,15 @@ import type { RelayEvent } from "../events.js";
 
 /** What a receiver is told: which of the relay's events are messages, and the message's JSON. */
 
-export const WEBHOOK_EVENTS = ["silence", "fork", "gap", "bad-signature", "log-stuck", "ledger-stuck"] as const;
+export const WEBHOOK_EVENTS = [
+  "silence",
+  "fork",
+  "gap",
+  "bad-signature",
+  "alert",
+  "log-stuck",
+  "ledger-stuck",
+] as const;
 export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number];
 
 /** The same of the same device is told once in so many seconds. */
@@ -42,6 +50,10 @@ export function findingOf(event: RelayEvent): Pick<Message, "event" | "kid" | "d
       };
     case "gap":
       return { event: "gap", kid: event.kid, details: { missing: event.missing } };
+    case "alert": {
+      const { event: kind, kid, ...details } = event;
+      return { event: kind, kid, details };
+    }
     case "log-stuck":
     case "ledger-stuck": {
       const { waitingS, code } = event;

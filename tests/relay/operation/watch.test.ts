@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { toHex } from "tallystick/bytes/bytes";
+import { encodeAlert } from "tallystick/record/payload";
+import { Kind, recordId } from "tallystick/record/record";
 import { relayCrypto } from "../../../hosts/relay/crypto.js";
 import { type RelayEvent, RelayEvents } from "../../../hosts/relay/events.js";
 import { Figures } from "../../../hosts/relay/store/figures.js";
@@ -105,6 +108,29 @@ describe("relay: what it watches", () => {
     await watch.look();
     const second = (await silences(device.kid, 2))[1]!;
     assert.deepEqual(second["details"], { quiet_s: markIntervalS * 3, mark_interval_s: markIntervalS });
+  });
+
+  it("tells of what a device has found in its own readings, when its record is new", async () => {
+    const device = await started.device({}, nowMs);
+    device.appendReadings(1);
+    const [, reading] = device.chain;
+    const found = { finding: "stuck", text: "21.5 Cel, 64 times in 63 min", quantity: "temperature" };
+    const records = [recordId(relayCrypto.sha256, reading!)];
+    const bytes = device.append(Kind.alert, encodeAlert({ ...found, records }));
+    const send = () => device.send(started.url, 1);
+    const [alert] = await told(1, send);
+    const id = toHex(recordId(relayCrypto.sha256, bytes));
+    assert.deepEqual(
+      [alert!["event"], alert!["kid"], alert!["details"]],
+      ["alert", device.kid, { seq: 2, id, ...found }],
+    );
+    const before = receiver.received.length;
+    await send();
+    // A second message would have to come before this one.
+    const twin = await started.device({}, nowMs);
+    twin.append(Kind.alert, encodeAlert({ ...found, records }));
+    await told(1, () => twin.send(started.url, 1));
+    assert.equal(receiver.received.length, before + 1);
   });
 
   it("tells of positions that have come to be missing", async () => {
