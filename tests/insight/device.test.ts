@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { toHex } from "tallystick/bytes/bytes";
 import { verifyEvidence } from "tallystick/evidence/evidence";
@@ -13,9 +15,10 @@ import { buildBoardImage, laneB } from "../../hosts/simulator/lane-b.js";
 import { weatherAt } from "../../hosts/simulator/world/weather.js";
 import { ensureEngine } from "../../tools/engine/build.js";
 import { Bench, type BenchOptions } from "../device/bench.js";
-import { MANY_ATTEMPTS, must, StartedRelay } from "../relay/started.js";
+import { MANY_ATTEMPTS, must, StartedRelay, temporaryFolder } from "../relay/started.js";
+import { play } from "../tools/session.js";
 import application from "./application.js";
-import { type Audit, audit } from "./audit.js";
+import { type Audit, type AuditedAlert, audit } from "./audit.js";
 import { TamperedChip } from "./tampered.js";
 
 const MINUTE = 60_000;
@@ -84,30 +87,29 @@ describe("a device whose sensor lies", function () {
     );
     const result = audit(bench.recordsAt(started.relay));
     await started.settled();
-    const policy = must(
-      readPolicy(
-        portableCrypto.sha256,
-        JSON.stringify({ log: started.relay.identity.logKey, require: ["signature", "logged"] }),
-      ),
-    );
-    for (const { id, seq } of result.alerts) {
-      const answer = await fetch(`${started.url}/v1/records/${id}`, { headers: { accept: "application/json" } });
-      const view = (await answer.json()) as { readonly [name: string]: unknown };
-      assert.deepEqual([view["kind"], view["seq"]], ["alert", seq]);
-      const { finding, quantity, text, records } = result.alerts.find((alert) => alert.seq === seq)!;
-      const { withheld: _, ...alert } = view["alert"] as { readonly [name: string]: unknown };
-      assert.deepEqual(alert, { finding, quantity, text, records: records.map(toHex) });
-      const evidence = await fetch(`${started.url}/v1/records/${id}/evidence`);
-      assert.equal(
-        evidence.status,
-        200,
-        `the alert at ${seq}: ${evidence.headers.get("content-type")} ${evidence.status === 200 ? "" : await evidence.text()}`,
-      );
-      const report = must(verifyEvidence(portableCrypto, new Uint8Array(await evidence.arrayBuffer()), policy));
-      assert.equal(report.verdict, "proved", `the alert at ${seq}`);
-    }
+    for (const alert of result.alerts) await checkShown(alert);
     return result;
   }
+
+  /** The relay says of an alert what its bytes say, and its evidence is proved. */
+  async function checkShown({ id, seq, finding, quantity, text, records }: AuditedAlert): Promise<void> {
+    const answer = await fetch(`${started.url}/v1/records/${id}`, { headers: { accept: "application/json" } });
+    const view = (await answer.json()) as { readonly [name: string]: unknown };
+    assert.deepEqual([view["kind"], view["seq"]], ["alert", seq]);
+    const { withheld: _, ...alert } = view["alert"] as { readonly [name: string]: unknown };
+    assert.deepEqual(alert, { finding, quantity, text, records: records.map(toHex) });
+    const policy = must(readPolicy(portableCrypto.sha256, policyText()));
+    const report = must(verifyEvidence(portableCrypto, await evidenceOf(id), policy));
+    assert.equal(report.verdict, "proved", `the alert at ${seq}`);
+  }
+
+  async function evidenceOf(id: string): Promise<Uint8Array> {
+    const answer = await fetch(`${started.url}/v1/records/${id}/evidence`);
+    if (!answer.ok) assert.fail(await answer.text());
+    return new Uint8Array(await answer.arrayBuffer());
+  }
+
+  const policyText = () => JSON.stringify({ log: started.relay.identity.logKey, require: ["signature", "logged"] });
 
   async function begun(options: BenchOptions = {}): Promise<{ bench: Bench; chip: TamperedChip }> {
     const made = tampered(options);
@@ -160,6 +162,21 @@ describe("a device whose sensor lies", function () {
           ["jump", "jump"],
           "there and back",
         );
+        const { path, remove } = temporaryFolder();
+        try {
+          writeFileSync(join(path, "jump.tally"), await evidenceOf(ofTemperature[0]!.id));
+          writeFileSync(join(path, "policy.json"), policyText());
+          const [before, after] = ofTemperature[0]!.records.map(toHex);
+          const { seq, text } = ofTemperature[0]!;
+          const about = after === undefined ? [] : [`  about ${after}`];
+          const lines = [`alert, seq ${seq}: temperature jump: ${text}`, `  about ${before}`, ...about];
+          play(
+            `$ tallystick verify jump.tally --policy policy.json\n…\n${lines.map((line) => `…${line}`).join("\n")}\n…\n[0]`,
+            path,
+          );
+        } finally {
+          remove();
+        }
       } finally {
         await bench.close();
       }
