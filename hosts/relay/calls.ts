@@ -1,10 +1,12 @@
 import { toHex } from "tallystick/bytes/bytes";
 import { CODES, type Code, fail } from "tallystick/codes/codes";
+import { DATE_TOLERANCE_S } from "tallystick/evidence/dating";
 import { encodeCbor } from "tallystick/record/cbor";
 import { ANSWER_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
 import { type AcknowledgerOptions, acknowledge, checkPinned } from "./acknowledge.js";
 import type { Attempts } from "./attempts.js";
 import { CHALLENGE_LIFETIME_S, type Challenges } from "./challenge.js";
+import type { Backdated } from "./dating.js";
 import { type EnrolmentOptions, enrolDevice } from "./enrolment.js";
 import type { RelayEvents } from "./events.js";
 import { openBatch } from "./ingest.js";
@@ -141,9 +143,14 @@ export class Calls {
       if (!batch.ok) throw new Refused(batch);
       const behind = checkPinned(log, batch.value.request);
       if (behind) throw new Refused({ failure: behind });
-      const { stored, repeated, refusal } = await intake.take(device, batch.value.records, caller.place);
+      const { stored, repeated, backdated, refusal } = await intake.take(device, batch.value.records, caller.place);
       const kid = toHex(device.kid);
       events.emit({ event: "records", kid, stored, repeated });
+      if (backdated[0]) {
+        const told = { kid, records: backdated.length, ...foundIn(backdated[0]) };
+        events.emit({ event: "backdated", ...told });
+        caller.log.warn(told, "record backdated");
+      }
       if (refusal) {
         const { failure, members } = refusal;
         events.emit({ event: "refused", kid, ...failure, ...(members && { members }) });
@@ -236,6 +243,13 @@ export class Calls {
 function admitAttempt({ attempts, place }: Caller): void {
   const refusal = attempts.refusal(place);
   if (refusal) throw new Refused(refusal);
+}
+
+/** What is told of a batch's first record that is dated before its beacon. */
+function foundIn({ seq, id, datedMs, notBeforeMs }: Backdated) {
+  const [dated, notBefore] = [datedMs, notBeforeMs].map((ms) => new Date(ms).toISOString());
+  const detail = `expected a date not before ${notBefore}, less ${DATE_TOLERANCE_S} s, received ${dated}`;
+  return { code: "RECORD_BACKDATED" as const, detail, seq, id: toHex(id) };
 }
 
 /** Refusals that say nothing against the sender: what it must wait for, and that this relay was set back. */

@@ -261,7 +261,7 @@ export class Intake {
   #ingestOne({ device, batch }: Ready): Ingested {
     // The batch may have waited, and an operator decided meanwhile.
     const held = heldBack(this.#options.store, device.device);
-    return held ? { stored: 0, repeated: 0, refusal: held } : ingest(this.#options, device, batch);
+    return held ? { stored: 0, repeated: 0, backdated: [], refusal: held } : ingest(this.#options, device, batch);
   }
 }
 

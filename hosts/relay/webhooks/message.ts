@@ -3,7 +3,15 @@ import type { RelayEvent } from "../events.js";
 
 /** What a receiver is told: which of the relay's events are messages, and the message's JSON. */
 
-export const WEBHOOK_EVENTS = ["silence", "fork", "gap", "bad-signature", "log-stuck", "ledger-stuck"] as const;
+export const WEBHOOK_EVENTS = [
+  "silence",
+  "fork",
+  "gap",
+  "bad-signature",
+  "backdated",
+  "log-stuck",
+  "ledger-stuck",
+] as const;
 export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number];
 
 /** The same of the same device is told once in so many seconds. */
@@ -33,6 +41,10 @@ export function findingOf(event: RelayEvent): Pick<Message, "event" | "kid" | "d
       if (code === "GAP_FALSE") return { event: "gap", kid, details: { code, detail } };
       if (code === "SIGNATURE_INVALID") return { event: "bad-signature", kid, details: { code, detail } };
       return undefined;
+    }
+    case "backdated": {
+      const { kid, records, code, detail, seq, id } = event;
+      return { event: "backdated", kid, details: { code, detail, records, seq, id } };
     }
     case "silence":
       return {
