@@ -95,7 +95,7 @@ describe("MQTT: a device whose flash goes back while a broker holds what it sent
         `topic ${MQTT_PREFIX}/+/up out 1`,
         `topic ${MQTT_PREFIX}/+/down in 1`,
         "cleansession false",
-        "restart_timeout 1",
+        "restart_timeout 1 2",
         "notifications false",
       ],
     });

@@ -86,6 +86,13 @@ describe("relay: records that are dated before their chain's newest beacon", fun
     note();
   }
 
+  /** A gap over one record. */
+  function gapOver(device: FixtureDevice, seq: number): Uint8Array {
+    const gap = new GapBuilder(sha256, seq);
+    must(gap.add(recordId(sha256, device.chain[seq]!), device.parse(device.chain[seq]!)));
+    return encodeGap(gap.build());
+  }
+
   /** What the relay acknowledges: as a device hears it. */
   async function hear(device: FixtureDevice): Promise<{ readonly tree: TreeHead; readonly timeS: number }> {
     const { checkpoint, timeMs } = device.read(await device.askHead(started.url), started.key);
@@ -371,9 +378,7 @@ describe("relay: records that are dated before their chain's newest beacon", fun
     nowS += DAY;
     await markNow(device);
     appendDated(device, [nowS - 10 * DAY]);
-    const gap = new GapBuilder(sha256, 2);
-    must(gap.add(recordId(sha256, device.chain[2]!), device.parse(device.chain[2]!)));
-    device.append(Kind.gap, encodeGap(gap.build()));
+    device.append(Kind.gap, gapOver(device, 2));
     device.read(await device.sendBytes(started.url, device.chain[4]!, device.chain[3]!), started.key);
     assert.equal((await view(device, 3)).backdated, undefined);
     await bring(device, 2);
@@ -384,6 +389,48 @@ describe("relay: records that are dated before their chain's newest beacon", fun
       told.map(({ seq }) => seq),
       [5],
     );
+  });
+
+  it("lets such a mark outdo one behind it that names less", async () => {
+    const device = await started.device({}, nowS * 1000);
+    device.appendReading(1);
+    await bring(device, 1);
+    await publish();
+    const old = await hear(device);
+    nowS += 50 * DAY;
+    await markNow(device);
+    appendMarkOf(device, old.tree, nowS - 40 * DAY);
+    appendDated(device, [nowS - 20 * DAY]);
+    device.append(Kind.gap, gapOver(device, 2));
+    device.read(await device.sendBytes(started.url, device.chain[5]!, ...device.chain.slice(3, 5)), started.key);
+    assert.deepEqual((await view(device, 4)).backdated, undefined);
+    await bring(device, 2);
+    // The mark that it outdoes is itself dated before it.
+    assert.deepEqual(await flagged(device), [3, 4]);
+  });
+
+  it("holds what fills a hole against the marks before it, and no others", async () => {
+    const device = await started.device({}, nowS * 1000);
+    device.appendReading(1);
+    await bring(device, 1);
+    await publish();
+    nowS += 50 * DAY;
+    // Into each hole what is dated alike, 2 and 5: behind the mark at 3 that is false.
+    appendDated(device, [nowS - 20 * DAY]);
+    await markNow(device);
+    device.append(Kind.gap, gapOver(device, 2));
+    appendDated(device, [nowS - 20 * DAY]);
+    appendDated(device, [nowS]);
+    device.append(Kind.gap, gapOver(device, 5));
+    const { chain } = device;
+    device.read(await device.sendBytes(started.url, chain[4]!, chain[3]!, chain[4]!), started.key);
+    device.read(await device.sendBytes(started.url, chain[7]!, chain[6]!, chain[7]!), started.key);
+    await bring(device, 2);
+    assert.deepEqual(
+      told.map(({ seq }) => seq),
+      [5],
+    );
+    assert.deepEqual(await flagged(device), [5]);
   });
 
   it("shows it to whoever asks for evidence: the file holds the mark, and is false", async () => {
