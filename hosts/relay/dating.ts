@@ -38,7 +38,7 @@ export function noteDates(
   nowMs: number,
 ): Backdated[] {
   const found: Backdated[] = [];
-  // Behind the head nothing stands between that is not of this batch: it is asked for once.
+  // Of what stands behind the head it is asked for once, since nothing is between that is not of this batch; else anew.
   let newest: { readonly ms: number | undefined } | undefined;
   for (const { record, id, datedMs = dateOf(record) } of entering) {
     const { seq } = record.header;
@@ -48,7 +48,6 @@ export function noteDates(
       newest = undefined;
     }
     if (datedMs === undefined) continue;
-    if (seq <= headSeq) newest = undefined;
     newest ??= { ms: store.beacons.latest(device, seq)?.notBeforeMs };
     const contradiction = contradictionOf(datedMs, newest.ms, nowMs);
     if (seq <= headSeq) newest = undefined;
