@@ -98,7 +98,7 @@ export function ingest(options: IngestOptions, device: StoredDevice, { records, 
       if (next.ok) {
         room--;
         fresh.set(seq, newRecord(record, id));
-        entering.push(verified);
+        if (verified.datedMs !== undefined || kind === Kind.mark) entering.push(verified);
         gaps.arrived(seq);
         head = next.value;
       } else refusal = chainRefusal(next.failure, head, record);
