@@ -1,11 +1,13 @@
 import { toHex } from "tallystick/bytes/bytes";
 import { CODES, type Code, fail } from "tallystick/codes/codes";
+import { DATE_TOLERANCE_S } from "tallystick/evidence/dating";
 import { encodeCbor } from "tallystick/record/cbor";
 import { readAlert } from "tallystick/record/payload";
 import { ANSWER_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
 import { type AcknowledgerOptions, acknowledge, checkPinned } from "./acknowledge.js";
 import type { Attempts } from "./attempts.js";
 import { CHALLENGE_LIFETIME_S, type Challenges } from "./challenge.js";
+import type { Backdated } from "./dating.js";
 import { type EnrolmentOptions, enrolDevice } from "./enrolment.js";
 import type { RelayEvents } from "./events.js";
 import { type Ingested, openBatch } from "./ingest.js";
@@ -142,9 +144,18 @@ export class Calls {
       if (!batch.ok) throw new Refused(batch);
       const behind = checkPinned(log, batch.value.request);
       if (behind) throw new Refused({ failure: behind });
-      const { stored, repeated, refusal, alerts } = await intake.take(device, batch.value.records, caller.place);
+      const { stored, repeated, backdated, refusal, alerts } = await intake.take(
+        device,
+        batch.value.records,
+        caller.place,
+      );
       const kid = toHex(device.kid);
       events.emit({ event: "records", kid, stored, repeated });
+      if (backdated[0]) {
+        const told = { kid, records: backdated.length, ...foundIn(backdated[0]) };
+        events.emit({ event: "backdated", ...told });
+        caller.log.warn(told, "record backdated");
+      }
       for (const alert of alerts ?? []) this.#tellAlert(caller, kid, alert);
       if (refusal) {
         const { failure, members } = refusal;
@@ -247,6 +258,13 @@ export class Calls {
 function admitAttempt({ attempts, place }: Caller): void {
   const refusal = attempts.refusal(place);
   if (refusal) throw new Refused(refusal);
+}
+
+/** What is told of a batch's first record that is dated before its beacon. */
+function foundIn({ seq, id, datedMs, notBeforeMs }: Backdated) {
+  const [dated, notBefore] = [datedMs, notBeforeMs].map((ms) => new Date(ms).toISOString());
+  const detail = `expected a date not before ${notBefore}, less ${DATE_TOLERANCE_S} s, received ${dated}`;
+  return { code: "RECORD_BACKDATED" as const, detail, seq, id: toHex(id) };
 }
 
 /** Refusals that say nothing against the sender: what it must wait for, and that this relay was set back. */

@@ -16,6 +16,16 @@ export type RelayEvent =
       readonly detail: string;
       readonly members?: ProblemMembers;
     }
+  /** Records that were taken in are dated before their chain's newest beacon; the first of them. */
+  | {
+      readonly event: "backdated";
+      readonly kid: string;
+      readonly records: number;
+      readonly code: Code;
+      readonly detail: string;
+      readonly seq: number;
+      readonly id: string;
+    }
   /** Not heard for longer than it said that it would be. */
   | {
       readonly event: "silence";

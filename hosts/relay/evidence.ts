@@ -15,6 +15,7 @@ import type { AnchorStatus } from "./ledger/outbox.js";
 import type { Log } from "./log/log.js";
 import { checkedBytes } from "./routes/shapes.js";
 import { genesisOf } from "./standing.js";
+import { isErased } from "./store/erasures.js";
 import type { Store, StoredRecord } from "./store/store.js";
 
 /** Evidence of one record: everything that the relay can add to it, in one file (modules/evidence/SPEC.md). */
@@ -40,7 +41,7 @@ export async function composeEvidence(options: EvidenceOptions, id: Uint8Array):
   return collected.ok ? ok(encodeBundle(collected.value)) : collected;
 }
 
-/** The record, its chain's genesis, which binds the kid to the public key, and their proofs against one checkpoint. */
+/** The record, its chain's genesis, which binds the kid to the public key, the mark before that dates it, and their proofs against one checkpoint. */
 export async function collectEvidence(options: EvidenceOptions, id: Uint8Array): Promise<Result<Bundle>> {
   const { store, log } = options;
   const stored = store.recordById(id);
@@ -86,6 +87,8 @@ function withLineage(
 ): { readonly records: StoredRecord[]; readonly devices: number[] } {
   let genesis = stored.seq === 0 ? stored : store.recordAt(stored.device, 0)!;
   const records = stored.seq === 0 ? [stored] : [stored, genesis];
+  const mark = markBefore(store, stored);
+  if (mark) records.push(mark);
   const devices = [stored.device];
   while (devices.length <= ROTATIONS_MAX) {
     const { predecessor } = genesisOf({ store, crypto }, store.deviceByNumber(genesis.device));
@@ -97,6 +100,13 @@ function withLineage(
     devices.push(former!.device);
   }
   return { records, devices };
+}
+
+/** The mark whose beacon is the latest before a record, where it stands before it in the log, too. */
+function markBefore(store: Store, { device, seq, logIndex = 0 }: StoredRecord): StoredRecord | undefined {
+  const beacon = seq > 0 ? store.beacons.latest(device, seq - 1) : undefined;
+  const mark = beacon && store.recordAt(device, beacon.seq);
+  return mark && !isErased(mark) && (mark.logIndex ?? logIndex) < logIndex ? mark : undefined;
 }
 
 function kindOf(bytes: Uint8Array): Kind | undefined {

@@ -5,13 +5,14 @@ import type { Crypto } from "tallystick/identity/crypto";
 import { CborReader } from "tallystick/record/cbor";
 import { Kind, parseRecord, type Record, recordId } from "tallystick/record/record";
 import { BATCH_MAX_BYTES, type Request, readRequest } from "tallystick/sync/messages";
+import { type Backdated, noteDates } from "./dating.js";
 import { Gaps } from "./gaps.js";
 import type { Refusal } from "./problem.js";
 import { revocationsOf } from "./standing.js";
 import { isErased } from "./store/erasures.js";
 import { type NewRecord, type Store, type StoredDevice, StoredRecordDamaged } from "./store/store.js";
 import { LATE_MAX_PER_DEVICE, type LateRecord } from "./store/successions.js";
-import type { VerifiedBatch } from "./verify/verified.js";
+import type { VerifiedBatch, VerifiedRecord } from "./verify/verified.js";
 
 /**
  * Verified records of one known device (verify/verified.ts) enter its chain: check the chain → store, in one durable
@@ -36,6 +37,8 @@ export interface Ingested {
   readonly alerts?: readonly { readonly seq: number; readonly id: Uint8Array; readonly payload: Uint8Array }[];
   /** Records that were held already, byte for byte. */
   readonly repeated: number;
+  /** Of those that the chain grew by: dated before their chain's newest beacon. */
+  readonly backdated: readonly Backdated[];
   /** Why the record after these was not taken; undefined where all were. */
   readonly refusal: Refusal | undefined;
 }
@@ -55,6 +58,7 @@ export function openBatch(body: Uint8Array): Result<{ readonly request: Request;
 export function ingest(options: IngestOptions, device: StoredDevice, { records, failure }: VerifiedBatch): Ingested {
   const { store, crypto } = options;
   const fresh = new Map<number, NewRecord>();
+  const entering: VerifiedRecord[] = [];
   const gaps = new Gaps(crypto, store, device.device, fresh);
   const revokedAt = revocationsOf(store, device.device);
   const isLate = store.successions.of(device.device) !== undefined;
@@ -62,6 +66,7 @@ export function ingest(options: IngestOptions, device: StoredDevice, { records, 
     options,
     (isLate ? store.successions.lateHead(device.device) : undefined) ?? store.head(device.device),
   );
+  const headSeq = head.seq;
   let room = isLate ? LATE_MAX_PER_DEVICE - store.successions.countLate(device.device) : Number.POSITIVE_INFINITY;
   // Nothing that a closed chain lacks is let be any more.
   let leading = !isLate;
@@ -69,7 +74,9 @@ export function ingest(options: IngestOptions, device: StoredDevice, { records, 
   let fork: NewRecord | undefined;
   const alerts: { seq: number; id: Uint8Array; payload: Uint8Array }[] = [];
   let refusal: Refusal | undefined;
-  for (const { record, id } of records) {
+  let backdated: readonly Backdated[] = [];
+  for (const verified of records) {
+    const { record, id } = verified;
     const { seq, kind } = record.header;
     // What is above the head nobody holds yet.
     const held = seq > head.seq ? undefined : heldAt(store, device, fresh, seq);
@@ -95,6 +102,7 @@ export function ingest(options: IngestOptions, device: StoredDevice, { records, 
         room--;
         fresh.set(seq, newRecord(record, id));
         if (kind === Kind.alert) alerts.push({ seq, id, payload: record.payload });
+        if (verified.datedMs !== undefined || kind === Kind.mark) entering.push(verified);
         gaps.arrived(seq);
         head = next.value;
       } else refusal = chainRefusal(next.failure, head, record);
@@ -106,11 +114,14 @@ export function ingest(options: IngestOptions, device: StoredDevice, { records, 
     store.transaction(() => {
       const nowMs = options.nowMs();
       if (isLate) store.successions.keepLate(device.device, [...fresh.values()], nowMs);
-      else store.append(device.device, [...fresh.values()], nowMs);
+      else {
+        store.append(device.device, [...fresh.values()], nowMs);
+        backdated = noteDates(store, device.device, headSeq, entering, nowMs);
+      }
       if (gaps.changed) gaps.write(nowMs);
       if (fork) store.keepFork(device.device, fork, nowMs);
     });
-  return { stored: fresh.size, repeated, refusal, ...(alerts.length > 0 && { alerts }) };
+  return { stored: fresh.size, repeated, backdated, refusal, ...(alerts.length > 0 && { alerts }) };
 }
 
 /** The head after a record has entered the chain: behind the head, behind a gap, or into a hole. */

@@ -16,8 +16,8 @@ import type { VerifiedBatch } from "./verify/verified.js";
  *   admitted (bounds, what is owed) → verified in a thread (verify/) → in its device's order → ingested with all others that
  *   are ready, in one durable transaction → answered
  *
- * **Bounds.** What waits takes at most INTAKE_MAX_BYTES in all and INTAKE_SENDER_MAX_BYTES of one sender and key; beyond
- * that a batch is refused before its body is looked at, and the device brings it again.
+ * **Bounds.** Once what waits takes INTAKE_MAX_BYTES in all, or INTAKE_SENDER_MAX_BYTES of one sender and key, the next batch
+ * is refused before its body is looked at, and the device brings it again: so it is less than one batch more.
  *
  * **Who sends what does not hold, or nothing that is new,** owes for it, and while he owes more than a few he comes behind
  * everybody else, by address, and only as long as few wait there: nobody can keep others out by sharing their address, only
@@ -261,7 +261,7 @@ export class Intake {
   #ingestOne({ device, batch }: Ready): Ingested {
     // The batch may have waited, and an operator decided meanwhile.
     const held = heldBack(this.#options.store, device.device);
-    return held ? { stored: 0, repeated: 0, refusal: held } : ingest(this.#options, device, batch);
+    return held ? { stored: 0, repeated: 0, backdated: [], refusal: held } : ingest(this.#options, device, batch);
   }
 }
 

@@ -56,6 +56,11 @@ export const CODES = Object.freeze({
     "the gap record contradicts its chain",
     "it is signed, so keep it as evidence: the device names other records than it has sent",
   ),
+  RECORD_BACKDATED: entry(
+    200,
+    "the record is dated before its chain's newest beacon",
+    "it is kept, and its date is not to be believed: look at the device's clock, and where many are at the relay's",
+  ),
   FORK_UNPROVED: entry(
     422,
     "the two records do not prove a fork",

@@ -1,13 +1,14 @@
 import { equalBytes, toHex, utf8 } from "../bytes/bytes.js";
-import { explain, type Failure, ok, type Result } from "../codes/codes.js";
+import { explain, type Failure, fail, ok, type Result } from "../codes/codes.js";
 import type { Crypto } from "../identity/crypto.js";
 import { didKey, kidOf } from "../identity/key.js";
 import { type OpenedCheckpoint, openCheckpoint, type TreeHead } from "../log/checkpoint.js";
 import { verifyConsistency, verifyInclusion } from "../merkle/proof.js";
 import { parseInclusionReceipt, verifyInclusionReceipt } from "../receipt/receipt.js";
 import { checkPayload } from "../record/payload.js";
-import { KIND_WORDS, parseRecord, type Record, recordId } from "../record/record.js";
+import { KIND_WORDS, Kind, parseRecord, type Record, recordId } from "../record/record.js";
 import { type Bundle, type BundleAnchor, type BundleEntry, readBundle } from "./bundle.js";
+import { byChain, DATE_TOLERANCE_S, dateOf, OwnWord } from "./dating.js";
 import { readEvmAnchor, verifyEvmAnchor } from "./evm.js";
 import { KeyBook } from "./keys.js";
 import type { Policy, Requirement } from "./policy.js";
@@ -63,6 +64,7 @@ class Verification {
 
   report(): Report {
     const records = this.#records();
+    this.#dates(records.filter((record) => record !== undefined));
     const checkpoint = this.#checkpoint();
     for (const [i, entry] of this.bundle.entries.entries()) this.#inclusion(entry, records[i]?.id, checkpoint);
     if (this.bundle.anchors.length === 0) this.#step("open", "anchored", "ledger", "the file holds no anchor");
@@ -121,6 +123,30 @@ class Verification {
       known ?? `the policy does not know ${didKey(publicKey)}: the file claims it`,
     );
     return { record, id, publicKey };
+  }
+
+  /** What each date and the marks before it in the file, by the same key, say of each other: only signed words count. */
+  #dates(records: readonly ProvedRecord[]): void {
+    const signed = new Set(this.#steps.filter(isProved).map(({ requirement, subject }) => `${requirement} ${subject}`));
+    const counted = records.filter(({ id }) => signed.has(`signature ${toHex(id)}`));
+    const words = new Map<string, OwnWord>();
+    for (const [kid, chain] of byChain(counted.map(({ record }) => record))) words.set(kid, new OwnWord(chain));
+    for (const { record, id } of counted) {
+      const datedMs = dateOf(record);
+      if (datedMs === undefined) continue;
+      const { kid, kind, seq } = record.header;
+      const own = words.get(toHex(kid))!;
+      const dated = `dated ${timeOf(datedMs)}`;
+      const said = own.before(seq);
+      const mark = said && `the mark at seq ${said.seq}, not after it in the chain, names ${timeOf(said.timeMs)}`;
+      const failure = own.against(record) && contradiction(datedMs, said!.timeMs);
+      if (failure) this.#step("false", "dated", toHex(id), `${dated}, but ${mark}`, failure);
+      // Of a mark by itself nothing is said: it names the time that it is dated by.
+      else if (kind === Kind.mark) continue;
+      else if (mark) this.#step("proved", "dated", toHex(id), `${dated}; ${mark}`);
+      else if (this.policy.require.includes("dated"))
+        this.#step("open", "dated", toHex(id), `${dated}; the file holds no mark with a time before it`);
+    }
   }
 
   #checkpoint(): OpenedCheckpoint | undefined {
@@ -244,6 +270,15 @@ class Verification {
   #step(state: StepState, requirement: Requirement, subject: string, finding: string, failure?: Failure): void {
     this.#steps.push({ state, requirement, subject, finding, ...(failure && { failure }) });
   }
+}
+
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function contradiction(datedMs: number, saidMs: number): Failure {
+  const expected = `expected a date not before ${timeOf(saidMs)}, less ${DATE_TOLERANCE_S} s`;
+  return fail("RECORD_BACKDATED", `${expected}, received ${timeOf(datedMs)}`).failure;
 }
 
 function isProved(step: Step): boolean {

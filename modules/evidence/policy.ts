@@ -26,7 +26,7 @@ export interface Policy {
 }
 
 /** What a policy can ask for; SPEC.md says what each one means. */
-export const REQUIREMENTS = ["signature", "device", "logged", "witnessed", "anchored"] as const;
+export const REQUIREMENTS = ["signature", "device", "logged", "witnessed", "anchored", "dated"] as const;
 export type Requirement = (typeof REQUIREMENTS)[number];
 
 const LIST_MAX = 1024;

@@ -204,7 +204,7 @@ export class Bench {
     return at;
   }
 
-  provision(started: StartedRelay): void {
+  provision(started: Pick<StartedRelay, "pins" | "token">): void {
     writeRelayPins(this.keys, started.pins);
     writeToken(this.keys, new Uint8Array(Buffer.from(started.token())));
   }

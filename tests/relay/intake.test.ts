@@ -81,7 +81,7 @@ describe("relay: intake", () => {
       for (const { answer } of pool.held) answer();
       assert.deepEqual(
         await Promise.all(taken),
-        fleet.map(() => ({ stored: 3, repeated: 0, refusal: undefined })),
+        fleet.map(() => ({ stored: 3, repeated: 0, backdated: [], refusal: undefined })),
       );
     } finally {
       store.transaction = whole;
@@ -211,7 +211,7 @@ describe("relay: intake", () => {
     };
     assert.equal((await send(1)).stored, 1);
     for (let n = 0; n < BAD_BATCHES_BURST; n++)
-      assert.deepEqual(await send(1), { isSuspect: false, stored: 0, repeated: 1, refusal: undefined });
+      assert.deepEqual(await send(1), { isSuspect: false, stored: 0, repeated: 1, backdated: [], refusal: undefined });
     assert.equal((await send(1)).isSuspect, true);
     assert.equal((await send(2)).stored, 1, "what is new is taken nevertheless");
   });

@@ -4,7 +4,7 @@ import type { Bundle } from "tallystick/evidence/bundle";
 import { anchorBlock, readEvmAnchor } from "tallystick/evidence/evm";
 import { parseInclusionReceipt } from "tallystick/receipt/receipt";
 import { parseRecord } from "tallystick/record/record";
-import { recordLines } from "./record.js";
+import { backdatedLines, recordLines } from "./record.js";
 
 /** An evidence file's fields. */
 export function inspectEvidence(bundle: Bundle): string[] {
@@ -20,6 +20,7 @@ export function inspectEvidence(bundle: Bundle): string[] {
         "",
       ];
     }),
+    ...datesOf(bundle),
     "checkpoint",
     ...bundle.checkpoint
       .trimEnd()
@@ -30,6 +31,15 @@ export function inspectEvidence(bundle: Bundle): string[] {
     `claimed log key ${bundle.claims.logKey}`,
     ...bundle.claims.witnessKeys.map((key) => `claimed witness key ${key}`),
   ];
+}
+
+function datesOf({ entries }: Bundle): string[] {
+  const records = entries.flatMap(({ record }) => {
+    const parsed = parseRecord(record);
+    return parsed.ok ? [parsed.value] : [];
+  });
+  const lines = backdatedLines(records);
+  return lines.length > 0 ? [...lines, ""] : [];
 }
 
 function receiptLines(bytes: Uint8Array): string[] {

@@ -1,5 +1,6 @@
 import { toHex } from "tallystick/bytes/bytes";
 import { explain } from "tallystick/codes/codes";
+import { byChain, dateOf, OwnWord } from "tallystick/evidence/dating";
 import { didKey, fingerprint } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
 import { type Cbor, CborReader, decodeCbor, Tagged } from "tallystick/record/cbor";
@@ -16,6 +17,7 @@ const CLOCK_WORDS = ["unset", "retained", "network", "relay"];
 /** One record, or a CBOR sequence of them. */
 export function inspectRecords(bytes: Uint8Array): Inspection {
   const lines: string[] = [];
+  const records: Record[] = [];
   const reader = new CborReader(bytes, { depth: 6 });
   while (!reader.atEnd) {
     const start = reader.offset;
@@ -24,8 +26,26 @@ export function inspectRecords(bytes: Uint8Array): Inspection {
     const record = parseRecord(bytes.subarray(start, reader.offset));
     if (!record.ok) return { lines, failure: `at byte ${start}: ${explain(record.failure)}` };
     lines.push(...recordLines(record.value, start), "");
+    records.push(record.value);
   }
-  return { lines };
+  return { lines: [...lines, ...backdatedLines(records)] };
+}
+
+/** Records that are dated before what a mark before them names (modules/evidence/SPEC.md, Dates), whatever signed either. */
+export function backdatedLines(records: readonly Record[]): string[] {
+  const lines: string[] = [];
+  for (const [kid, chain] of byChain(records)) {
+    const own = new OwnWord(chain);
+    for (const record of chain) {
+      const said = own.against(record);
+      if (!said) continue;
+      const [dated, named] = [dateOf(record)!, said.timeMs].map((ms) => new Date(ms).toISOString());
+      lines.push(
+        `backdated: seq ${record.header.seq} of ${kid} is dated ${dated}, its mark at seq ${said.seq} names ${named}`,
+      );
+    }
+  }
+  return lines;
 }
 
 /** A record's fields with the offset at which each stands. */

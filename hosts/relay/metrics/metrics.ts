@@ -20,6 +20,7 @@ export class Metrics {
   readonly #accepted: Counter;
   readonly #repeated: Counter;
   readonly #refused: Counter<"code">;
+  readonly #backdated: Counter;
   readonly #problems: Counter<"code">;
   readonly #requests: Counter<"route" | "method" | "status">;
   readonly #durations: Histogram<"route">;
@@ -40,6 +41,11 @@ export class Metrics {
       name: "tallystick_records_refused_total",
       help: "Records that were not taken, by code",
       labelNames: ["code"],
+      registers,
+    });
+    this.#backdated = new Counter({
+      name: "tallystick_records_backdated_total",
+      help: "Records that were taken, dated before their chain's newest beacon",
       registers,
     });
     this.#problems = new Counter({
@@ -119,6 +125,7 @@ export class Metrics {
 
   take(event: RelayEvent): void {
     if (event.event === "refused") this.#refused.inc({ code: event.code });
+    if (event.event === "backdated") this.#backdated.inc(event.records);
     if (event.event !== "records") return;
     this.#accepted.inc(event.stored);
     this.#repeated.inc(event.repeated);

@@ -47,6 +47,12 @@ export const RecordShape = Type.Object({
   payload: Type.Optional(
     Type.Unknown({ description: "labels as in modules/record/SPEC.md, byte strings in hexadecimal" }),
   ),
+  backdated: Type.Optional(
+    Type.Object(
+      { dated_ms: Type.Number(), not_before_ms: Type.Integer() },
+      { description: "present where the record is dated before its chain's newest beacon (modules/evidence/SPEC.md)" },
+    ),
+  ),
   received_at_ms: Type.Integer(),
   log_index: Type.Optional(Type.Integer()),
   logged_at_ms: Type.Optional(Type.Integer()),

@@ -3,6 +3,7 @@ import { fromHex } from "tallystick/bytes/bytes";
 import { fail } from "tallystick/codes/codes";
 import { parseRecord } from "tallystick/record/record";
 import type Type from "typebox";
+import { backdating } from "../dating.js";
 import { composeEvidence, type EvidenceOptions } from "../evidence.js";
 import { Refused } from "../problem.js";
 import type { Ladder } from "../store/ladder.js";
@@ -83,6 +84,7 @@ export function recordRoutes(app: FastifyInstance, options: RecordRoutesOptions)
     const record = parseRecord(checkedBytes(crypto, stored));
     if (!record.ok) throw new Error(`the stored record does not parse: ${record.failure.detail}`);
     const { logIndex } = stored;
+    const found = backdating(store, stored.device, record.value, stored.receivedAtMs);
     const times: { logged_at_ms?: number; submitted_at_ms?: number; final_at_ms?: number } = {};
     if (logIndex !== undefined)
       for (const step of ["logged", "submitted", "final"] as const) {
@@ -91,6 +93,7 @@ export function recordRoutes(app: FastifyInstance, options: RecordRoutesOptions)
       }
     return {
       ...viewRecord(stored.id, record.value),
+      ...(found && { backdated: { dated_ms: found.datedMs, not_before_ms: found.notBeforeMs } }),
       received_at_ms: stored.receivedAtMs,
       ...(logIndex !== undefined && { log_index: logIndex }),
       ...times,

@@ -1,7 +1,7 @@
 /** Marks the file as ours (SQLite `application_id`): "TALY". */
 export const APPLICATION_ID = 0x54414c59;
 /** SQLite `user_version`. A change of the tables below takes the next number and a migration from this one. */
-export const SCHEMA_VERSION = 6;
+export const SCHEMA_VERSION = 7;
 
 /** Records of one generation of ids, as a power of two. */
 export const GENERATION_BITS = 14;
@@ -243,5 +243,15 @@ CREATE TABLE erased (
 CREATE INDEX erased_by_erasure ON erased (erasure, seq);
 `;
 
+/** The beacons of chains (beacons.ts). Marks that were taken in before are not among them. */
+const BEACONS = `
+CREATE TABLE beacons (
+  device        INTEGER NOT NULL REFERENCES devices,
+  seq           INTEGER NOT NULL CHECK (seq >= 0),
+  not_before_ms INTEGER NOT NULL,
+  PRIMARY KEY (device, seq)
+) STRICT, WITHOUT ROWID;
+`;
+
 /** What makes version n + 2 out of version n + 1. A new store is one of version 1, and all of these. */
-export const MIGRATIONS: readonly string[] = [GAPS, STANDING, ENTRIES, TENANTS, ERASURES];
+export const MIGRATIONS: readonly string[] = [GAPS, STANDING, ENTRIES, TENANTS, ERASURES, BEACONS];

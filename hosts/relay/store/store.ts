@@ -1,5 +1,6 @@
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { ok, type Result } from "tallystick/codes/codes";
+import { BeaconStore } from "./beacons.js";
 import { type Database, openDatabase, plainBytes } from "./database.js";
 import { ErasureStore } from "./erasures.js";
 import { GapStore } from "./gaps.js";
@@ -63,6 +64,8 @@ export class Store {
   readonly successions: Successions;
   /** What chains lack, and the gap records that say so. */
   readonly gaps: GapStore;
+  /** Before when no record of a chain can have been signed. */
+  readonly beacons: BeaconStore;
   /** Keys that are held back or revoked. */
   readonly standing: Standing;
   /** What was erased on request. */
@@ -80,6 +83,7 @@ export class Store {
     this.#appendTogether = database.dialect && prepareAppend(database);
     this.successions = new Successions(database);
     this.gaps = new GapStore(database);
+    this.beacons = new BeaconStore(database);
     this.standing = new Standing(database);
     this.erasures = new ErasureStore(database);
     this.#ids = new IdIndex(database);

@@ -1,6 +1,6 @@
 import { concatBytes, equalBytes, toHex } from "tallystick/bytes/bytes";
 import type { ClockState } from "tallystick/clock/clock";
-import { type Failure, fail, type Result } from "tallystick/codes/codes";
+import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto } from "tallystick/identity/crypto";
 import { verifySignature } from "tallystick/identity/ed25519";
 import { kidOf } from "tallystick/identity/key";
@@ -9,7 +9,7 @@ import { checkPayload } from "tallystick/record/payload";
 import {
   ID_BYTES,
   KID_BYTES,
-  type Kind,
+  Kind,
   parseRecord,
   type Record,
   type RecordHeader,
@@ -17,6 +17,7 @@ import {
   SIGNATURE_BYTES,
   toBeSigned,
 } from "tallystick/record/record";
+import { readPack } from "tallystick/record/senml";
 
 /**
  * All of a batch's examination that needs nothing but its bytes and the device's key: read strictly, named, signature and
@@ -27,6 +28,8 @@ import {
 export interface VerifiedRecord {
   readonly record: Record;
   readonly id: Uint8Array;
+  /** Of readings with a time: that of the newest, milliseconds since 1970. */
+  readonly datedMs: number | undefined;
 }
 
 export interface VerifiedBatch {
@@ -46,7 +49,7 @@ export interface BatchKey {
 /** Examines a CBOR sequence of records. CBOR_INVALID and the codes of `parseRecord` and `checkRecord` are its failures. */
 export function verifyBatch(crypto: Crypto, key: BatchKey, sequence: Uint8Array): VerifiedBatch {
   const records: VerifiedRecord[] = [];
-  const failure = examine(crypto, key, sequence, (record, id) => records.push({ record, id }));
+  const failure = examine(crypto, key, sequence, (record, id, datedMs) => records.push({ record, id, datedMs }));
   return { count: records.length, records, failure };
 }
 
@@ -55,7 +58,7 @@ function examine(
   crypto: Crypto,
   key: BatchKey,
   sequence: Uint8Array,
-  each: (record: Record, id: Uint8Array) => void,
+  each: (record: Record, id: Uint8Array, datedMs: number | undefined) => void,
 ): Failure | undefined {
   const reader = new CborReader(sequence);
   while (!reader.atEnd) {
@@ -63,23 +66,37 @@ function examine(
     const item = reader.item();
     const record = item.ok ? parseRecord(sequence.subarray(start, reader.offset)) : item;
     if (!record.ok) return record.failure;
-    const checked = checkRecord(crypto, key, record.value);
+    const checked = checkDated(crypto, key, record.value);
     if (!checked.ok) return checked.failure;
-    each(record.value, recordId(crypto.sha256, record.value.bytes));
+    each(record.value, recordId(crypto.sha256, record.value.bytes), checked.value);
   }
   return undefined;
 }
 
 /** Whose record it is, its signature and its payload: all that does not depend on the chain. */
-export function checkRecord(crypto: Crypto, { kid, publicKey }: BatchKey, record: Record): Result<void> {
+export function checkRecord(crypto: Crypto, key: BatchKey, record: Record): Result<void> {
+  const checked = checkDated(crypto, key, record);
+  return checked.ok ? ok(undefined) : checked;
+}
+
+/** As `checkRecord`; gives the time of the newest reading, which else would be read twice. */
+function checkDated(crypto: Crypto, { kid, publicKey }: BatchKey, record: Record): Result<number | undefined> {
+  const { kind, clock } = record.header;
   if (!equalBytes(record.header.kid, kid))
     return fail("KEY_MISMATCH", `expected kid ${toHex(kid)}, received ${toHex(record.header.kid)}`);
   if (!verifySignature(crypto.ed25519, record.signature, toBeSigned(record), publicKey))
     return fail("SIGNATURE_INVALID", `the record at seq ${record.header.seq} is not signed by ${toHex(kid)}`);
-  return checkPayload(record, (announced) => kidOf(crypto.sha256, announced));
+  if (kind !== Kind.readings) {
+    const payload = checkPayload(record, (announced) => kidOf(crypto.sha256, announced));
+    return payload.ok ? ok(undefined) : payload;
+  }
+  const readings = readPack(record.payload, clock);
+  if (!readings.ok) return readings;
+  const newest = clock > 0 ? readings.value.at(-1) : undefined;
+  return ok(newest && newest.timeS * 1000);
 }
 
-const NUMBERS_PER_RECORD = 13;
+const NUMBERS_PER_RECORD = 14;
 
 /**
  * A verified batch on its way between threads: numbers and ids in one block each, so that nothing is copied record by
@@ -88,7 +105,7 @@ const NUMBERS_PER_RECORD = 13;
 export interface PackedBatch {
   /**
    * NUMBERS_PER_RECORD each: of bytes, protected header and payload how long they are and where they stand, of kid and prev where;
-   * kind, boot, seq, uptime and clock.
+   * kind, boot, seq, uptime and clock; the newest reading's time, NaN where it has none.
    */
   readonly numbers: Float64Array;
   /** ID_BYTES a record. */
@@ -101,11 +118,11 @@ export function verifyPacked(crypto: Crypto, key: BatchKey, sequence: Uint8Array
   const numbers: number[] = [];
   const ids: Uint8Array[] = [];
   const offset = (part: Uint8Array): number => part.byteOffset - sequence.byteOffset;
-  const failure = examine(crypto, key, sequence, ({ header, bytes, protectedBytes, payload }, id) => {
+  const failure = examine(crypto, key, sequence, ({ header, bytes, protectedBytes, payload }, id, datedMs) => {
     ids.push(id);
     numbers.push(bytes.length, offset(bytes), protectedBytes.length, offset(protectedBytes));
     numbers.push(payload.length, offset(payload), offset(header.kid), offset(header.prev));
-    numbers.push(header.kind, header.boot, header.seq, header.uptimeMs, header.clock);
+    numbers.push(header.kind, header.boot, header.seq, header.uptimeMs, header.clock, datedMs ?? NaN);
   });
   return { numbers: Float64Array.from(numbers), ids: concatBytes(...ids), failure };
 }
@@ -121,8 +138,11 @@ export function unpackVerified(sequence: Uint8Array, packed: PackedBatch): Verif
 
 /** One record after the other, each made when it is asked for: what waits for a transaction is two blocks and its sequence. */
 function* unpacked(sequence: Uint8Array, { numbers, ids }: PackedBatch): Generator<VerifiedRecord, undefined> {
-  for (let at = 0, id = 0; at < numbers.length; at += NUMBERS_PER_RECORD, id += ID_BYTES)
-    yield { record: new UnpackedRecord(sequence, numbers, at), id: ids.subarray(id, id + ID_BYTES) };
+  for (let at = 0, id = 0; at < numbers.length; at += NUMBERS_PER_RECORD, id += ID_BYTES) {
+    const record = new UnpackedRecord(sequence, numbers, at);
+    const datedMs = numbers[at + 13]!;
+    yield { record, id: ids.subarray(id, id + ID_BYTES), datedMs: Number.isNaN(datedMs) ? undefined : datedMs };
+  }
   return undefined;
 }
 

@@ -8,6 +8,7 @@ export const WEBHOOK_EVENTS = [
   "fork",
   "gap",
   "bad-signature",
+  "backdated",
   "alert",
   "log-stuck",
   "ledger-stuck",
@@ -41,6 +42,10 @@ export function findingOf(event: RelayEvent): Pick<Message, "event" | "kid" | "d
       if (code === "GAP_FALSE") return { event: "gap", kid, details: { code, detail } };
       if (code === "SIGNATURE_INVALID") return { event: "bad-signature", kid, details: { code, detail } };
       return undefined;
+    }
+    case "backdated": {
+      const { kid, records, code, detail, seq, id } = event;
+      return { event: "backdated", kid, details: { code, detail, records, seq, id } };
     }
     case "silence":
       return {

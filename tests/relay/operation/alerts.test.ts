@@ -24,6 +24,7 @@ const SERIES: Readonly<Record<string, string>> = {
   'tallystick_log_failing{instance="a"}': "0x30 1x95",
   'tallystick_ladder_waiting_seconds{instance="a",step="final"}': "900x30 3700x95",
   'tallystick_ledger_failing{instance="a"}': "0x30 1x95",
+  'tallystick_records_backdated_total{instance="a"}': "0x30 1x95",
   'tallystick_records_refused_total{instance="a",code="CHAIN_FORK"}': "0x30 1x95",
   'tallystick_records_refused_total{instance="a",code="GAP_FALSE"}': "0x30 1x95",
   'tallystick_records_refused_total{instance="a",code="SIGNATURE_INVALID"}': "0x30 20x95",

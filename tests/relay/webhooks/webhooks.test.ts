@@ -143,10 +143,21 @@ describe("webhooks", () => {
     opened.take({ event: "log-stuck", waitingS: 200 });
     opened.take({ event: "ledger-stuck", waitingS: 4000, code: "LEDGER_UNREACHABLE" });
     opened.take({ event: "refused", kid: KID, code: "CHAIN_FORK", detail: "x" });
-    await there.came(7);
+    const found = { records: 2, code: "RECORD_BACKDATED", detail: "x", seq: 7, id: "00" } as const;
+    opened.take({ event: "backdated", kid: KID, ...found });
+    await there.came(8);
     await opened.close();
     const events = there.received.map(({ body }) => JSON.parse(body).event);
-    assert.deepEqual(events.sort(), ["alert", "bad-signature", "fork", "gap", "ledger-stuck", "log-stuck", "silence"]);
+    assert.deepEqual(events.sort(), [
+      "alert",
+      "backdated",
+      "bad-signature",
+      "fork",
+      "gap",
+      "ledger-stuck",
+      "log-stuck",
+      "silence",
+    ]);
   });
 
   it("tell a tenant's receiver of its devices and of nothing else", async () => {
