@@ -12,9 +12,9 @@ import { freePort, Mosquitto, needMosquitto } from "./mosquitto.js";
 import { StartedBoth, until } from "./started.js";
 import { MqttTransport } from "./transport.js";
 
-/** `SEED=n` tries other devices. */
+/** `SEED=n` tries other devices, `SEEDS=n` more of them: the bridge between the brokers takes its seconds. */
 const SEED = Number(process.env["SEED"] ?? 1);
-const SEEDS = 3;
+const SEEDS = Number(process.env["SEEDS"] ?? 1);
 const MINUTE = 60_000;
 /** A device that only asks whether anybody hears it. */
 const PROBE = "00000000000000aa";
