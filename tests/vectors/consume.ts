@@ -16,12 +16,11 @@ import { encodeCbor } from "tallystick/record/cbor";
 import { encodeGap, readGap } from "tallystick/record/gap";
 import { type EarlierGap, GapBuilder } from "tallystick/record/gap-summary";
 import { checkVouched, makeMakerStatement, readMakerStatement, verifyMakerStatement } from "tallystick/record/maker";
-import { checkPayload, encodeAlert, readAlert, readGenesis, readRotate } from "tallystick/record/payload";
+import { checkPayload, readGenesis, readRotate } from "tallystick/record/payload";
 import { encodeBody, parseRecord, recordId, toBeSigned } from "tallystick/record/record";
 import { accept } from "tallystick/sync/acceptance";
 import { statementIn } from "tallystick/sync/enrolment";
 import { encodeEnrolment, leaveOf, readEnrolment, readPossession } from "tallystick/sync/messages";
-import { encodeDown, encodeUp, readDown, readUp, upOf } from "tallystick/sync/mqtt";
 import { followRelayKey } from "tallystick/sync/relay-key";
 import { encodeRelayPins, readRelayPins } from "tallystick/sync/relay-pins";
 import {
@@ -30,6 +29,8 @@ import {
   readSuccessionRequest,
   stateSuccession,
 } from "tallystick/sync/succession";
+import { type AlertVectors, consumeAlerts } from "./consume-alert.js";
+import { consumeMqtt, type MqttVectors } from "./consume-mqtt.js";
 import { consumeOmission, type OmissionVector } from "./consume-omission.js";
 import { consumeWitness, type WitnessVector } from "./consume-witness.js";
 
@@ -59,24 +60,7 @@ export interface VectorFiles {
     readonly levels: Readonly<Record<"received" | "logged" | "final", number>>;
     readonly acknowledgement: string;
   };
-  readonly mqtt: {
-    readonly id: string;
-    readonly ups: readonly {
-      readonly method: "GET" | "POST";
-      readonly path: string;
-      readonly body: string;
-      readonly kid?: string;
-      readonly up: string;
-    }[];
-    readonly downs: readonly {
-      readonly status: number;
-      readonly retryAfterS?: number;
-      readonly body: string;
-      readonly down: string;
-    }[];
-    /** No messages of either topic. */
-    readonly refused: readonly { readonly message: string; readonly why: string }[];
-  };
+  readonly mqtt: MqttVectors;
   readonly succession: Readonly<
     Record<
       | "origin"
@@ -131,17 +115,7 @@ export interface VectorFiles {
     readonly pins: readonly string[];
   };
   readonly gap: { readonly first: string; readonly second: string };
-  readonly alert: {
-    readonly alerts: readonly {
-      readonly finding: string;
-      readonly records: readonly string[];
-      readonly text?: string;
-      readonly quantity?: string;
-      readonly withheld?: number;
-      readonly payload: string;
-    }[];
-    readonly refused: readonly { readonly why: string; readonly payload: string }[];
-  };
+  readonly alert: AlertVectors;
   readonly evidence: { readonly policy: object; readonly verdict: string; readonly evidence: string };
   readonly omission: OmissionVector;
 }
@@ -229,21 +203,6 @@ function consumeGaps(crypto: Crypto, vectors: VectorFiles["gap"], { records }: V
   return lines;
 }
 
-function consumeAlerts({ alerts, refused }: VectorFiles["alert"]): string[] {
-  const lines = alerts.map(({ payload, records, ...rest }) => {
-    const made = toHex(encodeAlert({ ...rest, records: records.map((id) => fromHex(id)!) })) === payload;
-    const alert = readAlert(fromHex(payload)!);
-    if (!alert.ok) return `alert ${alert.failure.code} ${alert.failure.detail}`;
-    const { finding, text, quantity, withheld } = alert.value;
-    return `alert made ${made} again ${toHex(encodeAlert(alert.value)) === payload} ${finding} ${text} ${quantity} ${withheld}`;
-  });
-  for (const { why, payload } of refused) {
-    const alert = readAlert(fromHex(payload)!);
-    lines.push(alert.ok ? `false: ${why} was read` : `${why}: ${alert.failure.code} ${alert.failure.detail}`);
-  }
-  return lines;
-}
-
 function consumeReceipts(crypto: Crypto, vectors: VectorFiles["log"]): string[] {
   const lines: string[] = [];
   const key = parseVerifierKey(crypto.sha256, vectors.vkey);
@@ -309,32 +268,6 @@ function consumeAcknowledgement(
     `acknowledgement ${received?.seq === vector.levels.received} ${logged?.seq === vector.levels.logged} ${final?.seq === vector.levels.final}`,
     `pinned ${toHex(stored.get("pin")!)}`,
   ];
-}
-
-function consumeMqtt({ id, ups, downs, refused }: VectorFiles["mqtt"]): string[] {
-  const idBytes = fromHex(id)!;
-  const lines: string[] = [];
-  for (const { method, path, body, kid, up } of ups) {
-    const made = upOf({ method, path, body: fromHex(body)! }, idBytes);
-    lines.push(`mqtt ${path} made ${made?.kid === kid} ${made !== undefined && toHex(made.bytes) === up}`);
-    const read = readUp(fromHex(up)!);
-    if (!read.ok) lines.push(`mqtt ${path} read false ${read.failure.code} ${read.failure.detail}`);
-    else lines.push(`mqtt ${path} read ${toHex(read.value.body) === body} ${toHex(encodeUp(read.value)) === up}`);
-  }
-  for (const { status, retryAfterS, body, down } of downs) {
-    const read = readDown(fromHex(down)!);
-    if (!read.ok) lines.push(`mqtt ${status} read false ${read.failure.code} ${read.failure.detail}`);
-    else {
-      const isSame = toHex(read.value.body) === body && read.value.retryAfterS === retryAfterS;
-      lines.push(`mqtt ${status} read ${isSame} ${toHex(encodeDown(read.value)) === down}`);
-    }
-  }
-  for (const { message, why } of refused) {
-    const [up, down] = [readUp(fromHex(message)!), readDown(fromHex(message)!)];
-    const codes = [up, down].map((read) => (read.ok ? "" : read.failure.code));
-    lines.push(`mqtt refused ${!up.ok} ${!down.ok} ${codes.join(" ")}: ${why}`);
-  }
-  return lines;
 }
 
 function consumeSuccession(crypto: Crypto, vector: VectorFiles["succession"]): string[] {
