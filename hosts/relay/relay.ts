@@ -470,6 +470,7 @@ async function openLog(
       witnesses: witnesses.map(({ key }) => key),
       known,
       erased,
+      followed: store.database.dialect === "postgres",
       onCheckpoint,
     });
     if (!log.ok || formatVerifierKey(log.value.key) === logKey) return log;

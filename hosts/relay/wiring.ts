@@ -12,6 +12,7 @@ import type { Erasing } from "./erasing.js";
 import type { RelayEvents } from "./events.js";
 import { pathsOf, type RelayIdentity } from "./folder.js";
 import { Intake } from "./intake.js";
+import { FollowedAnchors } from "./ledger/followed.js";
 import type { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
 import type { MqttListener } from "./mqtt/listener.js";
@@ -130,6 +131,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
   deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs, refusal });
   const relayKeys = parts.statements.map(({ bytes }) => bytes);
   const witnessKeys = (options.witnesses ?? []).map(({ key }) => formatVerifierKey(key));
+  const anchors = options.role === "ingest" ? new FollowedAnchors(store.database) : undefined;
   recordRoutes(app, {
     store,
     ladder,
@@ -137,7 +139,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
     log,
     witnessKeys,
     relayKeys,
-    finalFor: (size) => anchoring?.finalFor(size),
+    finalFor: (size) => (anchors ?? anchoring)?.finalFor(size),
   });
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic, withholds: (bundle) => log.withholds(bundle) });
   relayRoutes(app, {

@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
+import { toHex } from "tallystick/bytes/bytes";
+import { readBundle } from "tallystick/evidence/bundle";
+import { verifyEvidence } from "tallystick/evidence/evidence";
+import { anchorBlock, readEvmAnchor } from "tallystick/evidence/evm";
+import { readPolicy } from "tallystick/evidence/policy";
+import { parseVerifierKey } from "tallystick/log/note";
+import { verifyInclusionReceipt } from "tallystick/receipt/receipt";
+import { recordId } from "tallystick/record/record";
+import { compileAnchor } from "../../../hosts/evm/compile.js";
+import { relayCrypto } from "../../../hosts/relay/crypto.js";
+import { pathsOf } from "../../../hosts/relay/folder.js";
+import { findAnvil } from "../../../hosts/relay/ledger/anvil.js";
+import { Relay, type RelayOptions } from "../../../hosts/relay/relay.js";
+import type { StoreOptions } from "../../../hosts/relay/store/open.js";
+import { type FixtureDevice, get } from "../../fixtures/device.js";
+import { must, pool, StartedRelay } from "../started.js";
+import { PostgresServer, programs } from "./server.js";
+
+const { sha256 } = relayCrypto;
+const FINAL_MAX_MS = 50_000;
+const LOOK_MS = 100;
+
+/** What readers ask for behind a load balancer: a process that takes records in answers as the sequencer does. */
+(programs() ? describe : describe.skip)("relay: any process on one PostgreSQL", function () {
+  this.timeout(120_000);
+  let server: PostgresServer;
+  let store: StoreOptions;
+  let started: StartedRelay;
+  let ingest: Relay;
+  let device: FixtureDevice;
+
+  before(async () => {
+    server = await PostgresServer.start();
+  });
+  after(() => server.close());
+  beforeEach(async () => {
+    store = { url: server.url(await server.database()) };
+  });
+  afterEach(async () => {
+    await ingest.close();
+    await started.close();
+  });
+
+  /** A sequencer, and a process beside it that only takes records in; both in this process. */
+  async function start(options: Partial<RelayOptions> = {}): Promise<void> {
+    started = await StartedRelay.start({ ...options, store });
+    ingest = await beside();
+    device = await started.device();
+  }
+
+  async function beside(): Promise<Relay> {
+    return must(await Relay.open({ dataDir: started.folder, store, role: "ingest", pool }));
+  }
+
+  async function until(isSo: () => Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + FINAL_MAX_MS;
+    while (!(await isSo())) {
+      assert.ok(performance.now() < deadline, "it does not come to be so");
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+  }
+
+  const idHex = (seq: number) => toHex(recordId(sha256, device.chain[seq]!));
+  const proofOf = (url: string, seq: number, what: string) => get(`${url}/v1/records/${idHex(seq)}/${what}`);
+
+  async function policy(more: object = {}): Promise<string> {
+    const { did } = JSON.parse(Buffer.from((await get(`${ingest.url}/v1/devices/${device.kid}`)).bytes).toString());
+    const require = ["signature", "device", "logged"];
+    return JSON.stringify({ log: started.relay.identity.logKey, devices: [did], require, ...more });
+  }
+
+  it("gives receipts and evidence that verify, the same as the sequencer's", async () => {
+    await start();
+    const logKey = must(parseVerifierKey(sha256, started.relay.identity.logKey)).publicKey;
+    for (const count of [3, 300]) {
+      const first = device.chain.length;
+      device.appendReadings(count);
+      for (let from = first; from < device.chain.length; from += 200)
+        device.read(await device.send(ingest.url, from, from + 199), started.key);
+      await started.settled();
+      for (const seq of [0, first, device.chain.length - 1]) {
+        const [receipt, evidence] = [
+          await proofOf(ingest.url, seq, "receipt"),
+          await proofOf(ingest.url, seq, "evidence"),
+        ];
+        assert.deepEqual([receipt.status, evidence.status], [200, 200], JSON.stringify(receipt.problem));
+        must(verifyInclusionReceipt(relayCrypto, logKey, receipt.bytes, recordId(sha256, device.chain[seq]!)));
+        const report = must(verifyEvidence(relayCrypto, evidence.bytes, must(readPolicy(sha256, await policy()))));
+        assert.equal(report.verdict, "proved", JSON.stringify(report.steps));
+        assert.deepEqual(receipt.bytes, (await proofOf(started.url, seq, "receipt")).bytes);
+        assert.deepEqual(evidence.bytes, (await proofOf(started.url, seq, "evidence")).bytes);
+      }
+    }
+  });
+
+  it("gives them while there is no sequencer, and says so where that has not written its signature down", async () => {
+    await start();
+    device.appendReadings(3);
+    device.read(await device.send(ingest.url), started.key);
+    await started.settled();
+    await started.relay.close();
+    assert.equal((await proofOf(ingest.url, 2, "receipt")).status, 200);
+    rmSync(pathsOf(started.folder).logHeads);
+    const another = await beside();
+    try {
+      const { status, problem } = await proofOf(another.url, 2, "receipt");
+      assert.deepEqual([status, problem?.code], [421, "SEQUENCER_ONLY"]);
+      await started.reopen();
+      assert.equal((await proofOf(another.url, 2, "receipt")).status, 200, "its next start writes it");
+    } finally {
+      await another.close();
+    }
+  });
+
+  it("gives evidence with the anchor that the sequencer's ledger has made final", async function () {
+    const anvil = findAnvil();
+    if (!anvil.ok) {
+      console.log(`      SKIPPED: ${anvil.failure.detail}`);
+      this.skip();
+    }
+    await start({ ledger: { kind: "development", artifact: must(await compileAnchor()) } });
+    device.appendReadings(3);
+    device.read(await device.send(ingest.url), started.key);
+    const bundleOf = async (url: string) => must(readBundle((await proofOf(url, 2, "evidence")).bytes));
+    await started.settled();
+    assert.deepEqual((await bundleOf(ingest.url)).anchors, []);
+    await until(async () => (await bundleOf(started.url)).anchors.length > 0);
+    const [anchor] = (await bundleOf(ingest.url)).anchors;
+    const { number } = must(anchorBlock(must(readEvmAnchor(anchor!.anchor))));
+    const { ledger } = JSON.parse(Buffer.from((await get(`${started.url}/v1/relay`)).bytes).toString());
+    const asked = await fetch(ledger.rpc_url, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({
+        jsonrpc: "2.0",
+        id: 1,
+        method: "eth_getBlockByNumber",
+        params: [`0x${number.toString(16)}`, false],
+      }),
+    });
+    const block = ((await asked.json()) as { result: { hash: string } }).result.hash;
+    const anchored = await policy({
+      ledgers: [{ kind: "evm", chainId: ledger.chain_id, contract: ledger.contract, block }],
+      require: ["signature", "device", "logged", "anchored"],
+    });
+    const { bytes } = await proofOf(ingest.url, 2, "evidence");
+    assert.equal(must(verifyEvidence(relayCrypto, bytes, must(readPolicy(sha256, anchored)))).verdict, "proved");
+  });
+});
