@@ -7,6 +7,7 @@ import {
   ErasedEntries,
   type ErasedRecord,
   type Erasure,
+  FollowedErasures,
   readErasures,
   uniteErasures,
   writeErasures,
@@ -65,6 +66,16 @@ export async function erasedOf(
 ): Promise<Result<ErasedEntries>> {
   const erasures = await erasuresOf(folder, store);
   return erasures.ok ? ok(new ErasedEntries(pathsOf(folder.dataDir).logKept, erasures.value)) : erasures;
+}
+
+/** The same of a folder in whose log another process erases meanwhile. ERASURES_CORRUPT. */
+export async function followErasures(
+  folder: Pick<ErasingOptions, "dataDir" | "disk">,
+  store: Pick<Store, "erasures">,
+): Promise<Result<ErasedEntries>> {
+  const erasures = await erasuresOf(folder, store);
+  const paths = pathsOf(folder.dataDir);
+  return erasures.ok ? ok(new FollowedErasures(paths.logKept, paths.erasures, erasures.value)) : erasures;
 }
 
 /** What is carried out in a folder's log, by its list and a database of it. ERASURES_CORRUPT. */

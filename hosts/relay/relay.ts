@@ -14,7 +14,7 @@ import type { Calls } from "./calls.js";
 import { Cosigning } from "./cosigning/cosigning.js";
 import { checkWitnesses } from "./cosigning/options.js";
 import { relayCrypto as crypto } from "./crypto.js";
-import { Erasing, erasedOf, openErasures } from "./erasing.js";
+import { Erasing, followErasures, openErasures } from "./erasing.js";
 import { RelayEvents } from "./events.js";
 import {
   beginFolder,
@@ -293,7 +293,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   };
 
   const kept = { dataDir, store, disk: nodeDisk };
-  const erased = await (isSequencer ? openErasures(kept) : erasedOf(kept, store));
+  const erased = await (isSequencer ? openErasures(kept) : followErasures(kept, store));
   if (!erased.ok) return erased;
   let log: Result<Log> | undefined;
   let anchoring: Anchoring | undefined;

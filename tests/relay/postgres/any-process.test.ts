@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { toHex } from "tallystick/bytes/bytes";
 import { readBundle } from "tallystick/evidence/bundle";
 import { verifyEvidence } from "tallystick/evidence/evidence";
@@ -10,8 +11,11 @@ import { verifyInclusionReceipt } from "tallystick/receipt/receipt";
 import { recordId } from "tallystick/record/record";
 import { compileAnchor } from "../../../hosts/evm/compile.js";
 import { relayCrypto } from "../../../hosts/relay/crypto.js";
+import { eraseInFolder, listErasures } from "../../../hosts/relay/erase-folder.js";
 import { pathsOf } from "../../../hosts/relay/folder.js";
 import { findAnvil } from "../../../hosts/relay/ledger/anvil.js";
+import { nodeDisk } from "../../../hosts/relay/log/disk.js";
+import { readErasures, writeErasures } from "../../../hosts/relay/log/erasures.js";
 import { Relay, type RelayOptions } from "../../../hosts/relay/relay.js";
 import type { StoreOptions } from "../../../hosts/relay/store/open.js";
 import { type FixtureDevice, get } from "../../fixtures/device.js";
@@ -112,6 +116,53 @@ const LOOK_MS = 100;
     } finally {
       await another.close();
     }
+  });
+
+  it("knows what is erased while it runs, before the bundle is gone", async () => {
+    await start();
+    device.appendReadings(300);
+    for (const from of [1, 201]) device.read(await device.send(ingest.url, from, from + 199), started.key);
+    await started.settled();
+    const bundle = (url: string, index: number) => get(`${url}/tile/entries/${String(index).padStart(3, "0")}`);
+    const page = () => get(`${ingest.url}/v1/devices/${device.kid}/records?from=5&to=8`);
+    assert.equal((await bundle(ingest.url, 0)).status, 200);
+    for (const seq of [5, 7]) {
+      const request = { kid: device.identity.kid, from: seq, to: seq, reason: "asked", by: "operator" };
+      must(await eraseInFolder(started.folder, request, { decided: true, store }));
+      for (const url of [started.url, ingest.url]) {
+        const { status, problem } = await bundle(url, 0);
+        assert.deepEqual([status, problem?.code], [410, "LOG_ENTRY_ERASED"], url);
+        assert.equal((await proofOf(url, seq, "evidence")).problem?.code, "RECORD_ERASED");
+        assert.equal((await proofOf(url, seq, "receipt")).status, 200);
+        assert.equal((await proofOf(url, seq + 1, "evidence")).status, 200);
+      }
+      assert.equal((await page()).problem?.code, "RECORD_ERASED");
+    }
+    // Listed and not carried out any further, as the moment between the two steps is: the file is still there.
+    const erased = must(await listErasures(started.folder, store)).length;
+    const path = join(
+      pathsOf(started.folder).logPublic,
+      "tile/entries/001.p",
+      String(started.relay.log.head.size - 256),
+    );
+    assert.ok(existsSync(path));
+    const { erasures } = pathsOf(started.folder);
+    const line = {
+      number: erased + 1,
+      kid: device.identity.kid,
+      from: 280,
+      to: 280,
+      reason: "x",
+      by: "x",
+      askedAtMs: 1,
+    };
+    const names = { seq: 280, id: recordId(sha256, device.chain[280]!), entry: 281, prev: new Uint8Array(32) };
+    const record = { ...names, kind: 1, boot: 1, uptimeMs: 1 };
+    const before = must(await readErasures(nodeDisk, erasures));
+    await writeErasures(nodeDisk, erasures, [...before, { ...line, records: [record] }]);
+    const grown = await get(`${ingest.url}/tile/entries/001.p/${started.relay.log.head.size - 256}`);
+    assert.deepEqual([grown.status, grown.problem?.code], [410, "LOG_ENTRY_ERASED"]);
+    await writeErasures(nodeDisk, erasures, before);
   });
 
   it("gives evidence with the anchor that the sequencer's ledger has made final", async function () {
