@@ -12,6 +12,7 @@ import {
   uniteErasures,
   writeErasures,
 } from "./log/erasures.js";
+import { tellable } from "./store/database.js";
 import type { Store } from "./store/store.js";
 
 /**
@@ -172,7 +173,7 @@ export class Erasing {
       this.failure = finished.ok ? undefined : finished.failure;
     } catch (error) {
       // A full disk passes; what is decided stays so, and is looked at again.
-      this.failure = onFault(error) ?? fail("ERASURE_UNFINISHED", (error as Error).message).failure;
+      this.failure = onFault(error) ?? fail("ERASURE_UNFINISHED", tellable(error as Error)).failure;
     }
   }
 

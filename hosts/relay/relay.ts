@@ -43,7 +43,7 @@ import { followLog, openKeys, waitsForSequencer } from "./role.js";
 import { openScrub, SCRUB_PERIOD_MS } from "./scrubbing.js";
 import { createServer } from "./server.js";
 import { STOP_REQUESTS_MAX_MS } from "./stop.js";
-import { isCorruption, isDatabaseError } from "./store/database.js";
+import { isCorruption, isDatabaseError, tellable } from "./store/database.js";
 import { LogDiffers, StoreEntries } from "./store/entries.js";
 import { Figures } from "./store/figures.js";
 import { Ladder } from "./store/ladder.js";
@@ -487,6 +487,6 @@ async function openLog(
 /** The failure that an error stands for, where it shows that stored bytes are damaged. */
 function damageOf(error: unknown): Failure | undefined {
   if (error instanceof StoredRecordDamaged) return fail("STORE_CORRUPT", error.message).failure;
-  if (isCorruption(error)) return fail("STORE_CORRUPT", (error as Error).message).failure;
+  if (isCorruption(error)) return fail("STORE_CORRUPT", tellable(error as Error)).failure;
   return undefined;
 }
