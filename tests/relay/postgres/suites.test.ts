@@ -22,6 +22,7 @@ const SUITES = [
   "refused",
   "operator/tenants",
   "operator/credentials",
+  "operator/routes",
 ];
 const RUN_MAX_MS = 240_000;
 
