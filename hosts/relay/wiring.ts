@@ -12,6 +12,7 @@ import type { Erasing } from "./erasing.js";
 import type { RelayEvents } from "./events.js";
 import { pathsOf, type RelayIdentity } from "./folder.js";
 import { Intake } from "./intake.js";
+import { type KeyBudgets, OwnKeyBudgets } from "./key-budgets.js";
 import { FollowedAnchors } from "./ledger/followed.js";
 import type { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
@@ -32,6 +33,7 @@ import { damageFound } from "./scrubbing.js";
 import { recordMethods, refuseOtherMethods } from "./server.js";
 import { isDatabaseError } from "./store/database.js";
 import type { Ladder } from "./store/ladder.js";
+import { SharedKeyBudgets } from "./store/postgres/key-budgets.js";
 import type { Store } from "./store/store.js";
 import type { VerifierPool } from "./verify/pool.js";
 
@@ -98,7 +100,6 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
   };
   const steadyMs = steadyOf(options);
   const onStored = (): void => publication.wake();
-  const { keyBudget } = options;
   const ingest = { store, crypto, nowMs, pool: parts.pool, steadyMs, onStored };
   const calls = new Calls({
     store,
@@ -107,7 +108,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
     origin,
     challenges: new Challenges(nowMs, store.database.dialect && sharedSecret(identity)),
     admission,
-    intake: new Intake({ ...ingest, ...(keyBudget && { keyBudget }) }),
+    intake: new Intake({ ...ingest, keyBudgets: keyBudgetsOf(parts) }),
     ladder,
     identity,
     log: {
@@ -186,6 +187,13 @@ export function addOperatorApi(app: FastifyInstance, parts: RouteParts): void {
 function addOperatorRoutes(app: FastifyInstance, { store, identity, nowMs, options }: RouteParts): void {
   const attempts = { nowMs: steadyOf(options), ...options.attempts };
   operatorRoutes(app, { store, identity, nowMs, attempts });
+}
+
+/** Over PostgreSQL what a key brings counts for all processes together. */
+function keyBudgetsOf({ store, options }: RouteParts): KeyBudgets {
+  const { keyBudget, nowMs } = options;
+  if (store.database.dialect !== "postgres") return new OwnKeyBudgets(steadyOf(options), keyBudget);
+  return new SharedKeyBudgets(store.database, { ...keyBudget, ...(nowMs && { nowMs }) });
 }
 
 /** Of a clock that nobody sets, where the caller brings none. */

@@ -18,8 +18,8 @@ import { nodeDisk } from "../../../hosts/relay/log/disk.js";
 import { readErasures, writeErasures } from "../../../hosts/relay/log/erasures.js";
 import { Relay, type RelayOptions } from "../../../hosts/relay/relay.js";
 import type { StoreOptions } from "../../../hosts/relay/store/open.js";
-import { type FixtureDevice, get } from "../../fixtures/device.js";
-import { must, pool, StartedRelay } from "../started.js";
+import { FixtureDevice, get } from "../../fixtures/device.js";
+import { must, ORIGIN, pool, StartedRelay } from "../started.js";
 import { PostgresServer, programs } from "./server.js";
 
 const { sha256 } = relayCrypto;
@@ -30,6 +30,7 @@ const LOOK_MS = 100;
 (programs() ? describe : describe.skip)("relay: any process on one PostgreSQL", function () {
   this.timeout(120_000);
   let server: PostgresServer;
+  let name: string;
   let store: StoreOptions;
   let started: StartedRelay;
   let ingest: Relay;
@@ -40,7 +41,8 @@ const LOOK_MS = 100;
   });
   after(() => server.close());
   beforeEach(async () => {
-    store = { url: server.url(await server.database()) };
+    name = await server.database();
+    store = { url: server.url(name) };
   });
   afterEach(async () => {
     await ingest.close();
@@ -50,12 +52,13 @@ const LOOK_MS = 100;
   /** A sequencer, and a process beside it that only takes records in; both in this process. */
   async function start(options: Partial<RelayOptions> = {}): Promise<void> {
     started = await StartedRelay.start({ ...options, store });
-    ingest = await beside();
+    ingest = await beside(options);
     device = await started.device();
   }
 
-  async function beside(): Promise<Relay> {
-    return must(await Relay.open({ dataDir: started.folder, store, role: "ingest", pool }));
+  async function beside({ keyBudget, attempts }: Partial<RelayOptions> = {}): Promise<Relay> {
+    const limits = { ...(keyBudget && { keyBudget }), ...(attempts && { attempts }) };
+    return must(await Relay.open({ dataDir: started.folder, store, role: "ingest", pool, ...limits }));
   }
 
   async function until(isSo: () => Promise<boolean>): Promise<void> {
@@ -116,6 +119,51 @@ const LOOK_MS = 100;
     } finally {
       await another.close();
     }
+  });
+
+  it("lets a key bring its budget once, whichever processes it brings it to", async () => {
+    const keyBudget = { burst: 10, perSecond: 0.0001 };
+    await start({ keyBudget });
+    device.appendReadings(20);
+    device.read(await device.send(started.url, 1, 6), started.key);
+    device.read(await device.send(ingest.url, 7, 9), started.key);
+    device.read(await device.send(started.url, 10, 12), started.key);
+    for (const url of [ingest.url, started.url]) {
+      const { status, problem } = await device.send(url, 13);
+      assert.deepEqual([status, problem?.code], [429, "KEY_BUDGET_SPENT"], url);
+    }
+    // Nor does one begin anew that is started again; and another key has its own.
+    const another = await beside({ keyBudget });
+    try {
+      assert.equal((await device.send(another.url, 13)).problem?.code, "KEY_BUDGET_SPENT");
+      device = await started.device();
+      device.appendReadings(9);
+      device.read(await device.send(another.url, 1), started.key);
+    } finally {
+      await another.close();
+    }
+    // A copy in which the table was left out: it is made anew, and so is what it counted.
+    await started.relay.close();
+    await server.sql(name, "DROP TABLE key_budgets");
+    await started.reopen({ keyBudget });
+    device.appendReadings(9);
+    device.read(await device.send(started.url, 10), started.key);
+  });
+
+  it("counts failed attempts in each process: an address may fail as often as there are processes times its limit", async () => {
+    await start({ attempts: { burst: 3 } });
+    const failures = async (url: string) => {
+      for (let failed = 0; ; failed++) {
+        const stranger = new FixtureDevice({ crypto: relayCrypto });
+        const { status, problem } = await stranger.enrol(url, ORIGIN, "0".repeat(32));
+        if (status === 429) return failed;
+        assert.equal(problem?.code, "TOKEN_INVALID", JSON.stringify(problem));
+        assert.ok(failed < 6, "without an end");
+      }
+    };
+    assert.equal(await failures(ingest.url), 3);
+    assert.equal(await failures(started.url), 3);
+    assert.equal(await failures(ingest.url), 0);
   });
 
   it("knows what is erased while it runs, before the bundle is gone", async () => {

@@ -3,6 +3,7 @@ import { APPLICATION_ID, SCHEMA_VERSION } from "../schema.js";
 import type { Sql, SqlStatement, SqlTransaction } from "../sql.js";
 import { Bridge, PostgresError } from "./bridge.js";
 import { type Translated, translate, translateTables } from "./dialect.js";
+import { KEY_BUDGETS } from "./key-budgets.js";
 import type { Rows, Statement, Value } from "./messages.js";
 import { nameOfPlace, type PostgresPlace } from "./place.js";
 import { FIRST_VERSION, POSTGRES_SCHEMA, stepsFrom } from "./schema.js";
@@ -52,6 +53,7 @@ export function createPostgres(options: PostgresOptions, relay: string): Result<
         database.exec(POSTGRES_SCHEMA);
         database.prepare("INSERT INTO relay_store VALUES (1, ?, ?, '')").run(APPLICATION_ID, SCHEMA_VERSION);
         for (const step of stepsFrom(FIRST_VERSION)) database.exec(step);
+        database.exec(KEY_BUDGETS);
       }
       const found = inspect(database, where);
       if (!found.ok) return found;
@@ -88,6 +90,9 @@ export function openPostgres(options: PostgresOptions, relay: string): Result<Po
         for (const step of stepsFrom(now.value.version)) database.exec(step);
         database.prepare("UPDATE relay_store SET version = ?").run(SCHEMA_VERSION);
       })();
+    // Of a copy in which it was left out, or of a relay from before it was.
+    const counts = database.prepare("SELECT to_regclass('public.key_budgets') IS NOT NULL").pluck();
+    if (counts.get() !== true) database.transaction(() => database.exec(KEY_BUDGETS))();
     return ok(true);
   });
 }
