@@ -23,6 +23,8 @@ const SUITES = [
   "operator/tenants",
   "operator/credentials",
   "operator/routes",
+  "operator/revocations",
+  "webhooks/tenant",
 ];
 const RUN_MAX_MS = 240_000;
 
