@@ -12,7 +12,7 @@ import {
   uniteErasures,
   writeErasures,
 } from "./log/erasures.js";
-import { tellable } from "./store/database.js";
+import { isCorruption, isDatabaseError, tellable } from "./store/database.js";
 import type { Store } from "./store/store.js";
 
 /**
@@ -165,15 +165,22 @@ export class Erasing {
     const { store, erase, logger, onFault } = this.#options;
     if (this.#closed) return;
     try {
-      if (!store.erasures.hasUnfinished) return;
+      if (!store.erasures.hasUnfinished) {
+        this.failure = undefined;
+        return;
+      }
       const finished = await finishErasures(this.#options, erase);
       if (finished.ok) logger.warn({ erasures: finished.value }, "bodies erased");
       // Told once while it is the same.
       else if (finished.failure.detail !== this.failure?.detail) logger.error(finished.failure, "erasure waits");
       this.failure = finished.ok ? undefined : finished.failure;
     } catch (error) {
-      // A full disk passes; what is decided stays so, and is looked at again.
-      this.failure = onFault(error) ?? fail("ERASURE_UNFINISHED", tellable(error as Error)).failure;
+      // A full disk passes, as does a server that is away; what is decided stays so, and is looked at again.
+      const passes = isDatabaseError(error) && !isCorruption(error);
+      const code = passes ? "STORE_FAILED" : "ERASURE_UNFINISHED";
+      const { failure } = fail(code, tellable(error as Error));
+      if (passes && failure.detail !== this.failure?.detail) logger.error({ err: error, ...failure }, "erasure waits");
+      this.failure = (passes ? undefined : onFault(error)) ?? failure;
     }
   }
 

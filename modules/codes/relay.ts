@@ -21,7 +21,7 @@ export const RELAY_CODES = Object.freeze({
   STORE_FAILED: entry(
     503,
     "the relay could not make the data durable",
-    "nothing was acknowledged; look for a full disk or missing permissions in the relay's log",
+    "nothing was acknowledged; look for a full disk, missing permissions or a server that is away in the relay's log",
   ),
   STORE_NOT_DURABLE: entry(
     500,
