@@ -13,7 +13,7 @@ import type { RelayEvents } from "./events.js";
 import { pathsOf, type RelayIdentity } from "./folder.js";
 import { Intake } from "./intake.js";
 import { type KeyBudgets, OwnKeyBudgets } from "./key-budgets.js";
-import { FollowedAnchors } from "./ledger/followed.js";
+import { FollowedLedger } from "./ledger/followed.js";
 import type { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
 import type { MqttListener } from "./mqtt/listener.js";
@@ -132,7 +132,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
   deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs, refusal });
   const relayKeys = parts.statements.map(({ bytes }) => bytes);
   const witnessKeys = (options.witnesses ?? []).map(({ key }) => formatVerifierKey(key));
-  const anchors = options.role === "ingest" ? new FollowedAnchors(store.database) : undefined;
+  const followed = options.role === "ingest" ? new FollowedLedger(store.database) : undefined;
   recordRoutes(app, {
     store,
     ladder,
@@ -140,16 +140,19 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
     log,
     witnessKeys,
     relayKeys,
-    finalFor: (size) => (anchors ?? anchoring)?.finalFor(size),
+    finalFor: (size) => (followed ?? anchoring)?.finalFor(size),
   });
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic, withholds: (bundle) => log.withholds(bundle) });
   relayRoutes(app, {
-    describe: () => ({
-      ...pins,
-      enrolment,
-      ...(anchoring && { ledger: anchoring.describe() }),
-      ...(cosigning && { witnesses: cosigning.witnesses.map(viewWitness) }),
-    }),
+    describe: () => {
+      const ledger = (followed ?? anchoring)?.describe();
+      return {
+        ...pins,
+        enrolment,
+        ...(ledger && { ledger }),
+        ...(cosigning && { witnesses: cosigning.witnesses.map(viewWitness) }),
+      };
+    },
     checkReady: (): { failure: Failure } | ReadyView => {
       const failure =
         health.fault ??

@@ -228,8 +228,12 @@ const LOOK_MS = 100;
     await until(async () => (await bundleOf(started.url)).anchors.length > 0);
     const [anchor] = (await bundleOf(ingest.url)).anchors;
     const { number } = must(anchorBlock(must(readEvmAnchor(anchor!.anchor))));
-    const { ledger } = JSON.parse(Buffer.from((await get(`${started.url}/v1/relay`)).bytes).toString());
-    const asked = await fetch(ledger.rpc_url, {
+    const ledgerOf = async (url: string) =>
+      JSON.parse(Buffer.from((await get(`${url}/v1/relay`)).bytes).toString()).ledger as Record<string, unknown>;
+    const ledger = await ledgerOf(started.url);
+    const { rpc_url, ...told } = ledger;
+    assert.deepEqual(await ledgerOf(ingest.url), told);
+    const asked = await fetch(String(rpc_url), {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({
@@ -241,7 +245,7 @@ const LOOK_MS = 100;
     });
     const block = ((await asked.json()) as { result: { hash: string } }).result.hash;
     const anchored = await policy({
-      ledgers: [{ kind: "evm", chainId: ledger.chain_id, contract: ledger.contract, block }],
+      ledgers: [{ kind: "evm", chainId: told["chain_id"], contract: told["contract"], block }],
       require: ["signature", "device", "logged", "anchored"],
     });
     const { bytes } = await proofOf(ingest.url, 2, "evidence");
