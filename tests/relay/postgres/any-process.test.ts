@@ -13,13 +13,15 @@ import { compileAnchor } from "../../../hosts/evm/compile.js";
 import { relayCrypto } from "../../../hosts/relay/crypto.js";
 import { eraseInFolder, listErasures } from "../../../hosts/relay/erase-folder.js";
 import { pathsOf } from "../../../hosts/relay/folder.js";
+import { systemEntropy } from "../../../hosts/relay/keys.js";
 import { findAnvil } from "../../../hosts/relay/ledger/anvil.js";
 import { nodeDisk } from "../../../hosts/relay/log/disk.js";
 import { readErasures, writeErasures } from "../../../hosts/relay/log/erasures.js";
 import { Relay, type RelayOptions } from "../../../hosts/relay/relay.js";
+import { changeRelayKeys } from "../../../hosts/relay/relay-keys.js";
 import type { StoreOptions } from "../../../hosts/relay/store/open.js";
 import { FixtureDevice, get } from "../../fixtures/device.js";
-import { must, ORIGIN, pool, StartedRelay } from "../started.js";
+import { failureOf, must, ORIGIN, pool, StartedRelay } from "../started.js";
 import { PostgresServer, programs } from "./server.js";
 
 const { sha256 } = relayCrypto;
@@ -69,7 +71,8 @@ const LOOK_MS = 100;
     }
   }
 
-  const idHex = (seq: number) => toHex(recordId(sha256, device.chain[seq]!));
+  const idOf = (seq: number) => recordId(sha256, device.chain[seq]!);
+  const idHex = (seq: number) => toHex(idOf(seq));
   const proofOf = (url: string, seq: number, what: string) => get(`${url}/v1/records/${idHex(seq)}/${what}`);
 
   async function policy(more: object = {}): Promise<string> {
@@ -119,6 +122,31 @@ const LOOK_MS = 100;
     } finally {
       await another.close();
     }
+  });
+
+  it("gives receipts by the log's next key after that was changed, and none by the former", async () => {
+    await start();
+    device.appendReadings(3);
+    device.read(await device.send(ingest.url), started.key);
+    await started.settled();
+    const former = must(parseVerifierKey(sha256, started.relay.identity.logKey)).publicKey;
+    await started.relay.close();
+    // Whoever changes the keys waits for all processes.
+    const keys = { crypto: relayCrypto, entropy: systemEntropy, withLogKey: true };
+    assert.equal(failureOf(await changeRelayKeys(started.folder, keys)).code, "DATA_FOLDER_LOCKED");
+    await ingest.close();
+    must(await changeRelayKeys(started.folder, keys));
+    await started.reopen();
+    ingest = await beside();
+    const next = must(parseVerifierKey(sha256, started.relay.identity.logKey)).publicKey;
+    const { bytes } = await proofOf(ingest.url, 2, "receipt");
+    const id = idOf(2);
+    must(verifyInclusionReceipt(relayCrypto, next, bytes, id));
+    assert.equal(verifyInclusionReceipt(relayCrypto, former, bytes, id).ok, false);
+    device.appendReadings(2);
+    assert.equal((await device.send(ingest.url, 4)).status, 200);
+    await started.settled();
+    must(verifyInclusionReceipt(relayCrypto, next, (await proofOf(ingest.url, 5, "receipt")).bytes, idOf(5)));
   });
 
   it("lets a key bring its budget once, whichever processes it brings it to", async () => {
