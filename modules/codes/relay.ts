@@ -36,7 +36,7 @@ export const RELAY_CODES = Object.freeze({
   STORE_ELSEWHERE: entry(
     409,
     "the relay's database is not where this looks for it",
-    "name it with --store or TALLYSTICK_STORE_URL; a database in PostgreSQL is copied and examined by PostgreSQL's own tools, in the order that hosts/relay/store/postgres/README.md gives",
+    "name it with --store or TALLYSTICK_STORE_URL; a database in PostgreSQL is copied and repaired by PostgreSQL's own tools, in the order that hosts/relay/store/postgres/README.md gives",
   ),
   SEQUENCER_AWAY: entry(
     503,

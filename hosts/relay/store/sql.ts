@@ -17,7 +17,7 @@ export interface Sql {
 }
 
 /** What a database is called where something is found in it: `store.sqlite`, or `postgres`. */
-export function nameOfStore({ dialect }: Sql): string {
+export function nameOfStore({ dialect }: Pick<Sql, "dialect">): string {
   return dialect ?? "store.sqlite";
 }
 

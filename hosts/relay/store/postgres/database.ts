@@ -32,7 +32,8 @@ const RETRY_MAX_MS = 2000;
 const START_TRIES = 40;
 const START_PAUSE_MS = 250;
 
-export type PostgresRole = "sequencer" | "writer";
+/** `reader`: nothing can be written on its connection; a standby will do. */
+export type PostgresRole = "sequencer" | "writer" | "reader";
 
 export interface PostgresOptions {
   readonly place: PostgresPlace;
@@ -72,7 +73,8 @@ export function createPostgres(options: PostgresOptions, relay: string): Result<
 
 /**
  * Opens the store of the relay that `relay` names. STORE_MISSING, STORE_NEWER, STORE_CORRUPT, STORE_FAILED, RELAY_FOREIGN;
- * STORE_NOT_DURABLE where the server may lose what it has acknowledged; STORE_HELD where another process is the sequencer.
+ * STORE_NOT_DURABLE where the server may lose what it has acknowledged; STORE_HELD where another process is the sequencer;
+ * STORE_UNEXAMINED where a reader finds an older version.
  */
 export function openPostgres(options: PostgresOptions, relay: string): Result<PostgresDatabase> {
   return opened(options, (database) => {
@@ -82,6 +84,13 @@ export function openPostgres(options: PostgresOptions, relay: string): Result<Po
     if (!found.ok) return found;
     if (found.value.relay !== relay)
       return fail("RELAY_FOREIGN", `expected the store ${relay} in ${where}, found ${found.value.relay || "another"}`);
+    if (options.role === "reader")
+      return found.value.version === SCHEMA_VERSION
+        ? ok(true)
+        : fail(
+            "STORE_UNEXAMINED",
+            `expected schema version ${SCHEMA_VERSION} in ${where}, found ${found.value.version}`,
+          );
     if (found.value.version < SCHEMA_VERSION)
       database.transaction(() => {
         // Another process may have done it since the look.
@@ -289,7 +298,7 @@ export class PostgresDatabase implements Sql {
     if (nowMs < this.#retry.untilMs)
       throw new PostgresError("AWAY", "the server could not be reached a moment ago", true);
     try {
-      const connection = this.#bridge.connect(`tallystick ${this.#role}`);
+      const connection = this.#bridge.connect(`tallystick ${this.#role}`, this.#role === "reader");
       this.#checkServer(connection);
       this.#retry = { pauseMs: RETRY_MIN_MS, untilMs: 0 };
       this.#session++;
@@ -304,6 +313,7 @@ export class PostgresDatabase implements Sql {
 
   /** Before anything else of a connection: what is committed on it must be kept, and the sequencer is one. */
   #checkServer(connection: number): void {
+    if (this.#role === "reader") return;
     const settings = ["fsync", "full_page_writes", "synchronous_commit", "default_transaction_read_only"];
     const columns = settings.map((name) => `current_setting('${name}')`).join(", ");
     const asked = [{ text: `SELECT ${columns}, pg_is_in_recovery()`, values: [], wanted: true }];
