@@ -22,7 +22,7 @@ import { erasuresOf } from "./erasing.js";
 import { type FolderPaths, isWithin, pathsOf, prepareFolder, type RelayIdentity, readIdentity } from "./folder.js";
 import { type Disk, DiskError, makeFolderDurable, nodeDisk, PRIVATE_MODE, writeDurable } from "./log/disk.js";
 import { bundleFiles } from "./log/erase-entries.js";
-import { ErasedEntries, erasuresText } from "./log/erasures.js";
+import { ErasedEntries, erasuresText, readErasures } from "./log/erasures.js";
 import { TileStore } from "./log/tiles.js";
 import { bundlesOf, checkBundle } from "./log/tree-check.js";
 import { pinsOf } from "./relay-keys.js";
@@ -54,6 +54,8 @@ export const BACKUPS_KEPT = 1;
 const ALL_PAGES = 0x7fff_ffff;
 /** Tiles that are written between two looks at the folder's names. */
 const FILES_AT_ONCE = 256;
+/** How often the log's files are copied again because entries were erased while they were. */
+const ERASED_MEANWHILE_MAX = 3;
 
 export interface BackupOptions {
   /** Also the relay's keys: whoever has the backup can then speak as the relay. Never by default. */
@@ -136,12 +138,10 @@ class BackupWriter {
     if (!database.ok) return database;
     const tree = await this.#checkpoint(name);
     if (!tree.ok) return tree;
-    const erasures = await this.#erasures(name);
-    if (!erasures.ok) return erasures;
     const { told, records } = database.value;
     if (told > tree.value.size)
       return fail("LOG_BEHIND", `the database was told of ${told} entries, the published tree has ${tree.value.size}`);
-    const copied = await this.#tiles(name, tree.value, earlier?.ok ? earlier.value : new Map());
+    const copied = await this.#log(name, tree.value, earlier?.ok ? earlier.value : new Map());
     if (!copied.ok) return copied;
     const rest = await this.#small(name);
     if (!rest.ok) return rest;
@@ -219,8 +219,23 @@ class BackupWriter {
     return opened;
   }
 
-  /** Before the tiles: what is erased by now is copied as what is kept of it. */
-  async #erasures(name: string): Promise<Result<true>> {
+  /** Step 3, again where entries were erased meanwhile: their bundles are gone from where they were looked for. */
+  async #log(name: string, tree: TreeHead, earlier: ReadonlyMap<string, string>): Promise<Result<number>> {
+    const [sums, bytes] = [[...this.#sums.keys()], this.#bytes];
+    for (let left = ERASED_MEANWHILE_MAX; ; left--) {
+      const erasures = await this.#erasures(name);
+      if (!erasures.ok) return erasures;
+      const copied = await this.#tiles(name, tree, earlier);
+      if (copied.ok || left === 0) return copied;
+      const now = await readErasures(this.#disk, this.#paths.erasures);
+      if (!now.ok || now.value.length <= erasures.value) return copied;
+      for (const path of this.#sums.keys()) if (!sums.includes(path)) this.#sums.delete(path);
+      this.#bytes = bytes;
+    }
+  }
+
+  /** How many erasures there are. Before the tiles: what is erased by now is copied as what is kept of it. */
+  async #erasures(name: string): Promise<Result<number>> {
     const copy = openToRead(join(this.#out, name, BACKUP_FILES.store), "trusted");
     if (!copy.ok) return copy;
     try {
@@ -229,7 +244,7 @@ class BackupWriter {
       if (!all.ok) return all;
       this.#erased = new ErasedEntries(this.#paths.logKept, all.value);
       if (all.value.length > 0) await this.#put(name, BACKUP_FILES.erasures, erasuresText(all.value));
-      return ok(true);
+      return ok(all.value.length);
     } finally {
       copy.value.close();
     }

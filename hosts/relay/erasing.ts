@@ -7,10 +7,12 @@ import {
   ErasedEntries,
   type ErasedRecord,
   type Erasure,
+  FollowedErasures,
   readErasures,
   uniteErasures,
   writeErasures,
 } from "./log/erasures.js";
+import { isCorruption, isDatabaseError, tellable } from "./store/database.js";
 import type { Store } from "./store/store.js";
 
 /**
@@ -65,6 +67,16 @@ export async function erasedOf(
 ): Promise<Result<ErasedEntries>> {
   const erasures = await erasuresOf(folder, store);
   return erasures.ok ? ok(new ErasedEntries(pathsOf(folder.dataDir).logKept, erasures.value)) : erasures;
+}
+
+/** The same of a folder in whose log another process erases meanwhile. ERASURES_CORRUPT. */
+export async function followErasures(
+  folder: Pick<ErasingOptions, "dataDir" | "disk">,
+  store: Pick<Store, "erasures">,
+): Promise<Result<ErasedEntries>> {
+  const erasures = await erasuresOf(folder, store);
+  const paths = pathsOf(folder.dataDir);
+  return erasures.ok ? ok(new FollowedErasures(paths.logKept, paths.erasures, erasures.value)) : erasures;
 }
 
 /** What is carried out in a folder's log, by its list and a database of it. ERASURES_CORRUPT. */
@@ -153,15 +165,22 @@ export class Erasing {
     const { store, erase, logger, onFault } = this.#options;
     if (this.#closed) return;
     try {
-      if (!store.erasures.hasUnfinished) return;
+      if (!store.erasures.hasUnfinished) {
+        this.failure = undefined;
+        return;
+      }
       const finished = await finishErasures(this.#options, erase);
       if (finished.ok) logger.warn({ erasures: finished.value }, "bodies erased");
       // Told once while it is the same.
       else if (finished.failure.detail !== this.failure?.detail) logger.error(finished.failure, "erasure waits");
       this.failure = finished.ok ? undefined : finished.failure;
     } catch (error) {
-      // A full disk passes; what is decided stays so, and is looked at again.
-      this.failure = onFault(error) ?? fail("ERASURE_UNFINISHED", (error as Error).message).failure;
+      // A full disk passes, as does a server that is away; what is decided stays so, and is looked at again.
+      const passes = isDatabaseError(error) && !isCorruption(error);
+      const code = passes ? "STORE_FAILED" : "ERASURE_UNFINISHED";
+      const { failure } = fail(code, tellable(error as Error));
+      if (passes && failure.detail !== this.failure?.detail) logger.error({ err: error, ...failure }, "erasure waits");
+      this.failure = (passes ? undefined : onFault(error)) ?? failure;
     }
   }
 

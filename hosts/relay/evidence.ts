@@ -11,7 +11,7 @@ import type { Crypto } from "tallystick/identity/crypto";
 import { formatVerifierKey } from "tallystick/log/note";
 import { type CborLimits, decodeCbor } from "tallystick/record/cbor";
 import { Kind, parseRecord } from "tallystick/record/record";
-import type { AnchorStatus } from "./ledger/outbox.js";
+import type { AnchorRow } from "./ledger/outbox-tables.js";
 import type { Log } from "./log/log.js";
 import { checkedBytes } from "./routes/shapes.js";
 import { genesisOf } from "./standing.js";
@@ -32,8 +32,10 @@ export interface EvidenceOptions {
   /** The statements by which the relay's keys have changed, oldest first. */
   readonly relayKeys: readonly Uint8Array[];
   /** The first final anchor whose tree has at least `size` entries. */
-  readonly finalFor: (size: number) => AnchorStatus | undefined;
+  readonly finalFor: (size: number) => FinalAnchor | undefined;
 }
+
+export type FinalAnchor = Pick<AnchorRow, "size" | "proof">;
 
 /** The file's bytes. RECORD_UNKNOWN, RECORD_NOT_LOGGED, and the log's own codes where its files are damaged. */
 export async function composeEvidence(options: EvidenceOptions, id: Uint8Array): Promise<Result<Uint8Array>> {
@@ -122,7 +124,7 @@ function entryOf({ store, crypto }: EvidenceOptions, stored: StoredRecord, recei
 /** The first final anchor that covers all of the entries, where there is one. */
 async function collectAnchor(
   { log }: EvidenceOptions,
-  final: AnchorStatus | undefined,
+  final: FinalAnchor | undefined,
   indices: readonly number[],
   size: number,
 ): Promise<Result<BundleAnchor[]>> {

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
-import { type Code, type Failure, ok, type Result } from "tallystick/codes/codes";
+import { type Code, type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import { openCheckpoint, type TreeHead } from "tallystick/log/checkpoint";
 import type { VerifierKey } from "tallystick/log/note";
 import { TILE_WIDTH } from "tallystick/log/tile";
@@ -18,9 +18,11 @@ import { TileStore } from "./log/tiles.js";
 import { bundlesOf, checkBundle, type Finding } from "./log/tree-check.js";
 import { pinsOf, readStatements } from "./relay-keys.js";
 import { checkChain } from "./store/chain-check.js";
-import { isCorruption, openToRead } from "./store/database.js";
-import { checkInFolder } from "./store/open.js";
+import { isCorruption } from "./store/database.js";
+import { checkInFolder, openStoreToRead, type StoreOptions } from "./store/open.js";
+import { PostgresError } from "./store/postgres/bridge.js";
 import { StoredRows } from "./store/rows.js";
+import { nameOfStore } from "./store/sql.js";
 import { Store } from "./store/store.js";
 
 /**
@@ -63,14 +65,20 @@ export interface ExamineOptions {
   readonly disk?: Disk;
   /** The lock, where the caller holds it. */
   readonly held?: FolderLock;
+  /** Where the store is, where that is not SQLite's file in the folder. */
+  readonly store?: StoreOptions;
 }
 
-/** DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE and RELAY_FOREIGN: it is not known what should be there. */
+/**
+ * DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE and RELAY_FOREIGN: it is not known what should be there. STORE_ELSEWHERE where the
+ * database is in PostgreSQL and no address is given.
+ */
 export async function examineFolder(dataDir: string, options: ExamineOptions = {}): Promise<Result<FolderExamination>> {
   const identity = readIdentity(dataDir);
   if (!identity.ok) return identity;
-  const inFolder = checkInFolder(dataDir, identity.value);
-  if (!inFolder.ok) return inFolder;
+  // Without its address nothing of the database could be looked at.
+  const reachable = options.store ? ok(true) : checkInFolder(dataDir, identity.value);
+  if (!reachable.ok) return reachable;
   const pins = pinsOf(crypto, identity.value);
   if (!pins.ok) return pins;
   // Where there is no lock file no relay has ever run here; this command makes none.
@@ -78,6 +86,10 @@ export async function examineFolder(dataDir: string, options: ExamineOptions = {
   try {
     const running = lock?.ok === false && lock.failure.code === "DATA_FOLDER_LOCKED";
     return ok(await new FolderExaminer(dataDir, identity.value, pins.value.logKey, running, options).run());
+  } catch (error) {
+    // A server that went away in the middle of it: nothing of what was found so far would be all.
+    if (!(error instanceof PostgresError)) throw error;
+    return fail("STORE_FAILED", `${error.message} (${error.code})`);
   } finally {
     if (lock?.ok) lock.value.release();
   }
@@ -89,6 +101,9 @@ class FolderExaminer {
   readonly #logKey: VerifierKey;
   readonly #running: boolean;
   readonly #disk: Disk;
+  readonly #store: StoreOptions | undefined;
+  /** What the database is called in a finding. */
+  readonly #name: string;
   readonly #onProgress: NonNullable<ExamineOptions["onProgress"]>;
   readonly #findings: FolderFinding[] = [];
   #erased: ErasedEntries;
@@ -111,6 +126,8 @@ class FolderExaminer {
     this.#erased = new ErasedEntries(pathsOf(dataDir).logKept);
     this.#running = running;
     this.#disk = options.disk ?? nodeDisk;
+    this.#store = options.store;
+    this.#name = nameOfStore(identity.postgres === undefined ? {} : { dialect: "postgres" });
     this.#onProgress = options.onProgress ?? (() => undefined);
   }
 
@@ -123,12 +140,12 @@ class FolderExaminer {
     const told = rows?.told() ?? 0;
     const tree = await this.#signed();
     if (tree && told > tree.size)
-      this.#find("damaged", "LOG_BEHIND", "store.sqlite", `expected at most ${tree.size} entries, received ${told}`);
+      this.#find("damaged", "LOG_BEHIND", this.#name, `expected at most ${tree.size} entries, received ${told}`);
     else if (rows && tree && !this.#running && told < tree.size && tree.size > 1)
       this.#find(
         "recovers",
         "STORE_INCOHERENT",
-        "store.sqlite",
+        this.#name,
         `the database was told of ${told} entries of ${tree.size}: the next start takes back what it lacks`,
       );
     if (tree) await this.#tiles(tree, rows, told);
@@ -138,7 +155,7 @@ class FolderExaminer {
         this.#chains(store);
       } catch (error) {
         if (!isCorruption(error)) throw error;
-        this.#find("damaged", "STORE_CORRUPT", "store.sqlite", (error as Error).message);
+        this.#find("damaged", "STORE_CORRUPT", this.#name, (error as Error).message);
       }
       store.close();
     }
@@ -163,7 +180,7 @@ class FolderExaminer {
     const waits = store?.erasures.summaries().filter(({ doneAtMs }) => doneAtMs === undefined) ?? [];
     this.#erasing = waits.length > 0;
     for (const { number } of waits)
-      this.#find("recovers", "ERASURE_UNFINISHED", `store.sqlite erasures ${number}`, "it is not carried out yet");
+      this.#find("recovers", "ERASURE_UNFINISHED", `${this.#name} erasures ${number}`, "it is not carried out yet");
     if (this.#running) return;
     for (const path of await published({ disk: this.#disk, folder: logPublic }, this.#erased))
       this.#find("recovers", "ERASURE_UNFINISHED", `log/public/${path}`, "expected no file where an entry was erased");
@@ -306,10 +323,13 @@ class FolderExaminer {
   }
 
   #openStore(): Store | undefined {
-    const database = openToRead(pathsOf(this.#dataDir).store);
+    const database = openStoreToRead(this.#dataDir, this.#identity, this.#store);
     if (database.ok) return new Store(database.value);
     const { failure } = database;
-    this.#fail(failure.code === "STORE_UNEXAMINED" ? "unexamined" : "damaged", "store.sqlite", failure);
+    // A server that does not answer, or lets nobody in, says nothing of what it holds.
+    const isUnseen =
+      failure.code === "STORE_UNEXAMINED" || (failure.code === "STORE_FAILED" && this.#identity.postgres !== undefined);
+    this.#fail(isUnseen ? "unexamined" : "damaged", this.#name, failure);
     return undefined;
   }
 

@@ -34,6 +34,8 @@ export interface FolderPaths {
   readonly log: string;
   readonly logKey: string;
   readonly logPublic: string;
+  /** What processes that follow the log prove its entries with. */
+  readonly logHeads: string;
   /** Of bundles that are published no more, the entries that were not erased. */
   readonly logKept: string;
   /** The list of what was erased, beside the log's lock. */
@@ -57,6 +59,7 @@ export function pathsOf(folder: string): FolderPaths {
     log: join(folder, "log"),
     logKey: join(folder, "log", "key"),
     logPublic: join(folder, "log", "public"),
+    logHeads: join(folder, "log", "heads"),
     logKept: join(folder, "log", "kept"),
     erasures: join(folder, "log", "lock", "erasures"),
     ledger: join(folder, "ledger"),

@@ -3,6 +3,7 @@ import { fail } from "tallystick/codes/codes";
 import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
 import { Attempts, type AttemptsOptions, placeOf } from "./attempts.js";
 import { type Ingested, type IngestOptions, ingest } from "./ingest.js";
+import { type KeyBudgets, OwnKeyBudgets } from "./key-budgets.js";
 import { type Refusal, Refused } from "./problem.js";
 import { heldBack } from "./standing.js";
 import { isOfAll } from "./store/database.js";
@@ -24,7 +25,7 @@ import type { VerifiedBatch } from "./verify/verified.js";
  * slow them down to what is left over. A batch ends at its first signature that does not hold. An address whose last batch
  * brought something comes before those that nothing is known of: a flood from many addresses is as unknown as they are new.
  *
- * **A key has a budget of records**: whoever holds it, or has stolen it, fills the disk no faster.
+ * **A key has a budget of records** (key-budgets.ts), over PostgreSQL one for all processes.
  *
  * **One transaction for many.** While the disk makes one durable the next ones gather, so that the disk's slowness sets how
  * many share it and not how many there are a second. What throws in a shared transaction is tried again alone, unless it is
@@ -44,9 +45,6 @@ export const BAD_BATCHES_BURST = 10;
 export const BAD_BATCHES_REFILL_MS = 1000;
 /** Addresses that are known to have brought something new. */
 export const PROVEN_MAX = 4096;
-/** Records of one key at once: a month of a device that records each half minute. Then so many a second. */
-export const KEY_BURST_RECORDS = 100_000;
-export const KEY_RECORDS_PER_SECOND = 50;
 /** Records in one transaction, but for those of the batch that reaches it. */
 const GROUP_MAX_RECORDS = 4096;
 /** Records that are worth a transaction of their own; and how long fewer wait for others that are being verified. */
@@ -61,14 +59,9 @@ export interface IntakeOptions extends IngestOptions {
   readonly steadyMs: () => number;
   /** New records are durable: the sequencer has something to do. */
   readonly onStored: () => void;
-  /** Default KEY_BURST_RECORDS and KEY_RECORDS_PER_SECOND. */
-  readonly keyBudget?: KeyBudgetOptions;
+  /** What each key may bring; by default of this process, with its own limits. */
+  readonly keyBudgets?: KeyBudgets;
   readonly badBatches?: Partial<AttemptsOptions>;
-}
-
-export interface KeyBudgetOptions {
-  readonly burst?: number;
-  readonly perSecond?: number;
 }
 
 /** Verified, and waiting for a transaction. */
@@ -100,11 +93,11 @@ export class Intake {
   #closed = false;
 
   constructor(options: IntakeOptions) {
-    const { steadyMs, badBatches, keyBudget } = options;
+    const { steadyMs, badBatches, keyBudgets } = options;
     this.#options = options;
     const limit = { burst: BAD_BATCHES_BURST, refillMs: BAD_BATCHES_REFILL_MS };
     this.#badBatches = new Attempts({ nowMs: steadyMs, ...limit, ...badBatches });
-    this.#budgets = new KeyBudgets(steadyMs, keyBudget);
+    this.#budgets = keyBudgets ?? new OwnKeyBudgets(steadyMs);
   }
 
   /** Bytes of batches that are admitted and not ingested yet. */
@@ -249,8 +242,15 @@ export class Intake {
   /** One transaction; undefined where it failed and there is more than one to blame. */
   #ingestTogether(group: readonly Ready[]): (Ingested | { readonly error: unknown })[] | undefined {
     try {
-      const done = this.#options.store.transaction(() => group.map((one) => this.#ingestOne(one)));
-      for (const [i, { device }] of group.entries()) this.#budgets.owe(device.device, done[i]!.stored);
+      const after: (() => void)[] = [];
+      const done = this.#options.store.transaction(() =>
+        group.map((one) => {
+          const ingested = this.#ingestOne(one);
+          after.push(this.#budgets.owe(one.device.device, ingested.stored) ?? NOTHING);
+          return ingested;
+        }),
+      );
+      for (const owe of after) owe();
       return done;
     } catch (error) {
       // What is of all: each batch tried alone would fail as well, and wait as long.
@@ -265,42 +265,7 @@ export class Intake {
   }
 }
 
-/** What each key may still bring: a debt of records that time pays back. One entry for a device that owes. */
-class KeyBudgets {
-  readonly #nowMs: () => number;
-  readonly #burst: number;
-  readonly #perSecond: number;
-  readonly #debts = new Map<number, { owed: number; atMs: number }>();
-
-  constructor(
-    nowMs: () => number,
-    { burst = KEY_BURST_RECORDS, perSecond = KEY_RECORDS_PER_SECOND }: KeyBudgetOptions = {},
-  ) {
-    this.#nowMs = nowMs;
-    this.#burst = burst;
-    this.#perSecond = perSecond;
-  }
-
-  refusal(device: number): Refusal | undefined {
-    // Room for one record at least.
-    const over = this.#owed(device) - (this.#burst - 1);
-    if (over <= 0) return undefined;
-    const detail = `expected at most ${this.#burst} records of one key at once, and ${this.#perSecond} a second`;
-    return { ...fail("KEY_BUDGET_SPENT", detail), retryAfterS: Math.ceil(over / this.#perSecond) };
-  }
-
-  owe(device: number, records: number): void {
-    if (records > 0) this.#debts.set(device, { owed: this.#owed(device) + records, atMs: this.#nowMs() });
-  }
-
-  #owed(device: number): number {
-    const debt = this.#debts.get(device);
-    if (!debt) return 0;
-    const owed = debt.owed - (Math.max(0, this.#nowMs() - debt.atMs) / 1000) * this.#perSecond;
-    if (owed <= 0) this.#debts.delete(device);
-    return Math.max(0, owed);
-  }
-}
+const NOTHING = (): void => undefined;
 
 function senderOf({ device }: StoredDevice, address: string): string {
   return `${device} ${placeOf(address).name}`;

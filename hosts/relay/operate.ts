@@ -6,7 +6,7 @@ import { relayCrypto } from "./crypto.js";
 import { pathsOf, readIdentity } from "./folder.js";
 import { openDeviceFacingKey } from "./keys.js";
 import { type Actor, COMMAND_ACTOR } from "./operators/roles.js";
-import { genesisOf, revokeKey, stateRevocation } from "./standing.js";
+import { genesisOf, type InForce, revokeKey, stateRevocation } from "./standing.js";
 import { openStore, type StoreOptions } from "./store/open.js";
 import { type Change, OperatorStore } from "./store/operators.js";
 import type { Decision } from "./store/standing.js";
@@ -138,20 +138,22 @@ export class Operator {
     });
     if (!statement.ok) return statement;
     const detail = { from_seq: fromSeq, ...(reason !== undefined && { reason }) };
-    return this.#submit(kid, statement.value, operator.value.publicKey, detail);
+    return this.#submit(kid, statement.value, operator.value.publicKey, () => detail);
   }
 
   /** Somebody else's statement: the owner's. */
   revokeBy(kid: Uint8Array, statement: Uint8Array): Result<DeviceStanding> {
     const operator = this.#parts.openKey();
-    return operator.ok ? this.#submit(kid, statement, operator.value.publicKey, {}) : operator;
+    if (!operator.ok) return operator;
+    const detailOf = ({ fromSeq, by }: InForce) => ({ from_seq: fromSeq, signed_by: by });
+    return this.#submit(kid, statement, operator.value.publicKey, detailOf);
   }
 
   #submit(
     kid: Uint8Array,
     statement: Uint8Array,
     operatorKey: Uint8Array,
-    detail: Change["detail"],
+    detailOf: (revoked: InForce) => Change["detail"],
   ): Result<DeviceStanding> {
     const device = this.#find(kid);
     if (!device.ok) return device;
@@ -159,7 +161,7 @@ export class Operator {
     const revoked = this.#store.transaction(() => {
       const done = revokeKey(options, device.value, statement);
       // An earlier one that reaches as far back stays, and then nothing has changed.
-      if (done.ok && done.value.statement === statement) this.#note(device.value, "revoke", detail);
+      if (done.ok && done.value.statement === statement) this.#note(device.value, "revoke", detailOf(done.value));
       return done;
     });
     return revoked.ok ? this.device(kid) : revoked;

@@ -1,5 +1,6 @@
 import { type Failure, fail } from "tallystick/codes/codes";
 import type { Log } from "./log/log.js";
+import { isCorruption, isDatabaseError, tellable } from "./store/database.js";
 
 /** Keeps the log going while the relay runs: new records enter it in rounds, and a failed round is tried again. */
 
@@ -64,7 +65,12 @@ export class Publication {
       onFailure(result.failure);
       return { ok: false, failure: result.failure, passes: true };
     } catch (error) {
-      // A full disk is thrown by the database; it passes, a damaged record does not.
+      // A full disk, or a server that is away: it passes, a damaged record does not.
+      if (isDatabaseError(error) && !isCorruption(error)) {
+        const { failure } = fail("STORE_FAILED", tellable(error));
+        onFailure(failure);
+        return { ok: false, failure, passes: true };
+      }
       const damage = onFault(error);
       return { ok: false, failure: damage ?? fail("RELAY_FAULT", "see the relay's log").failure, passes: !damage };
     }

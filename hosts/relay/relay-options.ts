@@ -3,7 +3,7 @@ import type { Entropy } from "tallystick/identity/crypto";
 import type { LedgerOptions } from "./anchoring.js";
 import type { AttemptsOptions } from "./attempts.js";
 import type { WitnessOptions } from "./cosigning/options.js";
-import type { KeyBudgetOptions } from "./intake.js";
+import type { KeyBudgetOptions } from "./key-budgets.js";
 import type { ListenOptions } from "./listen.js";
 import type { KnownTree } from "./log/sequencer.js";
 import type { MqttOptions } from "./mqtt/settings.js";

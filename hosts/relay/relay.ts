@@ -14,7 +14,7 @@ import type { Calls } from "./calls.js";
 import { Cosigning } from "./cosigning/cosigning.js";
 import { checkWitnesses } from "./cosigning/options.js";
 import { relayCrypto as crypto } from "./crypto.js";
-import { Erasing, erasedOf, openErasures } from "./erasing.js";
+import { Erasing, followErasures, openErasures } from "./erasing.js";
 import { RelayEvents } from "./events.js";
 import {
   beginFolder,
@@ -43,7 +43,7 @@ import { followLog, openKeys, waitsForSequencer } from "./role.js";
 import { openScrub, SCRUB_PERIOD_MS } from "./scrubbing.js";
 import { createServer } from "./server.js";
 import { STOP_REQUESTS_MAX_MS } from "./stop.js";
-import { isCorruption, isDatabaseError } from "./store/database.js";
+import { isCorruption, isDatabaseError, tellable } from "./store/database.js";
 import { LogDiffers, StoreEntries } from "./store/entries.js";
 import { Figures } from "./store/figures.js";
 import { Ladder } from "./store/ladder.js";
@@ -293,7 +293,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   };
 
   const kept = { dataDir, store, disk: nodeDisk };
-  const erased = await (isSequencer ? openErasures(kept) : erasedOf(kept, store));
+  const erased = await (isSequencer ? openErasures(kept) : followErasures(kept, store));
   if (!erased.ok) return erased;
   let log: Result<Log> | undefined;
   let anchoring: Anchoring | undefined;
@@ -470,6 +470,7 @@ async function openLog(
       witnesses: witnesses.map(({ key }) => key),
       known,
       erased,
+      followed: store.database.dialect === "postgres",
       onCheckpoint,
     });
     if (!log.ok || formatVerifierKey(log.value.key) === logKey) return log;
@@ -486,6 +487,6 @@ async function openLog(
 /** The failure that an error stands for, where it shows that stored bytes are damaged. */
 function damageOf(error: unknown): Failure | undefined {
   if (error instanceof StoredRecordDamaged) return fail("STORE_CORRUPT", error.message).failure;
-  if (isCorruption(error)) return fail("STORE_CORRUPT", (error as Error).message).failure;
+  if (isCorruption(error)) return fail("STORE_CORRUPT", tellable(error as Error)).failure;
   return undefined;
 }

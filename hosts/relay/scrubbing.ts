@@ -8,8 +8,9 @@ import type { ErasedEntries } from "./log/erasures.js";
 import type { Log } from "./log/log.js";
 import { Scrub, type ScrubPart } from "./log/scrub.js";
 import { bundlesOf, checkBundle, type Finding } from "./log/tree-check.js";
-import { isCorruption, isUnreadable } from "./store/database.js";
+import { isCorruption, isUnreadable, tellable } from "./store/database.js";
 import { StoredRows } from "./store/rows.js";
+import { nameOfStore } from "./store/sql.js";
 import type { Store } from "./store/store.js";
 
 export { SCRUB_PERIOD_MS } from "./log/scrub.js";
@@ -42,11 +43,11 @@ export function openScrub(options: ScrubbingOptions): Promise<Scrub> {
         log.head,
         bundle,
       );
-      if (ids) return guarded("records", () => rows.checkLogged(bundle * TILE_WIDTH, ids, rows.told()));
+      if (ids) return guarded(options, "records", () => rows.checkLogged(bundle * TILE_WIDTH, ids, rows.told()));
       // The one that is being carried out just now is none.
       const isUnfinished = ({ code }: Finding): boolean => code === "ERASURE_UNFINISHED";
       if (!findings.some(isUnfinished)) return findings;
-      return guarded("erasures", () =>
+      return guarded(options, "erasures", () =>
         store.erasures.hasUnfinished ? findings.filter((finding) => !isUnfinished(finding)) : findings,
       );
     },
@@ -55,7 +56,7 @@ export function openScrub(options: ScrubbingOptions): Promise<Scrub> {
     ({ name, pages, check }): ScrubPart => ({
       name,
       units: () => countable(pages),
-      check: async (page) => guarded(name, () => check(page)),
+      check: async (page) => guarded(options, name, () => check(page)),
     }),
   );
   return Scrub.open({
@@ -84,13 +85,19 @@ function countable(pages: () => number): number {
   }
 }
 
-/** A page of the file that SQLite itself finds damaged, or that the medium does not give back, is a finding, too. */
-function guarded(table: string, check: () => readonly Finding[]): readonly Finding[] {
+/** A page that the database itself finds damaged, or that the medium does not give back, is a finding, too. */
+function guarded(
+  { store }: Pick<ScrubbingOptions, "store">,
+  table: string,
+  check: () => readonly Finding[],
+): readonly Finding[] {
   try {
     return check();
   } catch (error) {
     if (!isCorruption(error) && !isUnreadable(error)) throw error;
-    return [{ code: "STORE_CORRUPT", where: `store.sqlite ${table}`, detail: (error as Error).message }];
+    return [
+      { code: "STORE_CORRUPT", where: `${nameOfStore(store.database)} ${table}`, detail: tellable(error as Error) },
+    ];
   }
 }
 

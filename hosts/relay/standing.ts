@@ -76,15 +76,19 @@ function* lineage(store: Store, device: number): IterableIterator<{ readonly dev
   }
 }
 
+/** The statement that counts. */
+export interface InForce {
+  readonly fromSeq: number;
+  readonly statement: Uint8Array;
+  /** Whose key signed it. */
+  readonly by: "owner" | "operator";
+}
+
 /**
  * Puts a statement in force, durably, and says which one is: an earlier one that reaches as far back stays. The operator's
  * is a decision, too: a key that was held back is so no longer. REVOCATION_FALSE, KEY_MISMATCH, STATEMENT_MALFORMED.
  */
-export function revokeKey(
-  options: StandingOptions,
-  device: StoredDevice,
-  statement: Uint8Array,
-): Result<{ readonly fromSeq: number; readonly statement: Uint8Array }> {
+export function revokeKey(options: StandingOptions, device: StoredDevice, statement: Uint8Array): Result<InForce> {
   const { store, crypto, nowMs } = options;
   // Whom the device's first key named: one that it handed on to names nobody.
   let first = device.device;
@@ -94,14 +98,15 @@ export function revokeKey(
   const revokers = [owner ?? options.operatorKey];
   const checked = checkRevocation(crypto, statement, device.kid, revokers);
   if (!checked.ok) return checked;
+  const by = owner ? "owner" : "operator";
   const before = store.standing.revocation(device.device);
-  if (before && before.fromSeq <= checked.value.fromSeq) return ok(before);
+  if (before && before.fromSeq <= checked.value.fromSeq) return ok({ ...before, by });
   store.transaction(() => {
     const atMs = nowMs();
     store.standing.revoke(device.device, checked.value.fromSeq, statement, atMs);
     if (!owner) store.standing.decide(device.device, "revoke", atMs);
   });
-  return ok({ fromSeq: checked.value.fromSeq, statement });
+  return ok({ fromSeq: checked.value.fromSeq, statement, by });
 }
 
 /** The operator's own statement about a device's key. SIGNER_FAULT. */

@@ -12,6 +12,8 @@ import type { Erasing } from "./erasing.js";
 import type { RelayEvents } from "./events.js";
 import { pathsOf, type RelayIdentity } from "./folder.js";
 import { Intake } from "./intake.js";
+import { type KeyBudgets, OwnKeyBudgets } from "./key-budgets.js";
+import { FollowedLedger } from "./ledger/followed.js";
 import type { Log } from "./log/log.js";
 import type { Scrub } from "./log/scrub.js";
 import type { MqttListener } from "./mqtt/listener.js";
@@ -31,6 +33,7 @@ import { damageFound } from "./scrubbing.js";
 import { recordMethods, refuseOtherMethods } from "./server.js";
 import { isDatabaseError } from "./store/database.js";
 import type { Ladder } from "./store/ladder.js";
+import { SharedKeyBudgets } from "./store/postgres/key-budgets.js";
 import type { Store } from "./store/store.js";
 import type { VerifierPool } from "./verify/pool.js";
 
@@ -97,7 +100,6 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
   };
   const steadyMs = steadyOf(options);
   const onStored = (): void => publication.wake();
-  const { keyBudget } = options;
   const ingest = { store, crypto, nowMs, pool: parts.pool, steadyMs, onStored };
   const calls = new Calls({
     store,
@@ -106,7 +108,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
     origin,
     challenges: new Challenges(nowMs, store.database.dialect && sharedSecret(identity)),
     admission,
-    intake: new Intake({ ...ingest, ...(keyBudget && { keyBudget }) }),
+    intake: new Intake({ ...ingest, keyBudgets: keyBudgetsOf(parts) }),
     ladder,
     identity,
     log: {
@@ -130,6 +132,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
   deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs, refusal });
   const relayKeys = parts.statements.map(({ bytes }) => bytes);
   const witnessKeys = (options.witnesses ?? []).map(({ key }) => formatVerifierKey(key));
+  const followed = options.role === "ingest" ? new FollowedLedger(store.database) : undefined;
   recordRoutes(app, {
     store,
     ladder,
@@ -137,16 +140,19 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
     log,
     witnessKeys,
     relayKeys,
-    finalFor: (size) => anchoring?.finalFor(size),
+    finalFor: (size) => (followed ?? anchoring)?.finalFor(size),
   });
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic, withholds: (bundle) => log.withholds(bundle) });
   relayRoutes(app, {
-    describe: () => ({
-      ...pins,
-      enrolment,
-      ...(anchoring && { ledger: anchoring.describe() }),
-      ...(cosigning && { witnesses: cosigning.witnesses.map(viewWitness) }),
-    }),
+    describe: () => {
+      const ledger = (followed ?? anchoring)?.describe();
+      return {
+        ...pins,
+        enrolment,
+        ...(ledger && { ledger }),
+        ...(cosigning && { witnesses: cosigning.witnesses.map(viewWitness) }),
+      };
+    },
     checkReady: (): { failure: Failure } | ReadyView => {
       const failure =
         health.fault ??
@@ -184,6 +190,13 @@ export function addOperatorApi(app: FastifyInstance, parts: RouteParts): void {
 function addOperatorRoutes(app: FastifyInstance, { store, identity, nowMs, options }: RouteParts): void {
   const attempts = { nowMs: steadyOf(options), ...options.attempts };
   operatorRoutes(app, { store, identity, nowMs, attempts });
+}
+
+/** Over PostgreSQL what a key brings counts for all processes together. */
+function keyBudgetsOf({ store, options }: RouteParts): KeyBudgets {
+  const { keyBudget, nowMs } = options;
+  if (store.database.dialect !== "postgres") return new OwnKeyBudgets(steadyOf(options), keyBudget);
+  return new SharedKeyBudgets(store.database, { ...keyBudget, ...(nowMs && { nowMs }) });
 }
 
 /** Of a clock that nobody sets, where the caller brings none. */

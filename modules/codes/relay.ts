@@ -21,7 +21,7 @@ export const RELAY_CODES = Object.freeze({
   STORE_FAILED: entry(
     503,
     "the relay could not make the data durable",
-    "nothing was acknowledged; look for a full disk or missing permissions in the relay's log",
+    "nothing was acknowledged; look for a full disk, missing permissions or a server that is away in the relay's log",
   ),
   STORE_NOT_DURABLE: entry(
     500,
@@ -36,7 +36,7 @@ export const RELAY_CODES = Object.freeze({
   STORE_ELSEWHERE: entry(
     409,
     "the relay's database is not where this looks for it",
-    "name it with --store or TALLYSTICK_STORE_URL; a database in PostgreSQL is copied and examined by PostgreSQL's own tools, in the order that hosts/relay/store/postgres/README.md gives",
+    "name it with --store or TALLYSTICK_STORE_URL; a database in PostgreSQL is copied and repaired by PostgreSQL's own tools, in the order that hosts/relay/store/postgres/README.md gives",
   ),
   SEQUENCER_AWAY: entry(
     503,

@@ -70,5 +70,5 @@ export function optionsFor(disk: MemoryDisk, source: EntrySource, more: Partial<
 
 export function openOn(disk: MemoryDisk, source: MemorySource, heads: SignedHead[] = []) {
   source.disk = disk;
-  return Log.open("/log", optionsFor(disk, source, { onCheckpoint: (head) => heads.push(head) }));
+  return Log.open("/log", optionsFor(disk, source, { followed: true, onCheckpoint: (head) => heads.push(head) }));
 }

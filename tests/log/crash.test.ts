@@ -21,6 +21,10 @@ class History {
         this.checkpoints.set(Buffer.from(bytes).toString(), bytes);
       }
     }
+    // Whoever follows the log finds the signature of whatever checkpoint he reads, wherever the sequencer has stopped.
+    const [published, heads] = ["/log/public/checkpoint", "/log/heads"].map((path) => disk.files().get(path));
+    const text = published && JSON.stringify(Buffer.from(published).toString());
+    if (text) assert.ok(heads && Buffer.from(heads).toString().includes(text), "a checkpoint without its signature");
   }
 
   /** Each checkpoint is the naive tree over the first entries of the log as it is in the end. */
@@ -102,7 +106,7 @@ describe("log: power cuts at every step of the sequencer", function () {
     trace = disk.trace;
     const kinds = new Set(disk.trace.map((line) => line.split(" ")[0]));
     assert.deepEqual([...kinds].sort(), ["integrated", "makeFolder", "remove", "rename", "syncFolder", "write"]);
-    for (const path of ["/log/key", "/log/key.signed", "/log/lock/head", "/log/public/checkpoint"]) {
+    for (const path of ["/log/key", "/log/key.signed", "/log/lock/head", "/log/heads", "/log/public/checkpoint"]) {
       assert.ok(disk.trace.includes(`rename ${path}`), path);
     }
   });

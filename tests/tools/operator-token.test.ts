@@ -80,6 +80,21 @@ ${idOf(made.token)}  viewer    north  revoked …  used …
 `);
     const ended = await ask(started.url, "GET", "/v1/operator/self", made.token);
     assert.equal(ended.body.code, "OPERATOR_TOKEN_ENDED");
+    const admin = must(
+      administer(started.folder, (on) => on.makeOperatorToken({ role: "admin", tenant: "north", label: "" })),
+    ).token;
+    const body = { role: "viewer", label: "made" };
+    const { token } = (await ask(started.url, "POST", "/v1/operator/tokens", admin, body)).body;
+    session(`
+$ tallystick operator-token revoke --data . ${idOf(admin)}
+${idOf(admin)}  admin     north  revoked …  used …
+1 made by it count still; --with-made revokes them, too
+[0]
+$ tallystick operator-token revoke --data . ${idOf(admin)} --with-made
+${idOf(admin)}  admin     north  revoked …  used …
+${idOf(token)}  viewer    north  revoked …  never used  made
+[0]
+`);
   });
 
   it("makes enrolment tokens for a tenant, lists its devices and moves them", async () => {

@@ -6,6 +6,7 @@ import {
   type FolderFinding,
 } from "../../hosts/relay/examine.js";
 import { repairFolder } from "../../hosts/relay/repair.js";
+import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
 import { FSCK_EXIT } from "./fsck.js";
 
 /** What `tallystick fsck` says about a relay's data folder. */
@@ -28,7 +29,7 @@ export interface FolderFsckOptions {
 /** Examines, prints the report, and answers with the exit status. Written to is the folder only with `repair`. */
 export async function fsckFolder(dataDir: string, options: FolderFsckOptions): Promise<number> {
   const { asJson, repair, onProgress } = options;
-  const examining = onProgress ? { onProgress } : {};
+  const examining = { ...storeOfEnvironment(process.env), ...(onProgress && { onProgress }) };
   const done = repair ? await repairFolder(dataDir, examining) : await examineFolder(dataDir, examining);
   if (!done.ok) return refuse(dataDir, done.failure, asJson);
   const repaired = "repaired" in done.value ? done.value.repaired : undefined;

@@ -61,10 +61,11 @@ operatorTokenCommand
   .description("let a token count no more, from the next request on")
   .argument("<token>", "its id, 16 hexadecimal digits", id)
   .option(...DATA)
-  .option("--json", "one line of JSON")
-  .action(async (token: string, { data, json }: Options) => {
+  .option("--with-made", "and those that it made, itself or through others: where it was in other hands")
+  .option("--json", "one line of JSON a token")
+  .action(async (token: string, { data, json, withMade }: Options & { withMade?: true }) => {
     const { revoke } = await import("./operator-token.js");
-    process.exitCode = revoke(data, token, json === true);
+    process.exitCode = revoke(data, token, { asJson: json === true, withMade: withMade === true });
   });
 
 function id(text: string): string {

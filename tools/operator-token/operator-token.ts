@@ -26,6 +26,12 @@ export function create(dataDir: string, { role, tenant, label, days, json }: Cre
   return print(made, ({ token, stored }) => [json ? JSON.stringify({ token, ...viewOperatorToken(stored) }) : token]);
 }
 
+export interface RevokeOptions {
+  readonly asJson: boolean;
+  /** Those that it made, too. */
+  readonly withMade: boolean;
+}
+
 export function list(dataDir: string, tenant: string | undefined, asJson: boolean): number {
   const found = administered(dataDir, (administration) => {
     const scope = administration.scope(tenant);
@@ -42,9 +48,16 @@ export function list(dataDir: string, tenant: string | undefined, asJson: boolea
   return print(found, (tokens) => tokens.map((token) => textOf(token, asJson)));
 }
 
-export function revoke(dataDir: string, id: string, asJson: boolean): number {
-  const revoked = administered(dataDir, (administration) => administration.revokeOperatorToken(id));
-  return print(revoked, (token) => [textOf(token, asJson)]);
+export function revoke(dataDir: string, id: string, { asJson, withMade }: RevokeOptions): number {
+  let made = 0;
+  const revoked = administered(dataDir, (administration) => {
+    const done = administration.revokeOperatorToken(id, { withMade });
+    made = administration.operatorTokensMadeBy(id).length;
+    return done;
+  });
+  const status = print(revoked, (tokens) => tokens.map((token) => textOf(token, asJson)));
+  if (revoked.ok && made > 0) console.error(`${made} made by it count still; --with-made revokes them, too`);
+  return status;
 }
 
 function administered<T>(dataDir: string, act: (administration: Administration) => Result<T>): Result<T> {

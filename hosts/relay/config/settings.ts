@@ -6,7 +6,7 @@ import { MQTT_PREFIX } from "tallystick/sync/mqtt";
 import { ATTEMPT_ADDRESSES_MAX, ATTEMPTS_BURST, ATTEMPTS_REFILL_MS } from "../attempts.js";
 import { readWitness } from "../cosigning/options.js";
 import { relayCrypto } from "../crypto.js";
-import { KEY_BURST_RECORDS, KEY_RECORDS_PER_SECOND } from "../intake.js";
+import { KEY_BURST_RECORDS, KEY_RECORDS_PER_SECOND } from "../key-budgets.js";
 import { readMqttSettings } from "../mqtt/settings.js";
 import { TENANT_PATTERN } from "../operators/administration.js";
 import { STOP_MAX_MS, STOP_REQUESTS_MAX_MS } from "../stop.js";

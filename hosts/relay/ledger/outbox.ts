@@ -1,6 +1,6 @@
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
-import { type Database, isDatabaseError } from "../store/database.js";
+import { type Database, isDatabaseError, tellable } from "../store/database.js";
 import type { Block, Checkpoint, Ledger, LedgerView } from "./ledger.js";
 import { type AnchorRow, OutboxTables, type TransactionRow } from "./outbox-tables.js";
 
@@ -436,7 +436,7 @@ export class Outbox {
 
 /** A full disk or a failing one: nothing was recorded, so nothing is sent; tried again like all else. */
 function storeFailure(error: unknown): Result<never> {
-  if (isDatabaseError(error)) return fail("STORE_FAILED", `${error.code}: ${error.message}`);
+  if (isDatabaseError(error)) return fail("STORE_FAILED", `${error.code}: ${tellable(error)}`);
   throw error;
 }
 

@@ -8,6 +8,7 @@
  * The list is one file beside the log's lock, out of the database and out of backups of it: an older database that is put
  * back learns from it what it may not hold any more. Trusted, and told again by the database where it is lost.
  */
+import { readFileSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { fromHex, fromUtf8, toHex, utf8 } from "tallystick/bytes/bytes";
 import { fail, ok, type Result } from "tallystick/codes/codes";
@@ -105,10 +106,59 @@ export class ErasedEntries {
 
 const NOTHING = new Uint8Array(0);
 
+/**
+ * The same as a process knows it that follows the log: another one erases, and writes the list before it removes anything. So
+ * the list is looked at whenever something is asked, and read where it is another file than before.
+ */
+export class FollowedErasures extends ErasedEntries {
+  readonly #list: string;
+  /** Which file was read last. */
+  #seen = "";
+
+  /** `erasures`: what is known of the list in `list` without it. */
+  constructor(keptFolder: string, list: string, erasures: readonly Erasure[]) {
+    super(keptFolder, erasures);
+    this.#list = list;
+  }
+
+  override get bundles(): readonly number[] {
+    this.#look();
+    return super.bundles;
+  }
+
+  override holds(bundle: number): boolean {
+    this.#look();
+    return super.holds(bundle);
+  }
+
+  override idOf(index: number): Uint8Array | undefined {
+    this.#look();
+    return super.idOf(index);
+  }
+
+  override blank(bundle: number, entries: readonly Uint8Array[]): Uint8Array[] {
+    this.#look();
+    return super.blank(bundle, entries);
+  }
+
+  #look(): void {
+    const found = statSync(this.#list, { bigint: true, throwIfNoEntry: false });
+    const seen = found ? `${found.ino} ${found.size} ${found.mtimeNs}` : "";
+    if (seen === this.#seen || seen === "") return;
+    const erasures = parseErasures(new Uint8Array(readFileSync(this.#list)), this.#list);
+    // What is wrong with a list its writer and fsck say; nothing that was known is forgotten for it.
+    if (erasures.ok) for (const erasure of erasures.value) this.add(erasure);
+    this.#seen = seen;
+  }
+}
+
 /** What the list holds; none where there is no file. ERASURES_CORRUPT. */
 export async function readErasures(disk: Disk, path: string): Promise<Result<readonly Erasure[]>> {
   const bytes = await disk.read(path);
-  if (!bytes) return ok([]);
+  return bytes ? parseErasures(bytes, path) : ok([]);
+}
+
+function parseErasures(bytes: Uint8Array, path: string): Result<readonly Erasure[]> {
   const erasures: Erasure[] = [];
   // Written whole, so that there is no line without its end.
   for (const line of (fromUtf8(bytes) ?? "?").split("\n").slice(0, -1)) {

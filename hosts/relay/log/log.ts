@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import type { Crypto, Entropy } from "tallystick/identity/crypto";
 import type { TreeHead } from "tallystick/log/checkpoint";
-import { type NoteSignature, parseNote, type VerifierKey } from "tallystick/log/note";
+import type { NoteSignature, VerifierKey } from "tallystick/log/note";
 import type { Opening } from "tallystick/log/opening";
 import { TILE_WIDTH, tileWidth } from "tallystick/log/tile";
 import { withCosignatures } from "tallystick/log/witness";
@@ -14,6 +14,7 @@ import { type Disk, DiskError, makeFolderDurable, nodeDisk } from "./disk.js";
 import { eraseEntries } from "./erase-entries.js";
 import { ErasedEntries, type ErasedRecord } from "./erasures.js";
 import { Follower, followingSigner } from "./follower.js";
+import { CosignedHeads, HEADS_NAME, HeadsFile } from "./heads.js";
 import { type Lock, openFileLock } from "./lock.js";
 import { type EntrySource, type KnownTree, Sequencer, type SignedHead } from "./sequencer.js";
 import { createLogKey, type LogSigner, memoryPath, openFileSigner } from "./signer.js";
@@ -41,12 +42,21 @@ export interface LogOptions {
   readonly keyPath?: string;
   /** Whose cosignatures the checkpoint carries on from a former run; at most WITNESSES_MAX, none by default. */
   readonly witnesses?: readonly VerifierKey[];
+  /** Other processes follow the log, and prove its entries: what they need is written for them (heads.ts). */
+  readonly followed?: boolean;
   /** Hears of each checkpoint once it is published, without cosignatures. */
   readonly onCheckpoint?: (head: SignedHead) => void;
 }
 
 /** Keeps the head and moves it on, or follows whoever does. */
 type HeadKeeper = Pick<Sequencer, "head" | "recover" | "step" | "publishAgain">;
+
+/** What is kept of heads beside the newest. */
+interface Heads {
+  readonly cosigned: CosignedHeads;
+  /** Where other processes follow. */
+  readonly file?: HeadsFile | undefined;
+}
 
 /** How often a path is looked for again where the log went on under a process that follows it. */
 const FOLLOWED_TRIES = 3;
@@ -63,8 +73,8 @@ export class Log {
   #publishing: Promise<Result<unknown>> = Promise.resolve(ok(true));
   /** The last of the calls that write, each of which begins when the one before has ended. */
   #turn: Promise<unknown> = Promise.resolve();
-  /** At i the newest tree that more than i witnesses cosigned: what a busy log proves its entries with. */
-  readonly #cosigned: SignedHead[] = [];
+  /** What a busy log proves its entries with. */
+  readonly #heads: Heads;
   #halted: Failure | undefined;
   /** False while a run is under way, and after one that failed: the next recovers first. */
   #settled = true;
@@ -79,6 +89,7 @@ export class Log {
     signer: LogSigner,
     lock: Pick<Lock, "close">,
     sequencer: HeadKeeper,
+    heads: Heads = { cosigned: new CosignedHeads() },
   ) {
     this.#options = options;
     this.#erased = erased;
@@ -87,7 +98,8 @@ export class Log {
     this.#lock = lock;
     this.#sequencer = sequencer;
     this.#toldSize = sequencer.head?.size ?? 0;
-    this.#keepCosigned(this.head);
+    this.#heads = heads;
+    heads.cosigned.keep(this.head);
   }
 
   /**
@@ -127,15 +139,20 @@ export class Log {
     }
     const signer = await openFileSigner({ disk, crypto }, keyPath, origin);
     if (!signer.ok) return signer;
-    const parts = { crypto, tiles, lock, signer: signer.value, source, opening, known, witnesses, erased };
+    const cosigned = new CosignedHeads();
+    const file = options.followed ? await HeadsFile.open(disk, join(folder, HEADS_NAME), cosigned) : undefined;
+    const announce = file && ((head: SignedHead) => file.announce(head));
+    const parts = { crypto, tiles, lock, signer: signer.value, source, opening, known, witnesses, erased, announce };
     const sequencer = new Sequencer(parts);
     const recovered = await sequencer.recover();
-    return recovered.ok ? ok(new Log(options, erased, tiles, signer.value, lock, sequencer)) : recovered;
+    return recovered.ok
+      ? ok(new Log(options, erased, tiles, signer.value, lock, sequencer, { cosigned, file }))
+      : recovered;
   }
 
   /**
-   * The log in `folder` as another process sequences it: it can be read, and proofs of consistency and inclusion be made;
-   * SEQUENCER_ONLY where one has to be signed. What is wrong with its checkpoint.
+   * The log in `folder` as another process sequences it: it can be read, and proofs be made with the heads that this one has
+   * signed. What is wrong with its checkpoint.
    */
   static async follow(
     folder: string,
@@ -144,7 +161,7 @@ export class Log {
     erased: ErasedEntries = new ErasedEntries(join(folder, "kept")),
   ): Promise<Result<Log>> {
     const publicFolder = join(folder, "public");
-    const follower = new Follower(crypto, publicFolder, key);
+    const follower = new Follower(crypto, publicFolder, join(folder, HEADS_NAME), key);
     const found = await follower.recover();
     if (!found.ok) return found;
     const tiles = new TileStore(nodeDisk, crypto.sha256, publicFolder, erased);
@@ -272,18 +289,15 @@ export class Log {
   async #cosign(head: SignedHead, cosignatures: readonly NoteSignature[]): Promise<Result<true>> {
     if (this.#closed) return ok(true);
     const isNewest = this.head.size === head.size;
-    const held = isNewest ? this.head : (this.#cosigned.find(({ size }) => size === head.size) ?? head);
+    const { cosigned, file } = this.#heads;
+    const held = isNewest ? this.head : (cosigned.at(head.size) ?? head);
     const checkpoint = withCosignatures(held.checkpoint, cosignatures);
     if (!checkpoint.ok) return checkpoint;
     // After a failed run a newer checkpoint may be in the file already: that one is left to the recovery.
     if (isNewest && this.#settled) await this.#sequencer.publishAgain(checkpoint.value);
-    this.#keepCosigned({ ...held, checkpoint: checkpoint.value });
+    cosigned.keep({ ...held, checkpoint: checkpoint.value });
+    await file?.write();
     return ok(true);
-  }
-
-  #keepCosigned(head: SignedHead): void {
-    const lines = countCosignatures(head);
-    for (let i = 0; i < lines; i++) if (head.size >= (this.#cosigned[i]?.size ?? 0)) this.#cosigned[i] = head;
   }
 
   /**
@@ -291,7 +305,9 @@ export class Log {
    * A log that grows faster than its witnesses answer has no cosignature of its newest.
    */
   cosignedHead(size: number): SignedHead {
-    return this.#cosigned.findLast((head) => head.size >= size) ?? this.head;
+    const keeper = this.#sequencer;
+    if (keeper instanceof Follower) return keeper.cosignedHead(size)!;
+    return this.#heads.cosigned.best(size) ?? this.head;
   }
 
   /**
@@ -369,7 +385,7 @@ export class Log {
   /** A COSE Receipt of inclusion in the head's tree; ship `head.checkpoint` with it. LOG_ENTRY_UNKNOWN. */
   async receipt(index: number, head: SignedHead = this.head): Promise<Result<Uint8Array>> {
     const { size, receiptSignature: signature } = head;
-    if (signature.length === 0) return fail("SEQUENCER_ONLY", "a receipt is signed by the log's key");
+    if (signature.length === 0) return unsigned(size);
     const path = await this.inclusion(index, size);
     if (!path.ok) return path;
     if (path.value.length === 0) return unknown(index, size);
@@ -379,7 +395,7 @@ export class Log {
   /** A COSE Receipt that the head's tree continues that of `oldSize`, 0 < oldSize < size. LOG_ENTRY_UNKNOWN. */
   async consistencyReceipt(oldSize: number): Promise<Result<Uint8Array>> {
     const { size, receiptSignature: signature } = this.head;
-    if (signature.length === 0) return fail("SEQUENCER_ONLY", "a receipt is signed by the log's key");
+    if (signature.length === 0) return unsigned(size);
     const path = await this.consistency(oldSize, size);
     if (!path.ok) return path;
     if (path.value.length === 0) return unknown(oldSize, size);
@@ -394,14 +410,13 @@ export class Log {
   }
 }
 
-/** Lines behind the log's own, which stands first. */
-function countCosignatures({ checkpoint }: SignedHead): number {
-  const note = parseNote(checkpoint);
-  return note.ok ? note.value.signatures.length - 1 : 0;
-}
-
 function isBelow(value: number, bound: number): boolean {
   return Number.isSafeInteger(value) && value >= 0 && value < bound;
+}
+
+/** Of a process that follows: the sequencer beside it has not written its signature down (heads.ts). */
+function unsigned(size: number): Result<never> {
+  return fail("SEQUENCER_ONLY", `expected the signature for receipts of the tree of ${size} entries, received none`);
 }
 
 function unknown(index: number, size: number): Result<never> {

@@ -72,6 +72,8 @@ export interface SequencerOptions {
   readonly erased: ErasedEntries;
   /** Whose lines of a published checkpoint are kept at a recovery; others nobody here could verify. */
   readonly witnesses: readonly VerifierKey[];
+  /** Before a checkpoint is published: what those that follow the log need to make proofs with it. */
+  readonly announce?: ((head: SignedHead) => Promise<void>) | undefined;
 }
 
 /** The signed tree that everything is served from; its checkpoint may carry lines of witnesses. */
@@ -261,16 +263,18 @@ export class Sequencer {
 
   /** Steps 4 and 5. What witnesses said of the same tree when it was published is kept. */
   async #settle(bare: SignedHead, published: PublishedCheckpoint | undefined): Promise<Result<true>> {
-    const { tiles, lock } = this.#options;
+    const { tiles, lock, announce } = this.#options;
     const moved = await lock.replace(this.#locked, bare.checkpoint);
     if (!moved.ok) return moved;
     this.#locked = bare.checkpoint;
     const same = published?.size === bare.size ? published : undefined;
     const checkpoint = withCosignatures(bare.checkpoint, same?.cosignatures ?? []);
     if (!checkpoint.ok) return checkpoint;
+    const head = { ...bare, checkpoint: checkpoint.value };
+    await announce?.(head);
     const inPlace = same !== undefined && equalBytes(same.bytes, checkpoint.value);
     if (!inPlace) await tiles.publish(checkpoint.value);
-    this.#head = { ...bare, checkpoint: checkpoint.value };
+    this.#head = head;
     return ok(true);
   }
 

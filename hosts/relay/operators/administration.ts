@@ -123,17 +123,38 @@ export class Administration {
     return this.#store.operatorTokensAfter(this.#options.actor.tenant ?? tenant, after, limit);
   }
 
-  /** The same again changes nothing. OPERATOR_TOKEN_UNKNOWN, OPERATOR_ROLE_TOO_LOW. */
-  revokeOperatorToken(id: string): Result<StoredOperatorToken> {
+  /**
+   * Tokens that count and that the token made, itself or through others. They need not end with it: who replaces his token makes
+   * the next one by the last.
+   */
+  operatorTokensMadeBy(id: string): StoredOperatorToken[] {
+    // Whoever may make one gives away no tenant that he does not hold, so that all of them are of one tenant, or below all.
+    const made = this.#store.operatorTokensMadeBy(id, this.#options.nowMs());
+    return made.filter(({ tenant }) => this.#isOwn(tenant));
+  }
+
+  /**
+   * Revokes the token, and `withMade` those that it made, itself or through others: what its thief has made of it. The token
+   * itself is the first that is answered, then those. The same again changes nothing. OPERATOR_TOKEN_UNKNOWN,
+   * OPERATOR_ROLE_TOO_LOW.
+   */
+  revokeOperatorToken(
+    id: string,
+    { withMade = false }: { readonly withMade?: boolean } = {},
+  ): Result<readonly [StoredOperatorToken, ...StoredOperatorToken[]]> {
     const denied = this.#denies("admin");
     if (denied) return { ok: false, failure: denied };
     return this.#change((nowMs) => {
       const found = this.#store.operatorToken(id);
       if (!found || !this.#isOwn(found.tenant)) return fail("OPERATOR_TOKEN_UNKNOWN", `expected an id, received ${id}`);
-      if (found.revokedAtMs !== undefined) return ok(found);
-      this.#store.revokeOperatorToken(id, nowMs);
-      const change = { tenant: found.tenant, what: "operator token revoke", about: id, detail: {} };
-      return changed(this.#store.operatorToken(id)!, change);
+      const made = withMade ? this.operatorTokensMadeBy(id) : [];
+      const changes = (found.revokedAtMs === undefined ? [found, ...made] : made).map((token) => {
+        this.#store.revokeOperatorToken(token.id, nowMs);
+        const detail: Change["detail"] = token.id === id ? {} : { made_by: token.madeBy, with: id };
+        return { tenant: token.tenant, what: "operator token revoke", about: token.id, detail };
+      });
+      const now = (token: StoredOperatorToken) => this.#store.operatorToken(token.id)!;
+      return changed([now(found), ...made.map(now)] as const, ...changes);
     });
   }
 
@@ -205,18 +226,18 @@ export class Administration {
       const atMs = nowMs();
       const made = make(atMs);
       if (!made.ok) return made;
-      if (made.change) this.#store.addChange({ who: actor.who, ...made.change }, atMs);
+      for (const change of made.changes ?? []) this.#store.addChange({ who: actor.who, ...change }, atMs);
       return ok(made.value);
     });
   }
 }
 
 type Changed<T> =
-  | { readonly ok: true; readonly value: T; readonly change?: Omit<Change, "who"> }
+  | { readonly ok: true; readonly value: T; readonly changes?: readonly Omit<Change, "who">[] }
   | { readonly ok: false; readonly failure: Failure };
 
-function changed<T>(value: T, change: Omit<Change, "who">): Changed<T> {
-  return { ok: true, value, change };
+function changed<T>(value: T, ...changes: readonly Omit<Change, "who">[]): Changed<T> {
+  return { ok: true, value, changes };
 }
 
 /** OPERATOR_ROLE_TOO_LOW where the actor may not do what takes `needed`, for one tenant or, `ofAll`, for the whole relay. */

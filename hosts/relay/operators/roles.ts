@@ -14,7 +14,7 @@ export function holds(role: Role, needed: Role): boolean {
 
 /** On whose word something is done. */
 export interface Actor {
-  /** An operator token's id, or COMMAND. */
+  /** An operator token's id, COMMAND or STATEMENT. */
   readonly who: string;
   readonly role: Role;
   /** Undefined: of the whole relay, and so for all tenants. */
@@ -23,4 +23,6 @@ export interface Actor {
 
 /** Whoever may write the data folder: nobody is above. No token has an id like it. */
 export const COMMAND = "command";
+/** Nobody's token: a signed statement that anyone may bring, and that is believed for its signature. */
+export const STATEMENT = "statement";
 export const COMMAND_ACTOR: Actor = { who: COMMAND, role: "admin", tenant: undefined };

@@ -6,10 +6,12 @@ import { fail } from "tallystick/codes/codes";
 import { didKey } from "tallystick/identity/key";
 import { BATCH_MAX_BYTES } from "tallystick/sync/messages";
 import Type from "typebox";
+import { STATEMENT } from "../operators/roles.js";
 import { type Refusal, Refused } from "../problem.js";
-import { genesisOf, revokeKey, type StandingOptions } from "../standing.js";
+import { genesisOf, type InForce, revokeKey, type StandingOptions } from "../standing.js";
 import { isErased } from "../store/erasures.js";
 import type { Ladder, Step } from "../store/ladder.js";
+import { OperatorStore } from "../store/operators.js";
 import type { Store, StoredDevice, StoredRecord } from "../store/store.js";
 import {
   CBOR_SEQUENCE_TYPE,
@@ -78,6 +80,7 @@ const PageQuery = Type.Object(
 
 export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions): void {
   const { store, crypto } = options;
+  const audit = new OperatorStore(store.database);
 
   app.get<{ Querystring: Type.Static<typeof PageQuery> }>(
     "/v1/devices",
@@ -177,12 +180,23 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
         throw new Refused(fail("STATEMENT_MALFORMED", "expected a statement as body, received none"));
       const device = enrolled(kidOfParams(request.params));
       const statement = request.body.slice();
-      const revoked = options.store.alone(() => revokeKey(options, device, statement));
+      const revoked = store.transaction(() => {
+        const done = revokeKey(options, device, statement);
+        // An earlier one that reaches as far back stays, and then nothing has changed.
+        if (done.ok && done.value.statement === statement) note(device, done.value);
+        return done;
+      });
       if (!revoked.ok) throw new Refused(revoked);
       request.log.warn({ kid: toHex(device.kid), from: revoked.value.fromSeq }, "key revoked");
       return reply.type(REVOCATION_TYP).send(Buffer.from(revoked.value.statement));
     },
   );
+
+  /** Call inside the transaction of what it is about. */
+  function note({ kid, tenant }: StoredDevice, { fromSeq, by }: InForce): void {
+    const change = { tenant, what: "device revoke", about: toHex(kid), detail: { from_seq: fromSeq, signed_by: by } };
+    audit.addChange({ who: STATEMENT, ...change }, options.nowMs());
+  }
 
   function enrolled(kid: Uint8Array): StoredDevice {
     const device = store.deviceByKid(kid);

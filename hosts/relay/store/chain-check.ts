@@ -7,6 +7,7 @@ import { parseRecord, type Record, recordId, toBeSigned } from "tallystick/recor
 import type { Finding } from "../log/tree-check.js";
 import { erasedFollows, isErased } from "./erasures.js";
 import type { Hole } from "./gaps.js";
+import { nameOfStore } from "./sql.js";
 import type { Store, StoredDevice, StoredRecord } from "./store.js";
 
 /**
@@ -170,7 +171,11 @@ class ChainCheck {
   }
 
   #find(code: Finding["code"], seq: number, detail: string): void {
-    this.#findings.push({ code, where: `store.sqlite device ${toHex(this.#device.kid)} seq ${seq}`, detail });
+    this.#findings.push({
+      code,
+      where: `${nameOfStore(this.#store.database)} device ${toHex(this.#device.kid)} seq ${seq}`,
+      detail,
+    });
   }
 }
 

@@ -185,6 +185,11 @@ export function isDatabaseError(error: unknown): error is DatabaseError {
   return error instanceof Sqlite.SqliteError || error instanceof PostgresError;
 }
 
+/** What may be said of it to anyone: what PostgreSQL says may have addresses and values in it, and is for the log. */
+export function tellable(error: DatabaseError | Error): string {
+  return error instanceof PostgresError ? `PostgreSQL refuses with ${error.code}` : error.message;
+}
+
 /** Whether it is the disk's, the server's or another process's doing, and not that of what was written. */
 export function isOfAll(error: unknown): boolean {
   if (error instanceof PostgresError) return isOfServer(error);

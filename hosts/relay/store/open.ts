@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import { pathsOf, type RelayIdentity } from "../folder.js";
-import { createDatabase, type Database, openDatabase } from "./database.js";
+import { createDatabase, type Database, openDatabase, openToRead } from "./database.js";
 import { createPostgres, openPostgres, type PostgresRole } from "./postgres/database.js";
 import { POSTGRES_URL, parsePlace } from "./postgres/place.js";
 
@@ -23,7 +23,7 @@ export function storeOfEnvironment(environment: NodeJS.ProcessEnv): { readonly s
   return url ? { store: { url } } : {};
 }
 
-export type StoreUse = PostgresRole | "beside";
+export type StoreUse = Exclude<PostgresRole, "reader"> | "beside";
 
 /** Makes the store of a new relay; `name` is what it is called in PostgreSQL, and absent for SQLite. */
 export function createStore(dataDir: string, store: StoreOptions | undefined, name: string): Result<Database> {
@@ -55,6 +55,20 @@ export function openStore(
   // Beside SQLite's file, which a person has put there, it would not be known which of both is right.
   if (existsSync(file)) return fail("STORE_EXISTS", `expected no database ${file} beside the one in PostgreSQL`);
   return openPostgres({ ...store, place, role: use === "sequencer" ? "sequencer" : "writer" }, name);
+}
+
+/** Opens the store to look at it and nothing else. As `openStore`; STORE_UNEXAMINED where it is of an older version. */
+export function openStoreToRead(
+  dataDir: string,
+  { postgres: name }: RelayIdentity,
+  store: StoreOptions | undefined,
+): Result<Database> {
+  if (name === undefined) return openToRead(pathsOf(dataDir).store);
+  const inPostgres = checkInFolder(dataDir, { postgres: name });
+  if (!store) return inPostgres.ok ? fail("STORE_MISSING", name) : inPostgres;
+  const place = parsePlace(store.url);
+  if (!place) return fail("STORE_ELSEWHERE", `expected ${POSTGRES_URL}`);
+  return openPostgres({ ...store, place, role: "reader" }, name);
 }
 
 /** For what is done with SQLite's file itself. STORE_ELSEWHERE where the relay's database is in PostgreSQL. */

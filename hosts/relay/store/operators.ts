@@ -40,6 +40,7 @@ export interface StoredEnrolmentToken {
 }
 
 export interface Change {
+  /** As an actor's. */
   readonly who: string;
   /** Undefined where it is the whole relay's matter. */
   readonly tenant: string | undefined;
@@ -105,6 +106,11 @@ export class OperatorStore {
   /** Of all tenants, those that count. */
   countOperatorTokens(nowMs: number): number {
     return this.#statements.countOperatorTokens.get(nowMs) as number;
+  }
+
+  /** Those that count of the tokens that the token made, or that such a one made, and so on; it may have ended long ago. */
+  operatorTokensMadeBy(id: string, nowMs: number): StoredOperatorToken[] {
+    return (this.#statements.madeBy.all(id, nowMs) as OperatorTokenRow[]).map(operatorTokenOf);
   }
 
   addOperatorToken(token: Omit<StoredOperatorToken, "revokedAtMs" | "usedAtMs">): void {
@@ -245,6 +251,12 @@ function prepare(database: Database) {
     countOperatorTokens: database
       .prepare("SELECT count(*) FROM operator_tokens WHERE revoked_at_ms IS NULL AND expires_at_ms > ?")
       .pluck(),
+    madeBy: database.prepare(
+      "WITH RECURSIVE made (id) AS (SELECT o.id FROM operator_tokens o WHERE o.made_by = ? " +
+        "UNION SELECT o.id FROM operator_tokens o JOIN made ON o.made_by = made.id) " +
+        `SELECT ${OPERATOR_TOKEN} FROM operator_tokens WHERE id IN (SELECT id FROM made) ` +
+        "AND revoked_at_ms IS NULL AND expires_at_ms > ? ORDER BY id",
+    ),
     addOperatorToken: database.prepare(
       "INSERT INTO operator_tokens (id, sha256, tenant, role, label, made_by, made_at_ms, expires_at_ms) " +
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -5,6 +5,7 @@ import { recordId } from "tallystick/record/record";
 import type { Finding } from "../log/tree-check.js";
 import { type Database, plainBytes } from "./database.js";
 import { IdIndex } from "./ids.js";
+import { nameOfStore } from "./sql.js";
 
 /**
  * The database's rows as somebody sees them who trusts none of them: each record's bytes against its id, each device's
@@ -132,14 +133,14 @@ export class StoredRows {
     return [
       {
         code: "STORE_CORRUPT",
-        where: `store.sqlite ${table} device ${device} seq ${seq}`,
+        where: `${nameOfStore(this.#database)} ${table} device ${device} seq ${seq}`,
         detail: `the stored bytes are those of ${toHex(received)}, expected record ${toHex(id)}`,
       },
     ];
   }
 
   #checkDevice({ device, kid, key, genesis }: DeviceRow): Finding[] {
-    const where = `store.sqlite devices device ${device}`;
+    const where = `${nameOfStore(this.#database)} devices device ${device}`;
     const expected = kidOf(this.#crypto.sha256, plainBytes(key));
     if (!equalBytes(expected, kid))
       return [
@@ -164,7 +165,8 @@ export class StoredRows {
       const held = found.get(index);
       if (held && equalBytes(held, id)) continue;
       const detail = `expected ${toHex(id)} as entry ${index} of the log, received ${held ? toHex(held) : "none"}`;
-      findings.push({ code: "STORE_INCOHERENT", where: `store.sqlite records entry ${index}`, detail });
+      const where = `${nameOfStore(this.#database)} records entry ${index}`;
+      findings.push({ code: "STORE_INCOHERENT", where, detail });
     }
     return findings;
   }

@@ -16,6 +16,11 @@ export interface Sql {
   close(): unknown;
 }
 
+/** What a database is called where something is found in it: `store.sqlite`, or `postgres`. */
+export function nameOfStore({ dialect }: Pick<Sql, "dialect">): string {
+  return dialect ?? "store.sqlite";
+}
+
 export interface SqlTransaction<T> {
   (): T;
   immediate(): T;

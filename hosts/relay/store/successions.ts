@@ -46,7 +46,11 @@ export class Successions {
   readonly #statements: ReturnType<typeof prepare>;
 
   constructor(database: Database) {
-    database.exec(SUCCESSIONS_SCHEMA);
+    // PostgreSQL lets nobody ask for a table on a connection that only reads, be it there or not.
+    const isThere =
+      database.dialect === "postgres" &&
+      database.prepare("SELECT to_regclass('public.late') IS NOT NULL").pluck().get() === true;
+    if (!isThere) database.exec(SUCCESSIONS_SCHEMA);
     this.#statements = prepare(database);
   }
 

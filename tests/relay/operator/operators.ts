@@ -1,5 +1,9 @@
+import type { Result } from "tallystick/codes/codes";
+import { relayCrypto } from "../../../hosts/relay/crypto.js";
 import { administer } from "../../../hosts/relay/enrol.js";
-import type { Role } from "../../../hosts/relay/operators/roles.js";
+import { Administration } from "../../../hosts/relay/operators/administration.js";
+import { COMMAND_ACTOR, type Role } from "../../../hosts/relay/operators/roles.js";
+import { OperatorStore } from "../../../hosts/relay/store/operators.js";
 import { must, type StartedRelay } from "../started.js";
 
 /** Operators of a relay that runs in this process, for tests. */
@@ -12,22 +16,64 @@ export interface Answered {
   readonly body: any;
 }
 
-export function makeTenant({ folder, where }: StartedRelay, name: string): void {
-  must(administer(folder, (administration) => administration.makeTenant(name), where));
+/**
+ * As a command beside the relay does it. Over PostgreSQL each would take a thread and a connection of its own, and tests make
+ * hundreds: there it is done in the relay's database, by the same code.
+ */
+function beside<T>(started: StartedRelay, act: (on: Administration) => Result<T>, nowMs = Date.now()): T {
+  if (!started.store) return must(administer(started.folder, act, { nowMs: () => nowMs }));
+  const { database } = started.relay.store;
+  const store = new OperatorStore(database);
+  const { sha256 } = relayCrypto;
+  return must(act(new Administration({ store, database, sha256, nowMs: () => nowMs, actor: COMMAND_ACTOR })));
 }
+
+export function makeTenant(started: StartedRelay, name: string): void {
+  beside(started, (administration) => administration.makeTenant(name));
+}
+
+/** An enrolment token of the tenant's. */
+export function enrolmentToken(started: StartedRelay, tenant: string): string {
+  return beside(started, (administration) => administration.makeEnrolmentToken({ tenant })).token;
+}
+
+/** All that operators can change, each row a line, in an order of its own; that a token was used is none of it. */
+export function stateOf({ relay }: StartedRelay): string[] {
+  const { database } = relay.store;
+  database.prepare("UPDATE operator_tokens SET used_at_ms = NULL").run();
+  const rows = (table: string) => database.prepare(`SELECT * FROM ${table}`).all();
+  return TABLES.flatMap((table) =>
+    rows(table)
+      .map((row) => `${table} ${JSON.stringify(row)}`)
+      .sort(),
+  );
+}
+
+const TABLES = [
+  "tenants",
+  "operator_tokens",
+  "tokens",
+  "held_back",
+  "revocations",
+  "decisions",
+  "devices",
+  "audit",
+] as const;
 
 /** A token's text, as the command prints it. */
 export function operatorToken(
-  { folder, where }: StartedRelay,
+  started: StartedRelay,
   role: Role,
   tenant?: string,
   times: { readonly nowMs?: number; readonly lifetimeMs?: number } = {},
 ): string {
   const { nowMs = Date.now(), lifetimeMs } = times;
   const wanted = { role, tenant, label: "test", lifetimeMs };
-  return must(
-    administer(folder, (administration) => administration.makeOperatorToken(wanted), { nowMs: () => nowMs, ...where }),
-  ).token;
+  return beside(started, (administration) => administration.makeOperatorToken(wanted), nowMs).token;
+}
+
+export function revokeToken(started: StartedRelay, token: string): void {
+  beside(started, (administration) => administration.revokeOperatorToken(idOf(token)));
 }
 
 export function idOf(token: string): string {

@@ -20,7 +20,7 @@ import { FixtureMaker } from "../../fixtures/maker.js";
 import { setBackTo } from "../older-store.js";
 import { itOfSqlite } from "../postgres/of-sqlite.js";
 import { failureOf, must, ORIGIN, StartedRelay } from "../started.js";
-import { ask, idOf, makeTenant, operatorToken } from "./operators.js";
+import { ask, idOf, makeTenant, operatorToken, stateOf } from "./operators.js";
 
 describe("relay: tenants", () => {
   let started: StartedRelay;
@@ -167,21 +167,7 @@ describe("relay: tenants", () => {
     const token = operatorToken(started, "admin");
     const { database } = started.relay.store;
     const path = `/v1/operator/devices/${device.kid}`;
-    const tables = [
-      "tenants",
-      "operator_tokens",
-      "tokens",
-      "held_back",
-      "revocations",
-      "decisions",
-      "devices",
-      "audit",
-    ];
-    const state = () => {
-      database.prepare("UPDATE operator_tokens SET used_at_ms = NULL").run();
-      return JSON.stringify(tables.map((table) => database.prepare(`SELECT * FROM ${table}`).all()));
-    };
-    const before = state();
+    const before = stateOf(started);
     database.exec("CREATE TRIGGER unnoted BEFORE INSERT ON audit BEGIN SELECT raise(ABORT, 'no note'); END");
     const { id } = (await ask(started.url, "GET", "/v1/operator/self", token)).body;
     for (const [method, url, body] of [
@@ -194,7 +180,7 @@ describe("relay: tenants", () => {
     ] as const) {
       const answer = await ask(started.url, method, url, token, body);
       assert.equal(answer.body.code, "STORE_FAILED", `${method} ${url} ${answer.text}`);
-      assert.equal(state(), before, `${method} ${url}`);
+      assert.deepEqual(stateOf(started), before, `${method} ${url}`);
     }
     database.exec("DROP TRIGGER unnoted");
     assert.equal((await ask(started.url, "POST", `${path}/decision`, token, { what: "hold" })).status, 200);

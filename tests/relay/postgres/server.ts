@@ -75,12 +75,12 @@ export class PostgresServer {
       words += data.toString();
     });
     const deadline = Date.now() + READY_MAX_MS;
-    while (!(await this.#answers())) {
+    while (!(await this.answers())) {
       if (child.exitCode !== null || Date.now() > deadline) throw new Error(`PostgreSQL did not start: ${words}`);
     }
   }
 
-  async #answers(): Promise<boolean> {
+  async answers(): Promise<boolean> {
     const sql = postgres(this.url("postgres"), { max: 1, connect_timeout: 2, onnotice: () => undefined });
     try {
       await sql`SELECT 1`;

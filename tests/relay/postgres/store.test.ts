@@ -156,7 +156,7 @@ describe("relay: a process that only takes records in", () => {
       )
       .pluck()
       .all() as string[];
-    const own = /^(?:relay_store\.|(?:forks|gaps)\.rowid )/;
+    const own = /^(?:relay_store\.|key_budgets\.|(?:forks|gaps)\.rowid )/;
     assert.deepEqual(ofPostgres.filter((column) => !own.test(column)).sort(), ofSqlite.sort());
     sqlite.close();
     folder.remove();

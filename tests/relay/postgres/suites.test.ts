@@ -22,8 +22,11 @@ const SUITES = [
   "refused",
   "operator/tenants",
   "operator/credentials",
+  "operator/routes",
+  "operator/revocations",
+  "webhooks/tenant",
 ];
-const RUN_MAX_MS = 240_000;
+const RUN_MAX_MS = 360_000;
 
 (programs() ? describe : describe.skip)("relay: its tests over PostgreSQL", function () {
   this.timeout(RUN_MAX_MS + 10_000);

@@ -11,7 +11,7 @@ const TenantBody = Type.Object({ name: Tenant }, { additionalProperties: false }
 const ChangeShape = Type.Object({
   entry: Type.Integer(),
   at_ms: Milliseconds,
-  who: Type.String({ description: "id of an operator token, or command" }),
+  who: Type.String({ description: "id of an operator token; command; statement, signed by a device's owner" }),
   tenant: Type.Optional(Type.String({ description: "whose matter it was; without it the whole relay's" })),
   what: Type.String(),
   about: Type.String({ description: "a kid, a token's id, a tenant's name" }),

@@ -59,6 +59,16 @@ const NewOperatorTokenShape = Type.Object({
   ...OperatorTokenShape.properties,
 });
 
+const RevocationQuery = Type.Object(
+  { with_made: Type.Boolean({ default: false, description: "and those that it made, itself or through others" }) },
+  { additionalProperties: false },
+);
+const RevokedOperatorTokenShape = Type.Object({
+  ...OperatorTokenShape.properties,
+  revoked_with_it: Type.Array(OperatorId),
+  made: Type.Array(OperatorId, { description: "tokens that it made, itself or through others, and that count still" }),
+});
+
 export function operatorTokenRoutes(app: FastifyInstance, { administration, nowMs }: OperatorRoutesOptions): void {
   const EnrolmentPage = page(EnrolmentId);
   app.get<{ Querystring: Type.Static<typeof EnrolmentPage> }>(
@@ -155,19 +165,27 @@ export function operatorTokenRoutes(app: FastifyInstance, { administration, nowM
     },
   );
 
-  app.delete<{ Params: { id: string } }>(
+  app.delete<{ Params: { id: string }; Querystring: Type.Static<typeof RevocationQuery> }>(
     "/v1/operator/tokens/:id",
     {
       schema: {
         summary: "Revoke an operator token",
         operator: { role: "admin" },
         params: Type.Object({ id: OperatorId }),
-        response: { 200: OperatorTokenShape },
+        querystring: RevocationQuery,
+        response: { 200: RevokedOperatorTokenShape },
       },
     },
-    async (request) => {
-      const revoked = taken(administration(request).revokeOperatorToken(request.params.id));
-      return changed(request, "operator token revoke", viewOperatorToken(revoked), ({ id }) => id);
+    async (request): Promise<Type.Static<typeof RevokedOperatorTokenShape>> => {
+      const on = administration(request);
+      const { id } = request.params;
+      const revoked = taken(on.revokeOperatorToken(id, { withMade: request.query.with_made }));
+      for (const token of revoked) changed(request, "operator token revoke", token.id, (id) => id);
+      return {
+        ...viewOperatorToken(revoked[0]),
+        revoked_with_it: revoked.slice(1).map(({ id }) => id),
+        made: on.operatorTokensMadeBy(id).map(({ id }) => id),
+      };
     },
   );
 

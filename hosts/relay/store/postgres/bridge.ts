@@ -51,9 +51,10 @@ export class Bridge {
     this.#program = program;
   }
 
-  /** Makes a connection; its number. */
-  connect(name: string): number {
+  /** Makes a connection, on which nothing can be written where it `readsOnly`; its number. */
+  connect(name: string, readsOnly = false): number {
     const parameters = {
+      ...(readsOnly && { default_transaction_read_only: "on" }),
       application_name: name,
       synchronous_commit: "on",
       statement_timeout: String(STATEMENT_MAX_MS),

@@ -3,6 +3,7 @@ import { APPLICATION_ID, SCHEMA_VERSION } from "../schema.js";
 import type { Sql, SqlStatement, SqlTransaction } from "../sql.js";
 import { Bridge, PostgresError } from "./bridge.js";
 import { type Translated, translate, translateTables } from "./dialect.js";
+import { KEY_BUDGETS } from "./key-budgets.js";
 import type { Rows, Statement, Value } from "./messages.js";
 import { nameOfPlace, type PostgresPlace } from "./place.js";
 import { FIRST_VERSION, POSTGRES_SCHEMA, stepsFrom } from "./schema.js";
@@ -31,7 +32,8 @@ const RETRY_MAX_MS = 2000;
 const START_TRIES = 40;
 const START_PAUSE_MS = 250;
 
-export type PostgresRole = "sequencer" | "writer";
+/** `reader`: nothing can be written on its connection; a standby will do. */
+export type PostgresRole = "sequencer" | "writer" | "reader";
 
 export interface PostgresOptions {
   readonly place: PostgresPlace;
@@ -52,6 +54,7 @@ export function createPostgres(options: PostgresOptions, relay: string): Result<
         database.exec(POSTGRES_SCHEMA);
         database.prepare("INSERT INTO relay_store VALUES (1, ?, ?, '')").run(APPLICATION_ID, SCHEMA_VERSION);
         for (const step of stepsFrom(FIRST_VERSION)) database.exec(step);
+        database.exec(KEY_BUDGETS);
       }
       const found = inspect(database, where);
       if (!found.ok) return found;
@@ -70,7 +73,8 @@ export function createPostgres(options: PostgresOptions, relay: string): Result<
 
 /**
  * Opens the store of the relay that `relay` names. STORE_MISSING, STORE_NEWER, STORE_CORRUPT, STORE_FAILED, RELAY_FOREIGN;
- * STORE_NOT_DURABLE where the server may lose what it has acknowledged; STORE_HELD where another process is the sequencer.
+ * STORE_NOT_DURABLE where the server may lose what it has acknowledged; STORE_HELD where another process is the sequencer;
+ * STORE_UNEXAMINED where a reader finds an older version.
  */
 export function openPostgres(options: PostgresOptions, relay: string): Result<PostgresDatabase> {
   return opened(options, (database) => {
@@ -80,6 +84,13 @@ export function openPostgres(options: PostgresOptions, relay: string): Result<Po
     if (!found.ok) return found;
     if (found.value.relay !== relay)
       return fail("RELAY_FOREIGN", `expected the store ${relay} in ${where}, found ${found.value.relay || "another"}`);
+    if (options.role === "reader")
+      return found.value.version === SCHEMA_VERSION
+        ? ok(true)
+        : fail(
+            "STORE_UNEXAMINED",
+            `expected schema version ${SCHEMA_VERSION} in ${where}, found ${found.value.version}`,
+          );
     if (found.value.version < SCHEMA_VERSION)
       database.transaction(() => {
         // Another process may have done it since the look.
@@ -88,6 +99,9 @@ export function openPostgres(options: PostgresOptions, relay: string): Result<Po
         for (const step of stepsFrom(now.value.version)) database.exec(step);
         database.prepare("UPDATE relay_store SET version = ?").run(SCHEMA_VERSION);
       })();
+    // Of a copy in which it was left out, or of a relay from before it was.
+    const counts = database.prepare("SELECT to_regclass('public.key_budgets') IS NOT NULL").pluck();
+    if (counts.get() !== true) database.transaction(() => database.exec(KEY_BUDGETS))();
     return ok(true);
   });
 }
@@ -284,7 +298,7 @@ export class PostgresDatabase implements Sql {
     if (nowMs < this.#retry.untilMs)
       throw new PostgresError("AWAY", "the server could not be reached a moment ago", true);
     try {
-      const connection = this.#bridge.connect(`tallystick ${this.#role}`);
+      const connection = this.#bridge.connect(`tallystick ${this.#role}`, this.#role === "reader");
       this.#checkServer(connection);
       this.#retry = { pauseMs: RETRY_MIN_MS, untilMs: 0 };
       this.#session++;
@@ -299,6 +313,7 @@ export class PostgresDatabase implements Sql {
 
   /** Before anything else of a connection: what is committed on it must be kept, and the sequencer is one. */
   #checkServer(connection: number): void {
+    if (this.#role === "reader") return;
     const settings = ["fsync", "full_page_writes", "synchronous_commit", "default_transaction_read_only"];
     const columns = settings.map((name) => `current_setting('${name}')`).join(", ");
     const asked = [{ text: `SELECT ${columns}, pg_is_in_recovery()`, values: [], wanted: true }];

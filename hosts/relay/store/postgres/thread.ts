@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { connect as openSocket, type Socket } from "node:net";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { type MessagePort, workerData } from "node:worker_threads";
 import postgres from "postgres";
 import type { Answer, Fault, Order, Rows, Statement, ThreadData, Value } from "./messages.js";
@@ -94,8 +95,13 @@ async function connect(place: PostgresPlace, timeoutMs: number, parameters: Read
   }
 }
 
-function verified({ caFile }: PostgresPlace): object {
-  return { rejectUnauthorized: true, ...(caFile !== undefined && { ca: readFileSync(caFile) }) };
+function verified({ host, caFile }: PostgresPlace): object {
+  return {
+    rejectUnauthorized: true,
+    // The library tells TLS names, and of an address nothing: the certificate would be held against `localhost`.
+    checkServerIdentity: (_name: string, certificate: PeerCertificate) => checkServerIdentity(host, certificate),
+    ...(caFile !== undefined && { ca: readFileSync(caFile) }),
+  };
 }
 
 function socketTo({ host, port: number, path }: PostgresPlace, timeoutMs: number): Promise<Socket> {
