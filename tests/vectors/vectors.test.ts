@@ -41,15 +41,10 @@ describe("vectors", () => {
       modules: [
         ...boardModules(),
         ...(await npmModules("@noble/hashes", ["sha3"])),
-        { name: "vectors/consume", path: fileURLToPath(new URL("consume.ts", import.meta.url)) },
-        {
-          name: "vectors/consume-witness",
-          path: fileURLToPath(new URL("consume-witness.ts", import.meta.url)),
-        },
-        {
-          name: "vectors/consume-omission",
-          path: fileURLToPath(new URL("consume-omission.ts", import.meta.url)),
-        },
+        ...["consume", "consume-alert", "consume-mqtt", "consume-omission", "consume-witness"].map((name) => ({
+          name: `vectors/${name}`,
+          path: fileURLToPath(new URL(`${name}.ts`, import.meta.url)),
+        })),
         { name: "vectors/files", path: "files.js", text: `export default ${JSON.stringify(files)};` },
         { name: "vectors/main", path: "main.js", text: MAIN },
       ],
