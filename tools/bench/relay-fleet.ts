@@ -211,7 +211,12 @@ function send(agent: Agent, method: string, path: string, body?: Uint8Array, pat
         resolve({ status: response.statusCode!, retryAfterS, body: new Uint8Array(whole) });
       });
     });
-    request.on("error", reject);
+    request.on("error", (error: NodeJS.ErrnoException) => {
+      // The relay had closed the connection as idle when the request was on its way: RFC 9112 §9.3.1 has it sent again.
+      if (request.reusedSocket && error.code === "ECONNRESET" && patienceMs === undefined)
+        resolve(send(agent, method, path, body));
+      else reject(error);
+    });
     if (patienceMs !== undefined) request.setTimeout(patienceMs, () => request.destroy(new Error("no answer in time")));
     request.end(body);
   });
