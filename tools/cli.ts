@@ -15,6 +15,7 @@ import { operatorTokenCommand } from "./operator-token/command.js";
 import { ownerCommand } from "./owner/command.js";
 import { relayCommand } from "./relay/command.js";
 import { relayKeyCommand } from "./relay-key/command.js";
+import { simulateCommand } from "./simulate/command.js";
 import { tenantCommand } from "./tenant/command.js";
 import { verifyCommand } from "./verify/command.js";
 import { witnessCommand } from "./witness/command.js";
@@ -46,6 +47,7 @@ for (const command of [
   backupCommand,
   restoreCommand,
   enrolCommand,
+  simulateCommand,
   deviceCommand,
   eraseCommand,
   erasuresCommand,

@@ -1,37 +1,17 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { play, TALLYSTICK } from "./session.js";
+import { Running } from "./running.js";
+import { play } from "./session.js";
 
 const RUN_MAX_MS = 240_000;
 /** From a killed demo to the end of its relay and of the chain. */
 const ORPHANS_MAX_MS = 20_000;
 const POLL_MS = 100;
-
-/** One demo under way, with all that it printed so far. */
-class RunningDemo {
-  output = "";
-  readonly child: ChildProcess;
-  readonly ended: Promise<number | string>;
-
-  constructor(data: string, ...args: string[]) {
-    this.child = spawn(process.execPath, [TALLYSTICK, "demo", "--data", data, ...args]);
-    for (const stream of [this.child.stdout!, this.child.stderr!]) stream.on("data", (text) => (this.output += text));
-    this.ended = once(this.child, "close").then(([status, signal]) => status ?? signal);
-  }
-
-  async until(text: string): Promise<void> {
-    const endMs = Date.now() + RUN_MAX_MS;
-    while (!this.output.includes(text)) {
-      assert(this.child.exitCode === null && Date.now() < endMs, `waited for ${text}:\n${this.output}`);
-      await pause();
-    }
-  }
-}
 
 const pause = () => new Promise((done) => setTimeout(done, POLL_MS));
 
@@ -90,7 +70,7 @@ tallystick demo: DATA_FOLDER_UNWRITABLE: the data folder cannot be written (ENOT
   });
 
   it("proves a reading of each board after one Ctrl-C, and lets no second demo onto its folder meanwhile", async () => {
-    const demo = new RunningDemo(data, "--json", json);
+    const demo = new Running("demo", "--data", data, "--json", json);
     await demo.until("held");
     play(
       `
@@ -143,7 +123,7 @@ journal of 128 sectors of 4096 bytes, plain NOR
   it("ends with its relay and says so, where that is killed; keys stay and chains go on", async () => {
     const seeds = ["attic", "cellar", "greenhouse"].map((label) => keysOf(label));
     const log = readFileSync(join(data, "relay", "log", "public", "checkpoint"), "utf8").split("\n");
-    const demo = new RunningDemo(data, "--json", json);
+    const demo = new Running("demo", "--data", data, "--json", json);
     await demo.until("held");
     const relay = processesOn(data, demo.child.pid).find((pid) =>
       execFileSync("ps", ["-o", "args=", "-p", String(pid)], { encoding: "utf8" }).includes("tallystick.mjs relay"),
@@ -162,7 +142,7 @@ journal of 128 sectors of 4096 bytes, plain NOR
   });
 
   it("leaves neither relay nor chain behind where it is killed", async () => {
-    const demo = new RunningDemo(data);
+    const demo = new Running("demo", "--data", data);
     await demo.until("ledger:");
     assert(processesOn(data, demo.child.pid).length > 0);
     demo.child.kill("SIGKILL");
@@ -174,7 +154,7 @@ journal of 128 sectors of 4096 bytes, plain NOR
     const server = createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as { port: number };
-    const demo = new RunningDemo(data, "--port", String(port));
+    const demo = new Running("demo", "--data", data, "--port", String(port));
     assert.equal(await demo.ended, 1);
     server.close();
     assert.match(demo.output, /^tallystick demo: the relay ended with status 1: PORT_TAKEN: .*choose another port/m);
@@ -203,7 +183,7 @@ journal of 128 sectors of 4096 bytes, plain NOR
       rmSync(copy, { recursive: true, force: true });
       cpSync(data, copy, { recursive: true });
       damage(copy);
-      const demo = new RunningDemo(copy);
+      const demo = new Running("demo", "--data", copy);
       assert.equal(await demo.ended, 1, demo.output);
       assert.match(demo.output, message);
       assert.doesNotMatch(demo.output, /^ {4}at /m);

@@ -41,20 +41,20 @@ export const BOARDS: readonly DemoBoard[] = [
 /** The journal's partition: as in hosts/esp32/partitions.csv. */
 const JOURNAL_BYTES = 512 * 1024;
 
-/** What provisioning writes into a board's key store. */
+/** What provisioning writes into a board's key store; each is asked for by a new board alone. */
 export interface Provision {
-  readonly pins: RelayPinsText;
-  /** A fresh enrolment token, asked for only by a board that has none and was never enrolled. */
-  readonly token: () => Promise<Uint8Array>;
+  readonly pins: () => Promise<RelayPinsText>;
+  /** An enrolment token. */
+  readonly token: () => Uint8Array;
 }
 
 export interface BoardOptions {
   readonly board: DemoBoard;
   readonly engine: LoadedEngine;
   readonly image: Image;
-  readonly dataDir: string;
+  /** Of this board alone: its flash and its key store. */
+  readonly folder: string;
   readonly relayUrl: string;
-  readonly provision: Provision;
   readonly onPrint: (line: string) => void;
   /** `forGood` where it crashed too often and stays off. */
   readonly onCrash: (what: string, forGood: boolean) => void;
@@ -65,13 +65,33 @@ export function boardImage(engine: LoadedEngine, { label }: DemoBoard): Promise<
   return buildBoardImage(engine, fileURLToPath(new URL(`boards/${label}.ts`, import.meta.url)));
 }
 
-/** Makes a board on its own flash and key files, provisions it the first time, and turns it on. */
-export async function startBoard(options: BoardOptions): Promise<Simulation> {
-  const { board, engine, image, relayUrl } = options;
-  const folder = join(options.dataDir, "boards", board.label);
+/** The key store of the board whose folder this is. */
+export function boardKeys(folder: string): KeyStore {
+  return keyStoreOf(openCells(folder));
+}
+
+/**
+ * What a person does once with a new board: tells it of its relay and leaves it a token; true. Another board stays as it
+ * is; false.
+ */
+export async function provision(folder: string, { pins, token }: Provision): Promise<boolean> {
   mkdirSync(folder, { recursive: true });
-  const cells = new FileKeys(join(folder, "keys.json"));
-  await provision(keyStoreOf(cells), options.provision);
+  const keys = boardKeys(folder);
+  const sent = readSentMark(keys);
+  const known =
+    keys.read("seed") !== undefined || readToken(keys) !== undefined || (sent.ok && sent.value !== undefined);
+  if (known) return false;
+  // Both are there before anything is written.
+  const leave = token();
+  writeRelayPins(keys, await pins());
+  writeToken(keys, leave);
+  return true;
+}
+
+/** Makes a board on its own flash and key files, and turns it on. */
+export async function startBoard(options: BoardOptions): Promise<Simulation> {
+  const { board, engine, image, relayUrl, folder } = options;
+  const cells = openCells(folder);
   const time = new WallTime();
   const seed = BOARDS.indexOf(board) + 1;
   const chip = board.chip({ surroundings: weatherAt(board.site), nowMs: () => time.nowMs(), seed });
@@ -99,13 +119,8 @@ export async function startBoard(options: BoardOptions): Promise<Simulation> {
   return simulation;
 }
 
-async function provision(keys: KeyStore, { pins, token }: Provision): Promise<void> {
-  const sent = readSentMark(keys);
-  const known =
-    keys.read("seed") !== undefined || readToken(keys) !== undefined || (sent.ok && sent.value !== undefined);
-  if (known) return;
-  writeRelayPins(keys, pins);
-  writeToken(keys, await token());
+function openCells(folder: string): FileKeys {
+  return new FileKeys(join(folder, "keys.json"));
 }
 
 function keyStoreOf(cells: KeyCells): KeyStore {

@@ -1,10 +1,9 @@
 import { Command, InvalidArgumentError } from "commander";
-
-const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 };
+import { durationMs } from "../duration.js";
 
 export const demoCommand = new Command("demo")
   .description("three simulated boards on the real engine, a relay and a ledger: readings proved from sensor to block")
-  .option("--for <time>", "stop by itself after this long, for instance 30s, 5m, 2h", duration)
+  .option("--for <time>", "stop by itself after this long, for instance 30s, 5m, 2h", durationMs)
   .option("--data <dir>", "where chains, log and ledger are kept; a second start continues them", "tallystick-data")
   .option("--port <number>", "where the relay listens; 0 takes any free port", port, 0)
   .option("--json <file>", "write what was reached as JSON")
@@ -22,12 +21,6 @@ export const demoCommand = new Command("demo")
       ...(options.json !== undefined && { jsonFile: options.json }),
     });
   });
-
-function duration(text: string): number {
-  const match = /^([0-9]{1,6})(s|m|h)$/.exec(text);
-  if (!match) throw new InvalidArgumentError("expected a time such as 30s, 5m or 2h");
-  return Number(match[1]) * UNITS[match[2]!]!;
-}
 
 function port(text: string): number {
   const number = Number(text);

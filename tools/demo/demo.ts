@@ -8,19 +8,14 @@ import { type Image, type LoadedEngine, loadEngine } from "../../hosts/simulator
 import type { Simulation } from "../../hosts/simulator/simulation.js";
 import { ensureEngine } from "../engine/build.js";
 import { enrol } from "../enrol/enrol.js";
-import { measuredText } from "../reading.js";
-import { BOARDS, boardImage, startBoard } from "./boards.js";
-import { type DemoFolder, takeFolder } from "./folder.js";
-import { type BoardView, emptyLadder, Screen, type STEPS } from "./ladder.js";
+import { look, newView, onBoardCrash, onBoardLine, seeRefusal } from "./board-view.js";
+import { BOARDS, boardImage, provision, startBoard } from "./boards.js";
+import { DEMO_FOLDER, type TakenFolder, takeFolder } from "./folder.js";
+import { Interrupts, pause } from "./interrupts.js";
+import { type BoardView, Screen, type STEPS } from "./ladder.js";
 import { type Proof, prove } from "./proof.js";
 import { type RelayProcess, startRelay } from "./relay-process.js";
-import {
-  type DeviceStatus,
-  newestFinalReading,
-  type ReadingStatus,
-  type RelayDescription,
-  RelayView,
-} from "./relay-view.js";
+import { type DeviceStatus, newestFinalReading, type RelayDescription, RelayView } from "./relay-view.js";
 
 export interface DemoOptions {
   readonly dataDir: string;
@@ -35,9 +30,6 @@ class Stopped extends Error {
 }
 
 const LOOK_MS = 500;
-/** Of a terminal's or a service manager's ways to ask for an end. */
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-const INTERRUPTED_STATUS = 130;
 const STOPPED_EARLY = "stopped before the boards were on: there is nothing to prove";
 /** After the time is up, the newest readings may still be on their way to a final block. */
 const FINAL_MAX_MS = 90_000;
@@ -61,23 +53,12 @@ export async function runDemo(options: DemoOptions): Promise<number> {
 class Demo {
   readonly #options: DemoOptions;
   readonly #dataDir: string;
-  readonly #views: BoardView[] = BOARDS.map(({ label, sensor }) => ({
-    label,
-    sensor,
-    kid: undefined,
-    ladder: emptyLadder(),
-    newest: "",
-    problem: undefined,
-    resumedSeq: -1,
-    crashes: 0,
-    over: undefined,
-  }));
+  readonly #views: BoardView[] = BOARDS.map(newView);
   readonly #screen = new Screen(process.stdout, this.#views);
   readonly #boards: Simulation[] = [];
-  readonly #stop = new AbortController();
+  readonly #interrupts = new Interrupts(() => this.close());
   #relay: RelayProcess | undefined;
-  #folder: DemoFolder | undefined;
-  #interrupts = 0;
+  #folder: TakenFolder | undefined;
   #closing: Promise<void> | undefined;
   #relayGone = false;
 
@@ -87,8 +68,7 @@ class Demo {
   }
 
   async run(): Promise<number> {
-    for (const signal of SIGNALS) process.on(signal, this.#onSignal);
-    this.#folder = takeFolder(this.#dataDir);
+    this.#folder = takeFolder(this.#dataDir, DEMO_FOLDER);
     const engine = await this.#orStopped(
       ensureEngine({
         onProgress: ({ message, done, total }) => this.#screen.say(`engine: ${message} (${done} of ${total})`),
@@ -126,18 +106,11 @@ class Demo {
     await Promise.all(this.#boards.map((board) => board.cutPower()));
     await this.#relay?.stop();
     this.#folder?.release();
-    for (const signal of SIGNALS) process.off(signal, this.#onSignal);
+    this.#interrupts.release();
   }
 
-  /** The first asks for an orderly end, a second one for an end at once. */
-  readonly #onSignal = (): void => {
-    this.#interrupts++;
-    this.#stop.abort();
-    if (this.#interrupts > 1) void this.close().finally(() => process.exit(INTERRUPTED_STATUS));
-  };
-
   #orStopped<T>(work: Promise<T>): Promise<T> {
-    const { signal } = this.#stop;
+    const { signal } = this.#interrupts;
     return new Promise((resolve, reject) => {
       signal.addEventListener("abort", () => reject(new Stopped(STOPPED_EARLY)), { once: true });
       work.then(resolve, reject);
@@ -145,7 +118,7 @@ class Demo {
   }
 
   #checkStopped(): void {
-    if (this.#stop.signal.aborted) throw new Stopped(STOPPED_EARLY);
+    if (this.#interrupts.stopped) throw new Stopped(STOPPED_EARLY);
   }
 
   #watchProcess(relay: RelayProcess): RelayProcess {
@@ -154,7 +127,7 @@ class Demo {
       if (this.#closing) return;
       this.#screen.say(`${why}; the demo ends: start it again on this folder, nothing that was received is lost`);
       this.#relayGone = true;
-      this.#stop.abort();
+      this.#interrupts.stop();
     });
     return relay;
   }
@@ -169,46 +142,39 @@ class Demo {
 
   async #watchAndProve(relay: RelayView, description: RelayDescription): Promise<number> {
     await this.#watch(relay);
-    return this.#relayGone || this.#interrupts > 1 ? 0 : this.#prove(relay, description);
+    return this.#relayGone || this.#interrupts.count > 1 ? 0 : this.#prove(relay, description);
   }
 
   async #startBoards(engine: LoadedEngine, images: readonly Image[], description: RelayDescription): Promise<void> {
     const relayData = join(this.#dataDir, "relay");
     for (const [i, board] of BOARDS.entries()) {
       const view = this.#views[i]!;
+      const folder = join(this.#dataDir, "boards", board.label);
+      await provision(folder, { pins: async () => pinsOf(description), token: () => enrol(relayData) });
       const simulation = await startBoard({
         board,
         engine,
         image: images[i]!,
-        dataDir: this.#dataDir,
+        folder,
         relayUrl: this.#relay!.url,
-        provision: {
-          pins: pinsOf(description),
-          token: async () => enrol(relayData),
-        },
         onPrint: (line) => onBoardLine(view, line),
-        onCrash: (what, forGood) => {
-          view.crashes++;
-          view.problem = what;
-          if (forGood) view.over = what;
-        },
+        onCrash: (what, forGood) => onBoardCrash(view, what, forGood),
       });
       this.#boards.push(simulation);
-      // A board that says neither its key nor its head has refused to start, and says so once.
-      if (view.kid === undefined && view.crashes === 0) view.over = view.problem;
+      seeRefusal(view);
     }
   }
 
   async #watch(relay: RelayView): Promise<void> {
     const endMs = this.#options.forMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + this.#options.forMs;
-    while (!this.#stop.signal.aborted && Date.now() < endMs) {
+    while (!this.#interrupts.stopped && Date.now() < endMs) {
       await this.#look(relay);
-      await pause(Math.min(LOOK_MS, Math.max(0, endMs - Date.now())), this.#stop.signal);
+      await pause(Math.min(LOOK_MS, Math.max(0, endMs - Date.now())), this.#interrupts.signal);
     }
     if (this.#relayGone) return;
     this.#screen.say("waiting until a reading of each board is final (Ctrl-C ends at once)");
     const finalMs = Date.now() + FINAL_MAX_MS;
-    while (Date.now() < finalMs && this.#interrupts < 2 && !this.#relayGone) {
+    while (Date.now() < finalMs && this.#interrupts.count < 2 && !this.#relayGone) {
       const statuses = await this.#look(relay);
       const missing = await Promise.all(
         this.#views.map(async (view, i) => view.over === undefined && !(await this.#provable(relay, i, statuses[i]))),
@@ -225,17 +191,7 @@ class Demo {
   }
 
   async #look(relay: RelayView): Promise<(DeviceStatus | undefined)[]> {
-    const statuses = await Promise.all(this.#views.map(({ kid }) => (kid ? relay.device(kid) : undefined)));
-    for (const [i, view] of this.#views.entries()) {
-      const status = statuses[i];
-      if (!status?.received) continue;
-      for (const step of ["received", "logged", "submitted", "final"] as const)
-        view.ladder[step] = status[step]?.count ?? 0;
-      // What the relay holds, the board held; its own lines may come a moment later.
-      view.ladder.held = Math.max(view.ladder.held, view.ladder.received);
-      const { readings } = await relay.record(status.received.id);
-      if (readings) view.newest = newestText(readings);
-    }
+    const statuses = await Promise.all(this.#views.map((view) => look(relay, view)));
     this.#screen.draw();
     return statuses;
   }
@@ -313,47 +269,4 @@ function pinsOf({ origin, device_key, log_key, recovery_key, generation }: Relay
   const recoveryKey = recovery_key === undefined ? undefined : fromHex(recovery_key);
   const pins = { origin, deviceKey: fromHex(device_key)!, logKey: log_key, generation };
   return recoveryKey ? { ...pins, recoveryKey } : pins;
-}
-
-/** The last value of each quantity, temperature first: units tell them apart where a terminal is narrow. */
-function newestText(readings: readonly ReadingStatus[]): string {
-  const newest = new Map(readings.map((reading) => [reading.name, reading]));
-  return [...newest.values()]
-    .sort((a, b) => Number(b.name === "temperature") - Number(a.name === "temperature"))
-    .map(({ unit, value, fault }) => measuredText({ unit, value: value ?? { fault: fault ?? "" } }))
-    .join("  ");
-}
-
-/** A board's own log, as modules/device prints it: `label: event=… key=value …`. */
-function onBoardLine(view: BoardView, line: string): void {
-  const fields = new Map([...line.matchAll(/([a-z]+)=(\S+)/g)].map(([, name, value]) => [name!, value!]));
-  switch (fields.get("event")) {
-    case "held":
-      view.ladder.held = Number(fields.get("seq")) + 1;
-      view.problem = undefined;
-      break;
-    case "resumed":
-      // The first of this run: what a board resumes after a crash is of this run too.
-      if (view.kid === undefined) view.resumedSeq = Number(fields.get("seq"));
-      view.kid = fields.get("kid");
-      break;
-    case "key":
-      view.kid = fields.get("kid");
-      break;
-    case "problem":
-      // `event=problem code=CODE CODE: meaning …`
-      view.problem = line.slice(line.indexOf("code=")).replace(/^code=\S+ /, "");
-  }
-}
-
-function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    const timer = setTimeout(end, ms);
-    signal?.addEventListener("abort", end, { once: true });
-    function end(): void {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", end);
-      done();
-    }
-  });
 }
