@@ -2,6 +2,8 @@ import { Command, InvalidArgumentError } from "commander";
 import { explain } from "tallystick/codes/codes";
 
 const COUNT_MAX = 1000;
+/** Eleven years: longer than any batch of devices lies in a store. */
+const HOURS_MAX = 99_999;
 
 export const enrolCommand = new Command("enrol")
   .description("make tokens, each of which lets one device in, once; works while the relay runs")
@@ -10,6 +12,13 @@ export const enrolCommand = new Command("enrol")
   .option("--hours <number>", "how long they last", hours, 24)
   .option("--tenant <name>", "whose the devices become; default the tenant named default")
   .option("--json", "one line of JSON a token, with when it expires")
+  .addHelpText(
+    "after",
+    `
+Where a token goes:
+  tallystick simulate --relay URL --token TOKEN              a simulated board, on this machine or another
+  tallystick firmware --provision URL --token TOKEN          an ESP32: hosts/esp32/README.md, "Provision"`,
+  )
   .action(async (options: { data: string; count: number; hours: number; tenant?: string; json?: true }) => {
     const { makeEnrolmentToken } = await import("../../hosts/relay/enrol.js");
     const { storeOfEnvironment } = await import("../../hosts/relay/store/open.js");
@@ -39,6 +48,7 @@ function count(text: string): number {
 
 function hours(text: string): number {
   const number = Number(text);
-  if (!/^[0-9]{1,5}$/.test(text) || number < 1) throw new InvalidArgumentError("expected whole hours, at least 1");
+  if (!/^[0-9]{1,5}$/.test(text) || number < 1 || number > HOURS_MAX)
+    throw new InvalidArgumentError(`expected whole hours, from 1 to ${HOURS_MAX}`);
   return number;
 }
