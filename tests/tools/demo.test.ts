@@ -69,6 +69,21 @@ tallystick demo: DATA_FOLDER_UNWRITABLE: the data folder cannot be written (ENOT
     );
   });
 
+  it("looks at where its result is to be written before it starts anything", () => {
+    play(
+      `
+$ tallystick demo --data fresh --json nowhere/out.json
+tallystick demo: --json: ENOENT: …nowhere'; name a file that can be written
+[1]
+$ tallystick demo --data fresh --json photos
+tallystick demo: --json: photos is a folder; name a file that can be written
+[1]
+`,
+      folder,
+    );
+    assert(!existsSync(join(folder, "fresh")));
+  });
+
   it("proves a reading of each board after one Ctrl-C, and lets no second demo onto its folder meanwhile", async () => {
     const demo = new Running("demo", "--data", data, "--json", json);
     await demo.until("held");

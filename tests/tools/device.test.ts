@@ -82,7 +82,7 @@ error: revoke takes either --from <seq> or --statement <file>
 (--help lists what it takes)
 [2]
 $ tallystick device revoke --data . ${device.kid} --from -1
-error: option '--from <seq>' argument '-1' is invalid. expected a position, 0 or more
+error: option '--from <seq>' argument '-1' is invalid. expected a position from 0 to 9007199254740991
 (--help lists what it takes)
 [2]
 $ tallystick device revoke --data . ${device.kid} --statement none.cbor

@@ -103,6 +103,10 @@ ${idOf(token)}  viewer    north  revoked …  never used  made
 $ tallystick enrol --data . --tenant north --json
 {"token":"…","expires":"…"}
 [0]
+$ tallystick enrol --data . --hours 999999999
+error: option '--hours <number>' argument '999999999' is invalid. expected whole hours, from 1 to 99999
+(--help lists what it takes)
+[2]
 $ tallystick enrol --data . --tenant nowhere
 TENANT_UNKNOWN: …
 [1]

@@ -1,9 +1,10 @@
 import { Command } from "commander";
+import { relayUrl } from "../relay-url.js";
 
 export const acknowledgementCommand = new Command("acknowledgement")
   .description("ask a relay how far it is with a device, and keep its signed word: tallystick verify holds it to that")
   .argument("<device>", "its kid, 16 hexadecimal digits, or its did:key")
-  .requiredOption("--relay <url>", "the relay's address")
+  .requiredOption("--relay <url>", "the relay's address", relayUrl)
   .requiredOption("--out <file>", "a new file for the acknowledgement; - for standard output")
   .option("--json", "what it says as one line of JSON, where it goes to a file")
   .addHelpText(

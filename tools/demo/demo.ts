@@ -1,5 +1,5 @@
-import { writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { accessSync, constants, existsSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { fromHex, toHex } from "tallystick/bytes/bytes";
 import { fromDidKey, kidOf } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
@@ -68,6 +68,7 @@ class Demo {
   }
 
   async run(): Promise<number> {
+    this.#checkJsonFile();
     this.#folder = takeFolder(this.#dataDir, DEMO_FOLDER);
     const engine = await this.#orStopped(
       ensureEngine({
@@ -241,6 +242,19 @@ class Demo {
     });
   }
 
+  /** Before the run: what it reached would be lost after it. */
+  #checkJsonFile(): void {
+    const { jsonFile } = this.#options;
+    if (jsonFile === undefined) return;
+    try {
+      const isThere = existsSync(jsonFile);
+      accessSync(isThere ? jsonFile : dirname(resolve(jsonFile)), constants.W_OK);
+      if (isThere && statSync(jsonFile).isDirectory()) throw new Error(`${jsonFile} is a folder`);
+    } catch (error) {
+      throw unwritable(error);
+    }
+  }
+
   #writeJson(proved: number, description: RelayDescription): void {
     if (this.#options.jsonFile === undefined) return;
     const sum = (step: (typeof STEPS)[number]) => this.#views.reduce((total, view) => total + view.ladder[step], 0);
@@ -259,9 +273,13 @@ class Demo {
     try {
       writeFileSync(this.#options.jsonFile, `${JSON.stringify(report, null, 2)}\n`);
     } catch (error) {
-      throw new Error(`--json: ${(error as Error).message}; name a file that can be written`);
+      throw unwritable(error);
     }
   }
+}
+
+function unwritable(error: unknown): Error {
+  return new Error(`--json: ${(error as Error).message}; name a file that can be written`);
 }
 
 /** What the boards pin of the relay. */

@@ -92,7 +92,7 @@ deviceCommand
 function position(text: string): number {
   const number = Number(text);
   if (!/^[0-9]{1,16}$/.test(text) || !Number.isSafeInteger(number))
-    throw new InvalidArgumentError("expected a position, 0 or more");
+    throw new InvalidArgumentError(`expected a position from 0 to ${Number.MAX_SAFE_INTEGER}`);
   return number;
 }
 
