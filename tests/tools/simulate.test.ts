@@ -64,11 +64,15 @@ describe("tallystick simulate", function () {
 
   it("goes on with its chain without a token, and has no use for another one", async () => {
     const before = (await received(kid))!;
-    const running = board("--token", "unused", "--for", "3s");
+    const running = board("--token", "unused");
+    await running.until((output) => most("received", output) > before + 1);
+    running.child.kill("SIGINT");
     assert.equal(await running.ended, 0, running.output);
     assert.match(running.output, /^attic: is enrolled already; the token is not used$/m);
     assert.equal(kidIn(running.output), kid);
     assert((await received(kid))! > before);
+    const timed = board("--for", "1s");
+    assert.equal(await timed.ended, 0, timed.output);
   });
 
   it("says what a spent token is and ends; the right one lets the same board in", async () => {
