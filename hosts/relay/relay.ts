@@ -29,6 +29,7 @@ import {
   readIdentity,
 } from "./folder.js";
 import { createDeviceFacingKey, openDeviceFacingKey, systemEntropy } from "./keys.js";
+import { FollowedLedger } from "./ledger/followed.js";
 import { listen } from "./listen.js";
 import { nodeDisk } from "./log/disk.js";
 import type { ErasedEntries } from "./log/erasures.js";
@@ -317,6 +318,8 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     anchoring = opened.value;
     undo.push(() => opened.value.close());
   }
+  const former = isSequencer && !options.ledger ? new FollowedLedger(store.database).name : undefined;
+  if (former !== undefined) logger.warn({ ledger: former }, "ledger left out");
   // Before anything new is signed: the ledger may know of a tree that this folder has lost.
   const known = [...(options.known ?? []), ...(anchoring?.known ?? [])];
   log = await (isSequencer

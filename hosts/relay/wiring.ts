@@ -132,7 +132,8 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
   deviceRoutes(app, { store, ladder, crypto, operatorKey: identity.publicKey, nowMs, refusal });
   const relayKeys = parts.statements.map(({ bytes }) => bytes);
   const witnessKeys = (options.witnesses ?? []).map(({ key }) => formatVerifierKey(key));
-  const followed = options.role === "ingest" ? new FollowedLedger(store.database) : undefined;
+  const stored = new FollowedLedger(store.database);
+  const followed = options.role === "ingest" ? stored : undefined;
   recordRoutes(app, {
     store,
     ladder,
@@ -140,7 +141,8 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
     log,
     witnessKeys,
     relayKeys,
-    finalFor: (size) => (followed ?? anchoring)?.finalFor(size),
+    // What was final stays so where the relay has another ledger now, or none.
+    finalFor: (size) => anchoring?.finalFor(size) ?? stored.finalFor(size),
   });
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic, withholds: (bundle) => log.withholds(bundle) });
   relayRoutes(app, {

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pino } from "pino";
 import { toHex } from "tallystick/bytes/bytes";
 import { readBundle } from "tallystick/evidence/bundle";
 import { verifyEvidence } from "tallystick/evidence/evidence";
 import { anchorBlock, readEvmAnchor } from "tallystick/evidence/evm";
 import { readPolicy } from "tallystick/evidence/policy";
+import { encodeCbor } from "tallystick/record/cbor";
 import { recordId } from "tallystick/record/record";
 import { compileAnchor } from "../../hosts/evm/compile.js";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
@@ -84,6 +86,31 @@ describe("relay: up to final", function () {
     await isFinal(device, 5);
 
     await refusesDamagedChain();
+  });
+
+  it("keeps the anchors in its evidence where it runs without its ledger, and says at the start that it does", async () => {
+    const device = await started.device();
+    device.appendReadings(1);
+    device.read(await device.send(started.url), started.key);
+    await isFinal(device, 1);
+    const id = toHex(recordId(relayCrypto.sha256, device.chain[1]!));
+    const anchors = async () => {
+      const { bytes } = await get(`${started.url}/v1/records/${id}/evidence`);
+      return must(readBundle(bytes)).anchors.map(({ anchor }) => toHex(encodeCbor(anchor)));
+    };
+    const before = await anchors();
+    assert.equal(before.length, 1);
+    const lines: { readonly event: string; readonly level: number; readonly ledger?: string }[] = [];
+    const logger = pino({ messageKey: "event" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+    await started.restart({ logger });
+    assert.deepEqual(await anchors(), before);
+    const said = lines.filter(({ event }) => event === "ledger left out");
+    assert.deepEqual(
+      said.map(({ level }) => level),
+      [40],
+    );
+    assert.match(said[0]!.ledger ?? "", /^\S+:0x[0-9a-f]{40}$/);
+    assert.equal("ledger" in JSON.parse(Buffer.from((await get(`${started.url}/v1/relay`)).bytes).toString()), false);
   });
 
   /** A chain state that was damaged is never replaced by a new chain: the anchors on it would be gone. */

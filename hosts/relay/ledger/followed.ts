@@ -4,9 +4,12 @@ import type { Sql as Database } from "../store/sql.js";
 import { ANVIL_CHAIN_ID } from "./anvil.js";
 import { type AnchorRow, OutboxTables } from "./outbox-tables.js";
 
+/** Ledgers that are looked into for an anchor, the one that was used last first. */
+const LEDGERS_MAX = 16;
+
 /**
- * The ledger as a process knows it that has none: another one, beside it on the same database in PostgreSQL, takes checkpoints
- * there, and keeps what it has learnt in the outbox's tables.
+ * Ledgers as a process knows them that has none: what whoever took checkpoints there, before this process or beside it on the
+ * same database in PostgreSQL, has learnt and kept in the outbox's tables.
  */
 export class FollowedLedger {
   readonly #database: Database;
@@ -19,9 +22,18 @@ export class FollowedLedger {
     this.#database = database;
   }
 
-  /** The first final anchor whose tree has at least `size` entries. */
+  /** The first final anchor whose tree has at least `size` entries, of the ledger that was used last among those that have one. */
   finalFor(size: number): AnchorRow | undefined {
-    return this.#newest()?.tables.firstFinalFrom(size);
+    for (const { tables } of this.#ledgers()) {
+      const anchor = tables.firstFinalFrom(size);
+      if (anchor) return anchor;
+    }
+    return undefined;
+  }
+
+  /** The name of the ledger that was used last; undefined where none ever was. */
+  get name(): string | undefined {
+    return this.#ledgers()[0]?.name;
   }
 
   /**
@@ -38,9 +50,10 @@ export class FollowedLedger {
   }
 
   #describe(): LedgerView | undefined {
-    const { name, tables } = this.#newest() ?? {};
-    const chain = tables?.identity()?.chain;
-    if (name === undefined || chain === undefined) return undefined;
+    const [newest] = this.#ledgers();
+    const chain = newest?.tables.identity()?.chain;
+    if (newest === undefined || chain === undefined) return undefined;
+    const { name } = newest;
     const id = Number(/^eip155:([0-9]+):/.exec(chain)?.[1]);
     return {
       name: id === ANVIL_CHAIN_ID ? "anvil development chain" : "evm",
@@ -49,21 +62,26 @@ export class FollowedLedger {
     };
   }
 
-  /** That to which something was sent last; each is found by its index, however many anchors there are. */
-  #newest(): { readonly name: string; readonly tables: OutboxTables } | undefined {
-    this.#isThere ||= this.#database.prepare("SELECT to_regclass('public.anchor') IS NOT NULL").pluck().get() === true;
-    if (!this.#isThere) return undefined;
-    const name = this.#database
+  /** That to which something was sent last comes first; each is found by its index, however many anchors there are. */
+  #ledgers(): readonly { readonly name: string; readonly tables: OutboxTables }[] {
+    const isThere =
+      this.#database.dialect === "postgres"
+        ? "SELECT 1 WHERE to_regclass('public.anchor') IS NOT NULL"
+        : "SELECT 1 FROM sqlite_schema WHERE name = 'anchor'";
+    this.#isThere ||= this.#database.prepare(isThere).pluck().get() !== undefined;
+    if (!this.#isThere) return [];
+    const names = this.#database
       .prepare(
-        "SELECT l.ledger FROM anchor_ledger AS l LEFT JOIN LATERAL " +
-          "(SELECT opened_ms FROM anchor WHERE ledger = l.ledger ORDER BY slot DESC LIMIT 1) AS a ON true " +
-          "ORDER BY a.opened_ms DESC NULLS LAST, l.ledger LIMIT 1",
+        "SELECT l.ledger FROM anchor_ledger AS l ORDER BY " +
+          "(SELECT opened_ms FROM anchor WHERE ledger = l.ledger ORDER BY slot DESC LIMIT 1) DESC NULLS LAST, l.ledger " +
+          `LIMIT ${LEDGERS_MAX}`,
       )
       .pluck()
-      .get() as string | undefined;
-    if (name === undefined) return undefined;
-    const tables = this.#tables.get(name) ?? new OutboxTables(this.#database, name);
-    this.#tables.set(name, tables);
-    return { name, tables };
+      .all() as string[];
+    return names.map((name) => {
+      const tables = this.#tables.get(name) ?? new OutboxTables(this.#database, name);
+      this.#tables.set(name, tables);
+      return { name, tables };
+    });
   }
 }
