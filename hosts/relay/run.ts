@@ -1,10 +1,13 @@
 import { randomBytes } from "node:crypto";
-import { explain, type Failure } from "tallystick/codes/codes";
+import { explain, type Failure, fail } from "tallystick/codes/codes";
 import type { LedgerOptions } from "./anchoring.js";
+import { intervalComplaint } from "./config/settings.js";
 import type { WitnessOptions } from "./cosigning/options.js";
+import { readIdentity } from "./folder.js";
 import { createLogger } from "./logger.js";
 import type { MqttOptions } from "./mqtt/settings.js";
 import type { OperationOptions } from "./operation.js";
+import { BATCH_INTERVAL_MS } from "./publication.js";
 import { Relay, type RelayOptions } from "./relay.js";
 import { signalled } from "./signalled.js";
 import { STOP_MAX_MS } from "./stop.js";
@@ -86,6 +89,8 @@ export async function runRelay(options: RunOptions): Promise<number> {
     ...(tenant !== undefined && { tenant }),
     ...(operator !== undefined && { operator }),
   };
+  const impossible = promiseToBreak(dataDir, batchIntervalMs);
+  if (impossible) return refuse(impossible);
   let relay = await Relay.open(opening);
   if (!relay.ok && relay.failure.code === "DATA_FOLDER_BLANK" && initialise && role === "all") {
     const { recoveryKey, policy, logWithinS } = options;
@@ -110,6 +115,15 @@ export async function runRelay(options: RunOptions): Promise<number> {
   }, STOP_MAX_MS).unref();
   await relay.value.close();
   return 0;
+}
+
+/** What the relay that is there has promised holds, whatever the settings say of a new one. */
+function promiseToBreak(dataDir: string, intervalMs = BATCH_INTERVAL_MS): Failure | undefined {
+  const found = readIdentity(dataDir);
+  const complaint = found.ok ? intervalComplaint(intervalMs, found.value.logWithinS) : undefined;
+  return complaint === undefined
+    ? undefined
+    : fail("CONFIG_INVALID", `limits.checkpoint_interval_ms: ${complaint}`).failure;
 }
 
 /** A name for a relay that is of this machine only; random, since a log's name should be of one log. */

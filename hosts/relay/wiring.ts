@@ -32,6 +32,7 @@ import { syncRoutes } from "./routes/sync.js";
 import { damageFound } from "./scrubbing.js";
 import { recordMethods, refuseOtherMethods } from "./server.js";
 import { isDatabaseError } from "./store/database.js";
+import { Figures } from "./store/figures.js";
 import type { Ladder } from "./store/ladder.js";
 import { SharedKeyBudgets } from "./store/postgres/key-budgets.js";
 import type { Store } from "./store/store.js";
@@ -145,6 +146,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
     finalFor: (size) => anchoring?.finalFor(size) ?? stored.finalFor(size),
   });
   logRoutes(app, { publicFolder: pathsOf(options.dataDir).logPublic, withholds: (bundle) => log.withholds(bundle) });
+  const figures = new Figures(store.database);
   relayRoutes(app, {
     describe: () => {
       const ledger = (followed ?? anchoring)?.describe();
@@ -163,6 +165,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): Calls {
         parts.erasing.failure ??
         anchoring?.trouble ??
         cosigning?.trouble() ??
+        unkept(figures, nowMs(), logWithinS) ??
         beat(store, nowMs());
       if (failure) return { failure };
       const mqtt = parts.mqttState();
@@ -207,6 +210,19 @@ export function steadyOf({ nowMs }: RelayOptions): () => number {
 }
 
 const UNWELL_RETRY_AFTER_S = 30;
+
+/** A record that waits longer for the log than was promised when it was taken in. What the database refuses `beat` tells. */
+function unkept(figures: Figures, nowMs: number, logWithinS: number): Failure | undefined {
+  try {
+    const { oldestMs } = figures.unlogged();
+    const waitedS = oldestMs === undefined ? 0 : (nowMs - oldestMs) / 1000;
+    if (waitedS <= logWithinS) return undefined;
+    return fail("LOG_LATE", `expected within ${logWithinS} s, a record has waited ${Math.floor(waitedS)} s`).failure;
+  } catch (error) {
+    if (!isDatabaseError(error)) throw error;
+    return undefined;
+  }
+}
 
 function beat(store: Store, nowMs: number): Failure | undefined {
   try {

@@ -55,6 +55,11 @@ export const LOG_CODES = Object.freeze({
     "restore it from its backup, or put another in its place: tallystick relay-key rotate --log",
   ),
   LOG_KEY_UNSAFE: entry(500, "others may read the log's key file", "chmod 600 the file, and think of the key as known"),
+  LOG_LATE: entry(
+    503,
+    "a record waits longer for the log than the relay has promised",
+    "look for log did not advance in the relay's log; where nothing is said there, set limits.checkpoint_interval_ms to at most half of relay.log_within_s",
+  ),
   LOG_LOCK_CORRUPT: entry(
     500,
     "the log's lock holds no checkpoint of this log",

@@ -251,6 +251,22 @@ describe("relay: HTTP", () => {
     assert.equal(((await ready.json()) as { ready: boolean }).ready, true);
   });
 
+  it("is not ready while a record waits longer for the log than was promised", async () => {
+    let nowMs = Date.now();
+    const own = await StartedRelay.start({ batchIntervalMs: 3_600_000, nowMs: () => nowMs });
+    const sender = await own.device({}, nowMs);
+    assert.equal(sender.read(await sender.send(own.url), own.key).received?.seq, 0);
+    nowMs += own.relay.identity.logWithinS * 1000;
+    assert.equal((await get(`${own.url}/readyz`)).status, 200, "the promise is still to be kept");
+    nowMs += 1000;
+    const ready = await get(`${own.url}/readyz`);
+    assert.equal(ready.status, 503);
+    assert.equal(ready.problem?.code, "LOG_LATE");
+    await own.settled();
+    assert.equal((await get(`${own.url}/readyz`)).status, 200);
+    await own.close();
+  });
+
   it("takes both types that its bodies have", async () => {
     for (const type of ["application/cbor", "application/cbor-seq"]) {
       const answer = await post(`${started.url}/v1/devices/${device.kid}/head`, encodeRequest(device.request()), type);

@@ -375,6 +375,10 @@ export const RULES: readonly Rule[] = [
         : undefined,
   },
   {
+    at: ["limits", "checkpoint_interval_ms"],
+    complaint: ({ relay, limits }) => intervalComplaint(limits.checkpoint_interval_ms, relay.log_within_s),
+  },
+  {
     at: ["witnesses", "wanted"],
     complaint: ({ witnesses: { asked, wanted } }) =>
       wanted > asked.length ? `expected at most the ${asked.length} that are asked, received ${wanted}` : undefined,
@@ -416,6 +420,19 @@ export const RULES: readonly Rule[] = [
     },
   },
 ];
+
+/**
+ * What is wrong with an interval between checkpoints, beside the seconds within which the log promises one: a record that
+ * comes right after a checkpoint waits for all of it, and the round itself takes its time, or fails once.
+ */
+export function intervalComplaint(intervalMs: number, logWithinS: number): string | undefined {
+  const mostMs = (logWithinS * 1000) / 2;
+  if (intervalMs <= mostMs) return undefined;
+  return (
+    `expected at most ${mostMs}, half of the ${logWithinS} s of relay.log_within_s, within which each acknowledgement ` +
+    `promises a checkpoint, received ${intervalMs}`
+  );
+}
 
 function isHttpUrl(value: string): boolean {
   return URL.canParse(value) && ["http:", "https:"].includes(new URL(value).protocol);

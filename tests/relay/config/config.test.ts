@@ -132,6 +132,17 @@ describe("relay: configuration", () => {
     ]);
   });
 
+  it("refuses an interval of checkpoints by which the log would break its promise", () => {
+    const of = (logWithinS: number, intervalMs: number) =>
+      `[relay]\nlog_within_s = ${logWithinS}\n[limits]\ncheckpoint_interval_ms = ${intervalMs}\n`;
+    assert.deepEqual(complaints(of(1, 3_600_000)), [
+      "CONFIG_INVALID relay.toml:4:1: limits.checkpoint_interval_ms: expected at most 500, half of the 1 s of relay.log_within_s, " +
+        "within which each acknowledgement promises a checkpoint, received 3600000",
+    ]);
+    assert.equal(complaints(of(600, 300_001)).length, 1);
+    assert.equal(load(of(600, 300_000)).config.limits.checkpoint_interval_ms, 300_000);
+  });
+
   it("ends at once where there is no TOML to read, and shows nothing of it", () => {
     assert.deepEqual(complaints('[ledger]\nrpc_url = "https://token@x"x\n'), [
       "CONFIG_MALFORMED relay.toml:2:28: each key-value declaration must be followed by an end-of-line",
