@@ -1,5 +1,6 @@
 import Type, { type TSchema } from "typebox";
 import { Value } from "typebox/value";
+import { NOT_SHOWN, shownAddress } from "./address.js";
 
 /** What one setting of the relay is: its shape, its default, and what a person is told about it. */
 
@@ -17,6 +18,8 @@ export interface Setting<Held extends SettingValue | undefined = SettingValue | 
    * host are shown. Both may come from a file of their own, named by `<key>_file`.
    */
   readonly secret?: "url" | "whole";
+  /** Each text is or begins with a URL: of one that is wrong, scheme and host are shown at most. */
+  readonly isAddress?: true;
   /** What the schema cannot say: answers what was expected where the value is not it. */
   readonly check?: (value: string) => string | undefined;
   /** Shown in the example where there is no default. */
@@ -47,6 +50,7 @@ export interface TextOptions extends About {
   readonly expected?: string;
   readonly check?: (value: string) => string | undefined;
   readonly secret?: "url" | "whole";
+  readonly isAddress?: true;
 }
 
 /** Text that is not blank. */
@@ -96,6 +100,7 @@ export interface ListOptions extends About {
   readonly expected: string;
   readonly fallback: readonly string[];
   readonly check?: (value: string) => string | undefined;
+  readonly isAddress?: true;
 }
 
 /** A list of texts; in the environment they are separated by commas. */
@@ -107,10 +112,11 @@ export function list(options: ListOptions): Setting<readonly string[]> {
 
 /** What is wrong with a value, as `expected …, received …`; undefined where nothing is. */
 export function complaintAbout(setting: Setting, value: unknown): string | undefined {
-  if (!Value.Check(setting.schema, value)) return `expected ${expectedOf(setting)}, received ${shown(setting, value)}`;
+  if (!Value.Check(setting.schema, value))
+    return `expected ${expectedOf(setting)}, received ${received(setting, value)}`;
   for (const item of [value].flat()) {
     const expected = typeof item === "string" ? setting.check?.(item) : undefined;
-    if (expected !== undefined) return `expected ${expected}, received ${shown(setting, item)}`;
+    if (expected !== undefined) return `expected ${expected}, received ${received(setting, item)}`;
   }
   return undefined;
 }
@@ -147,12 +153,13 @@ export function expectedOf({ schema }: Pick<Setting, "schema">): string {
 }
 
 const SHOWN_MAX = 80;
+const ADDRESSES_SHOWN_MAX = 3;
 
 /** A value as TOML writes it, cut where it is long; of a secret only what may be seen of it. */
 export function shown(setting: Pick<Setting, "secret">, value: unknown): string {
   if (value === undefined) return "nothing";
-  if (setting.secret === "whole") return "(not shown)";
-  if (setting.secret === "url") return typeof value === "string" ? JSON.stringify(withoutPath(value)) : "(not shown)";
+  if (setting.secret === "whole") return NOT_SHOWN;
+  if (setting.secret === "url") return address(value);
   if (typeof value === "bigint" || value instanceof Date) return String(value);
   // JSON has no word for these, TOML has.
   if (typeof value === "number" && !Number.isFinite(value))
@@ -161,9 +168,13 @@ export function shown(setting: Pick<Setting, "secret">, value: unknown): string 
   return words.length > SHOWN_MAX ? `${words.slice(0, SHOWN_MAX)}…` : words;
 }
 
-function withoutPath(value: string): string {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (!url || url.host === "") return "(not shown)";
-  const blank = (url.pathname === "/" || url.pathname === "") && url.search === "" && url.username === "";
-  return blank ? `${url.protocol}//${url.host}` : `${url.protocol}//${url.host}/…`;
+/** A value that is wrong: of what should have been an address it is not known what of it is secret. */
+function received(setting: Setting, value: unknown): string {
+  if (!setting.isAddress || value === undefined) return shown(setting, value);
+  return Array.isArray(value) ? `[${value.slice(0, ADDRESSES_SHOWN_MAX).map(address).join(", ")}]` : address(value);
+}
+
+function address(value: unknown): string {
+  const words = typeof value === "string" ? shownAddress(value) : NOT_SHOWN;
+  return words === NOT_SHOWN ? words : JSON.stringify(words);
 }

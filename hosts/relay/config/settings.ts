@@ -106,6 +106,7 @@ export const SETTINGS = {
     comment: "A broker by which devices may come too.",
     settings: {
       url: text({
+        isAddress: true,
         comment: "Its address; without it there is none.",
         expected: MQTT_URL,
         check: (url) => (readMqttSettings({ url }).ok ? undefined : MQTT_URL),
@@ -199,6 +200,7 @@ export const SETTINGS = {
     comment: "Who sees that the log never shows two histories. It waits for none of them.",
     settings: {
       asked: list({
+        isAddress: true,
         maximum: WITNESSES_MAX,
         fallback: [],
         expected: WITNESS,

@@ -3,6 +3,7 @@ import { fail, ok, type Result } from "tallystick/codes/codes";
 import type { Sha256 } from "tallystick/identity/crypto";
 import { parseVerifierKey, SignatureType, type VerifierKey } from "tallystick/log/note";
 import { WITNESS_NAME_MAX_BYTES, WITNESSES_MAX } from "tallystick/log/witness";
+import { shownAddress } from "../config/address.js";
 
 /** Characters of a wrong option that are repeated to a person. */
 const SHOWN_MAX = 200;
@@ -20,7 +21,7 @@ export function readWitness(sha256: Sha256, text: string): Result<WitnessOptions
   const split = text.indexOf("=");
   const [url, line] = [text.slice(0, split), text.slice(split + 1)];
   if (split < 0 || !isPrefix(url))
-    return malformed("<url>=<verifier key>, the url http or https without user, query and fragment", text);
+    return malformed("<url>=<verifier key>, the url http or https without user, query and fragment", shownAddress(url));
   const key = parseVerifierKey(sha256, line);
   if (!key.ok) return key;
   if (key.value.type !== SignatureType.cosignature) return malformed("a key of type 4, a witness's", line);

@@ -2,6 +2,7 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
 import { fail, ok, type Result } from "tallystick/codes/codes";
+import { shownScheme } from "../config/address.js";
 import { refusalOf } from "./addresses.js";
 
 /**
@@ -34,7 +35,7 @@ export function parseTarget(text: string, rules: TargetRules): Result<Target> {
   if (!URL.canParse(text)) return refuse("expected a URL");
   const url = new URL(text);
   const schemes = rules.allowInsecure ? ["https:", "http:"] : ["https:"];
-  if (!schemes.includes(url.protocol)) return refuse(`expected ${schemes.join(" or ")}, received ${url.protocol}`);
+  if (!schemes.includes(url.protocol)) return refuse(`expected ${schemes.join(" or ")}, received ${shownScheme(url)}`);
   if (url.username !== "" || url.password !== "") return refuse("expected no user and no password in the URL");
   // Only what stands there as the host is it: 0x7f.1, 127。0。0。1 and the like are written otherwise than they are reached.
   const written = writtenHost(text);

@@ -14,6 +14,7 @@ import {
 import { exampleConfig } from "../../../hosts/relay/config/example.js";
 import { runOptionsOf } from "../../../hosts/relay/config/options.js";
 import { placesOf } from "../../../hosts/relay/config/places.js";
+import { expectedOf } from "../../../hosts/relay/config/setting.js";
 import { SETTINGS } from "../../../hosts/relay/config/settings.js";
 import { temporaryFolder } from "../started.js";
 
@@ -170,7 +171,7 @@ describe("relay: configuration", () => {
     const fromEnvironment = load("", { environment: { TALLYSTICK_LEDGER_RPC_URL: "https://u:p@node.example/" } });
     assert.equal(fromEnvironment.stated.find(({ key }) => key === "rpc_url")?.shown, '"https://node.example/…"');
     assert.deepEqual(complaints('[ledger]\nrpc_url = "ftp://user:secret@node.example/x"\n'), [
-      'CONFIG_INVALID relay.toml:2:1: ledger.rpc_url: expected a URL that begins with http:// or https://, received "ftp://node.example/…"',
+      "CONFIG_INVALID relay.toml:2:1: ledger.rpc_url: expected a URL that begins with http:// or https://, received (not shown)",
     ]);
     assert.deepEqual(complaints('[ledger]\nrpc_url = "https://a"\nrpc_url_file = "secrets/rpc"\n'), [
       "CONFIG_INVALID relay.toml:2:1: ledger.rpc_url: expected either rpc_url or rpc_url_file, received both",
@@ -181,6 +182,45 @@ describe("relay: configuration", () => {
       complaints('[ledger]\nrpc_url_file = "absent"\n')[0]!,
       /^CONFIG_SECRET_UNREADABLE relay.toml:2:1: ENOENT/,
     );
+  });
+
+  it("shows of no address more than scheme and host, whether it can be used or not", () => {
+    const wrong = [
+      "mqtt://relay:sekret@host",
+      "mqtts://relay:se/sekret@host",
+      "http://a:sekret@h=foo",
+      "http://h/sekret=foo",
+      "https://u:sekret@host/x",
+      "https://host.example/?token=sekret",
+      "https://host.example/#sekret",
+      "postgres://relay:sekret@host",
+      "postgres://relay:sekret@host/tallystick",
+      "postgres://relay:1/sekret@host/tallystick",
+      "foo://sekret",
+      "sekret:host",
+      "sekret",
+    ];
+    const addresses = [...settings()].filter(
+      ([, key, setting]) => key.includes("url") || `${setting.example} ${expectedOf(setting)}`.match(/url|:\/\//i),
+    );
+    const names = addresses.map(([section, key]) => `${section}.${key}`);
+    assert.deepEqual(names, ["store.url", "mqtt.url", "ledger.rpc_url", "witnesses.asked", "webhooks.url"]);
+    for (const [section, key, { schema }] of addresses)
+      for (const text of wrong) {
+        const isList = (schema as { type?: string }).type === "array";
+        const value = isList ? [text] : text;
+        const input = { arguments: new Map([[`${section}.${key}`, { value, option: "--x" }]]) };
+        for (const toml of [stringify({ [section]: { [key]: value } }), stringify({ [section]: { [key]: [value] } })]) {
+          writeFileSync(path, toml);
+          for (const loaded of [loadConfig({ path }), loadConfig({ path, ...input }), loadConfig(input)]) {
+            const told = loaded.ok ? loaded.value.stated.map((stated) => stated.shown) : loaded.failures;
+            assert.doesNotMatch(JSON.stringify(told), /sekret/, `${section}.${key} = ${JSON.stringify(value)}`);
+          }
+        }
+      }
+    assert.deepEqual(complaints('[mqtt]\nurl = "mqtt://relay:sekret@host"\n'), [
+      'CONFIG_INVALID relay.toml:2:1: mqtt.url: expected mqtt://host:port or mqtts://host:port, without name, password or path, received "mqtt://host/…"',
+    ]);
   });
 
   it("takes webhooks with a signing secret and to a public address only", () => {
