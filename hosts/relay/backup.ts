@@ -11,6 +11,7 @@ import {
   backupNames,
   completeBackup,
   completeBackups,
+  type FoundBackup,
   filesOfTree,
   MANIFEST_FILE,
   readSums,
@@ -48,8 +49,6 @@ import { StoredRows } from "./store/rows.js";
  * it has signed already, otherwise.
  */
 
-/** Complete backups that are kept in a folder, where nothing else is said. */
-export const BACKUPS_KEPT = 1;
 /** All pages of a database in one step: a writer that goes on meanwhile would make SQLite begin again. */
 const ALL_PAGES = 0x7fff_ffff;
 /** Tiles that are written between two looks at the folder's names. */
@@ -60,7 +59,10 @@ const ERASED_MEANWHILE_MAX = 3;
 export interface BackupOptions {
   /** Also the relay's keys: whoever has the backup can then speak as the relay. Never by default. */
   readonly withKeys?: boolean;
-  /** Complete backups that stay, this one among them; at least 1. */
+  /**
+   * Complete backups that stay, this one among them; at least 1, by default all. Where none of them has keys, the newest that
+   * has stays as well: nothing else may hold them.
+   */
   readonly keep?: number;
   readonly nowMs?: () => number;
   readonly disk?: Disk;
@@ -72,6 +74,12 @@ export interface MadeBackup {
   readonly manifest: BackupManifest;
   /** Files of the log that were copied; the others an earlier backup had brought. */
   readonly copied: number;
+  /** Older backups that went. */
+  readonly removed: readonly string[];
+  /** The one that stayed beyond `keep`, for its keys. */
+  readonly keptForKeys: string | undefined;
+  /** Older ones that stay, and have bodies of records that were erased since. */
+  readonly withErased: readonly string[];
 }
 
 /**
@@ -158,8 +166,17 @@ class BackupWriter {
       with_keys: this.#options.withKeys === true,
       bytes: this.#bytes,
     });
-    await this.#prune();
-    return ok({ name, manifest, copied: copied.value });
+    const all = await completeBackups(this.#disk, this.#out);
+    const { dropped, kept, keptForKeys } = this.#chosen(all);
+    await this.#prune(dropped, kept);
+    return ok({
+      name,
+      manifest,
+      copied: copied.value,
+      removed: dropped.map((backup) => backup.name),
+      keptForKeys: keptForKeys?.name,
+      withErased: this.#withErased(name, kept),
+    });
   }
 
   /** A folder for this backup; of ones that were interrupted nothing stays. */
@@ -323,14 +340,42 @@ class BackupWriter {
     this.#bytes += bytes.length;
   }
 
+  /** Which go, and which stay. */
+  #chosen(all: readonly FoundBackup[]): {
+    readonly dropped: readonly FoundBackup[];
+    readonly kept: readonly FoundBackup[];
+    readonly keptForKeys: FoundBackup | undefined;
+  } {
+    const { keep } = this.#options;
+    const kept = keep === undefined ? all : all.slice(-Math.max(1, keep));
+    const before = all.slice(0, all.length - kept.length);
+    const hasKeys = ({ manifest }: FoundBackup) => manifest.with_keys;
+    const keptForKeys = kept.some(hasKeys) ? undefined : before.findLast(hasKeys);
+    if (!keptForKeys) return { dropped: before, kept, keptForKeys };
+    return { dropped: before.filter((each) => each !== keptForKeys), kept: [keptForKeys, ...kept], keptForKeys };
+  }
+
+  /** Those whose database does not know of every erasure that this backup's knows to be done. */
+  #withErased(name: string, kept: readonly FoundBackup[]): string[] {
+    const doneIn = (backup: string): number => {
+      const database = openToRead(join(this.#out, backup, BACKUP_FILES.store), "trusted");
+      if (!database.ok) return 0;
+      try {
+        return new ErasureStore(database.value).summaries().filter(({ doneAtMs }) => doneAtMs !== undefined).length;
+      } finally {
+        database.value.close();
+      }
+    };
+    const done = doneIn(name);
+    if (done === 0) return [];
+    return kept.map((backup) => backup.name).filter((each) => each !== name && doneIn(each) < done);
+  }
+
   /** Older backups go, manifest first; files of the log go that none of the others needs, and bundles with erased entries. */
-  async #prune(): Promise<void> {
-    const complete = await completeBackups(this.#disk, this.#out);
-    const keep = Math.max(1, this.#options.keep ?? BACKUPS_KEPT);
-    const dropped = complete.slice(0, -keep);
+  async #prune(dropped: readonly FoundBackup[], kept: readonly FoundBackup[]): Promise<void> {
     if (dropped.length === 0 && this.#erased.bundles.length === 0) return;
     const needed = new Set<string>();
-    for (const backup of complete.slice(-keep)) {
+    for (const backup of kept) {
       const sums = await readSums(this.#disk, this.#out, backup);
       // What cannot be read may need anything.
       if (!sums.ok) return;

@@ -350,15 +350,19 @@ describe("relay: bodies erased on request", function () {
     await clean();
   });
 
-  it("is in the next backup as it is in the folder, which takes the bundle out of the backups, too", async () => {
+  it("is in the next backup as it is in the folder, which takes the bundle out of the backups, too, where only it stays", async () => {
     const backups = temporaryFolder();
     const elsewhere = temporaryFolder();
     try {
       must(await backUp(started.folder, backups.path));
       must(await erase(5, 7));
       must(await erase(RECORDS - 9));
-      const made = must(await backUp(started.folder, backups.path, { withKeys: true }));
-      assert.equal(made.name, "backup-000002");
+      const beside = must(await backUp(started.folder, backups.path));
+      assert.deepEqual(beside.withErased, ["backup-000001"]);
+      assert.notDeepEqual(filesWith(backups.path, bodies(5, 7)), [], "all stay where nothing is said");
+      const made = must(await backUp(started.folder, backups.path, { withKeys: true, keep: 1 }));
+      assert.deepEqual([made.removed, made.withErased], [["backup-000001", "backup-000002"], []]);
+      assert.equal(made.name, "backup-000003");
       assert.deepEqual(filesWith(backups.path, [...bodies(5, 7), ...bodies(RECORDS - 9)]), []);
       const data = join(elsewhere.path, "relay");
       const newest = readFileSync(join(backups.path, made.name, "checkpoint"));

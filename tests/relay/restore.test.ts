@@ -16,7 +16,7 @@ import { join, relative } from "node:path";
 import { toHex } from "tallystick/bytes/bytes";
 import { openCheckpoint } from "tallystick/log/checkpoint";
 import { parseVerifierKey } from "tallystick/log/note";
-import { backUp } from "../../hosts/relay/backup.js";
+import { type BackupOptions, backUp } from "../../hosts/relay/backup.js";
 import { BACKUP_FILES, completeBackups, MANIFEST_FILE, SUMS_FILE } from "../../hosts/relay/backup-folder.js";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { eraseInFolder } from "../../hosts/relay/erase-folder.js";
@@ -61,7 +61,7 @@ describe("relay: restored", function () {
       await started.settled();
       given.push(started.relay.log.head);
       device.read(await device.send(started.url, first + 10), relayKey);
-      const made = must(await backUp(started.folder, backups(), { keep: STATES }));
+      const made = must(await backUp(started.folder, backups()));
       assert.equal(made.manifest.log_size, started.relay.log.head.size);
       assert.equal(made.manifest.records, device.chain.length);
       cpSync(started.folder, copyOf(state), { recursive: true });
@@ -333,13 +333,33 @@ describe("relay: restored", function () {
     assert.equal(failureOf(await restore(join(work.path, "nothing"), at())).code, "BACKUP_MISSING");
   });
 
+  it("all stay unless it is said how many, and the newest with keys does whatever is said", async () => {
+    const out = join(work.path, "many");
+    const names = () => readdirSync(out).filter((name) => name.startsWith("backup-0"));
+    const make = async (options: BackupOptions = {}) => must(await backUp(started.folder, out, options));
+    await make({ withKeys: true });
+    await make({ withKeys: true });
+    await make();
+    assert.deepEqual(
+      names(),
+      [1, 2, 3].map((number) => `backup-00000${number}`),
+    );
+    const fourth = await make({ keep: 1 });
+    assert.deepEqual([fourth.removed, fourth.keptForKeys], [["backup-000001", "backup-000003"], "backup-000002"]);
+    assert.deepEqual(names(), ["backup-000002", "backup-000004"]);
+    for (const name of names()) must(await restore(out, join(work.path, `many-${name}`), { name }));
+    const fifth = await make({ keep: 1, withKeys: true });
+    assert.deepEqual([fifth.removed, fifth.keptForKeys], [["backup-000002", "backup-000004"], undefined]);
+  });
+
   it("no full tile is copied twice, and older backups go with what only they need", async () => {
     const out = join(work.path, "kept");
     const first = must(await backUp(copyOf(STATES - 2), out));
     const tile = join(out, "tile/entries/000");
     const before = statSync(tile).mtimeMs;
     mkdirSync(join(out, "backup-000002"));
-    const second = must(await backUp(started.folder, out));
+    const second = must(await backUp(started.folder, out, { keep: 1 }));
+    assert.deepEqual(second.removed, ["backup-000001"]);
     assert.equal(second.name, "backup-000003");
     assert.ok(second.copied < first.copied, `${second.copied} after ${first.copied}`);
     assert.equal(statSync(tile).mtimeMs, before);

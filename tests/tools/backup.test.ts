@@ -36,12 +36,22 @@ $ tallystick restore --from backups --data relay
 backup-000001: every byte looked at, 1 files written, log of 22 entries
 The relay can be started.
 [0]
-$ tallystick restore --from backups --data another
+$ tallystick backup --data relay --out backups
+backup-000002: 21 records, …
+It holds no key: …
+[0]
+$ tallystick backup --data relay --out backups --keep 1
+backup-000003: 21 records, …
+It holds no key: …
+removed backup-000002
+kept backup-000001 beyond --keep: it is the newest that holds keys
+[0]
+$ tallystick restore --from backups --data another --backup backup-000001
 backup-000001: every byte looked at, 7 files written, log of 22 entries
 lacking  lock and memory of the log's key: nobody here knows whether more than 22 entries were signed. …
 The relay cannot be started yet.
 [3]
-$ tallystick restore --from backups --data another --newest backups/backup-000001/checkpoint
+$ tallystick restore --from backups --data another --backup backup-000001 --newest backups/backup-000001/checkpoint
 backup-000001: every byte looked at, 2 files written, log of 22 entries
 The relay can be started.
 [0]

@@ -15,9 +15,10 @@ export async function makeBackup(
 ): Promise<number> {
   const made = await backUp(dataDir, out, options);
   if (!made.ok) return refuse(made.failure, asJson);
-  const { name, manifest, copied } = made.value;
+  const { name, manifest, copied, removed, keptForKeys, withErased } = made.value;
   if (asJson) {
-    console.log(JSON.stringify({ name, copied, ...manifest }));
+    const others = { removed, kept_for_keys: keptForKeys ?? null, with_erased: withErased };
+    console.log(JSON.stringify({ name, copied, ...others, ...manifest }));
     return EXIT.done;
   }
   console.log(
@@ -28,6 +29,10 @@ export async function makeBackup(
       ? "It holds the relay's keys: whoever has it can speak as the relay. The log's lock and its key's memory are not in it."
       : "It holds no key: keep device-facing.key and log/key elsewhere. The log's lock and its key's memory are not in it.",
   );
+  for (const older of removed) console.log(`removed ${older}`);
+  if (keptForKeys !== undefined) console.log(`kept ${keptForKeys} beyond --keep: it is the newest that holds keys`);
+  for (const older of withErased)
+    console.log(`${older} has bytes of records that were erased since: --keep of a smaller number removes it`);
   return EXIT.done;
 }
 

@@ -4,7 +4,7 @@ interface BackupCommandOptions {
   readonly data: string;
   readonly out: string;
   readonly withKeys?: true;
-  readonly keep: number;
+  readonly keep?: number;
   readonly json?: true;
 }
 
@@ -21,18 +21,24 @@ export const backupCommand = new Command("backup")
   .option("--data <dir>", "the relay's data folder", "tallystick-relay")
   .requiredOption("--out <dir>", "where backups are; files of the log that are there already are not copied again")
   .option("--with-keys", "the relay's keys, too: whoever has the backup can then speak as the relay")
-  .option("--keep <number>", "how many backups stay, this one among them", count, 1)
+  .option("--keep <number>", "how many backups stay, this one among them (default: all)", count)
   .option("--json", "print the manifest as JSON")
   .addHelpText(
     "after",
     `
 The log's lock and its key's memory are in no backup: put back later they would let the key sign what it has signed already,
-otherwise. sha256sum -c backup-000001/SHA256SUMS, in the folder of backups, looks at every file.`,
+otherwise. sha256sum -c backup-000001/SHA256SUMS, in the folder of backups, looks at every file.
+--keep removes older backups; where none of those that stay has keys, the newest that has stays as well.`,
   )
   .action(async (options: BackupCommandOptions) => {
     const { makeBackup } = await import("./backup.js");
     const { data, out, withKeys, keep, json } = options;
-    process.exitCode = await makeBackup(data, out, { withKeys: withKeys === true, keep }, json === true);
+    process.exitCode = await makeBackup(
+      data,
+      out,
+      { withKeys: withKeys === true, ...(keep !== undefined && { keep }) },
+      json === true,
+    );
   });
 
 export const restoreCommand = new Command("restore")
