@@ -4,7 +4,7 @@ import { readIdentity } from "./folder.js";
 import { Administration, type EnrolmentToken } from "./operators/administration.js";
 import { COMMAND_ACTOR } from "./operators/roles.js";
 import { isDatabaseError } from "./store/database.js";
-import { openStore, type StoreOptions } from "./store/open.js";
+import { openStore, type StoreOptions, storeOfEnvironment } from "./store/open.js";
 import { OperatorStore } from "./store/operators.js";
 
 /**
@@ -33,6 +33,12 @@ export function administer<T>(
   } finally {
     database.value.close();
   }
+}
+
+/** As `administer`, over the store that the environment names. CONFIG_SECRET_UNREADABLE besides. */
+export function administerHere<T>(dataDir: string, act: (administration: Administration) => Result<T>): Result<T> {
+  const place = storeOfEnvironment(process.env);
+  return place.ok ? administer(dataDir, act, place.value) : place;
 }
 
 /** A token for one device. As `administer`, and TENANT_UNKNOWN, OPERATOR_LIMIT_REACHED. */

@@ -11,6 +11,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeSync,
 } from "node:fs";
@@ -93,13 +94,26 @@ export function identityText(identity: RelayIdentity): string {
   return `${JSON.stringify(identity, null, 2)}\n`;
 }
 
-/** DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, RELAY_FOREIGN. */
+/** DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, DATA_FOLDER_UNREADABLE, RELAY_FOREIGN. */
 export function readIdentity(folder: string): Result<RelayIdentity> {
+  try {
+    return identityIn(folder);
+  } catch (error) {
+    // Another user's, or a disk that does not give its bytes back: what may not be looked into is not blank.
+    const { syscall, message } = error as NodeJS.ErrnoException;
+    if (syscall === undefined) throw error;
+    return fail("DATA_FOLDER_UNREADABLE", message);
+  }
+}
+
+/** Throws what the system refuses. */
+function identityIn(folder: string): Result<RelayIdentity> {
   const { identity } = pathsOf(folder);
-  if (existsSync(folder) && !statSync(folder).isDirectory())
+  const stats = statOf(folder);
+  if (stats && !stats.isDirectory())
     return fail("DATA_FOLDER_BLANK", `expected a folder with a relay's data, found the file ${folder}`);
-  if (!existsSync(identity)) {
-    const found = existsSync(folder) ? readdirSync(folder).filter((name) => !isLockFile(name)) : [];
+  if (!statOf(identity)) {
+    const found = stats ? readdirSync(folder).filter((name) => !isLockFile(name)) : [];
     // Of a mark that is not whole: nothing else was begun.
     const begun = found.includes(BEGINNING) || (found.length === 1 && found[0] === `${BEGINNING}.new`);
     return found.length === 0 || begun
@@ -109,15 +123,26 @@ export function readIdentity(folder: string): Result<RelayIdentity> {
         )
       : fail("DATA_FOLDER_INCOMPLETE", `expected relay.json in ${folder}, found ${found.join(", ")}`);
   }
+  const text = readFileSync(identity, "utf8");
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(identity, "utf8"));
+    value = JSON.parse(text);
   } catch (error) {
     return fail("RELAY_FOREIGN", `${identity} is not JSON: ${(error as Error).message}`);
   }
   return isIdentity(value)
     ? ok(value)
     : fail("RELAY_FOREIGN", `expected format 1, origin, publicKey, logKey and logWithinS in ${identity}`);
+}
+
+/** Undefined where there is nothing of this name; throws where that may not be known. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+    throw error;
+  }
 }
 
 function isIdentity(value: unknown): value is RelayIdentity {

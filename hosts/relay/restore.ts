@@ -79,16 +79,14 @@ export interface Restored {
 }
 
 /**
- * BACKUP_MISSING, BACKUP_DAMAGED, BACKUP_FOREIGN; BACKUP_BEHIND where the key has signed more than can be restored,
+ * BACKUP_MISSING, BACKUP_UNREADABLE, BACKUP_DAMAGED, BACKUP_FOREIGN; BACKUP_BEHIND where the key has signed more than can be restored,
  * BACKUP_TARGET_TAKEN, LOG_LOCK_UNPROVED, LOG_FORKED; DATA_FOLDER_LOCKED while a relay runs. Then nothing was changed.
  */
 export async function restore(from: string, dataDir: string, options: RestoreOptions = {}): Promise<Result<Restored>> {
   const { disk = nodeDisk } = options;
   if (isWithin(dataDir, from))
     return fail("BACKUP_TARGET_TAKEN", `expected a data folder outside of the backups in ${from}, received ${dataDir}`);
-  const chosen = await choose(disk, from, options.name);
-  if (!chosen.ok) return chosen;
-  const source = await checkBackup(disk, from, chosen.value);
+  const source = await find(disk, from, options.name);
   if (!source.ok) return source;
   const prepared = prepareFolder(dataDir);
   if (!prepared.ok) return prepared;
@@ -102,6 +100,16 @@ export async function restore(from: string, dataDir: string, options: RestoreOpt
     throw error;
   } finally {
     lock.value.release();
+  }
+}
+
+async function find(disk: Disk, from: string, name: string | undefined): Promise<Result<Source>> {
+  try {
+    const chosen = await choose(disk, from, name);
+    return chosen.ok ? await checkBackup(disk, from, chosen.value) : chosen;
+  } catch (error) {
+    if (error instanceof DiskError) return fail("BACKUP_UNREADABLE", error.message);
+    throw error;
   }
 }
 

@@ -12,6 +12,11 @@ export const BACKUP_CODES = Object.freeze({
     "the backup does not hold what its manifest says",
     "nothing was restored: use another copy of it, or an earlier backup, and check the disk that it was on",
   ),
+  BACKUP_UNREADABLE: entry(
+    500,
+    "the folder of backups cannot be read",
+    "run this as the user who made the backups, mostly the relay's, or give this one leave to read them; nothing was changed",
+  ),
   BACKUP_FOREIGN: entry(
     409,
     "the backup is of another relay",

@@ -68,10 +68,15 @@ export const RELAY_CODES = Object.freeze({
     "another relay runs on this data folder",
     "stop it first, or give this one a folder of its own",
   ),
+  DATA_FOLDER_UNREADABLE: entry(
+    500,
+    "the data folder cannot be read",
+    "run this as the relay's user, to whom alone the folder belongs, or name another folder",
+  ),
   DATA_FOLDER_UNWRITABLE: entry(
     500,
     "the data folder cannot be written",
-    "give the relay's user write permission on it, or name another folder with --data",
+    "run this as the relay's user, give that user write permission on it, or name another folder with --data",
   ),
   RELAY_KEY_MISSING: entry(
     500,

@@ -3,7 +3,7 @@ import { REVOCATION_MAX_BYTES } from "tallystick/chain/revocation";
 import { explain, type Failure, fail, type Result } from "tallystick/codes/codes";
 import { fromDidKey, kidOf } from "tallystick/identity/key";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
-import { administer } from "../../hosts/relay/enrol.js";
+import { administerHere } from "../../hosts/relay/enrol.js";
 import { type DeviceStanding, Operator } from "../../hosts/relay/operate.js";
 import { isDatabaseError } from "../../hosts/relay/store/database.js";
 import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
@@ -14,9 +14,7 @@ import { readInput } from "../file.js";
 
 export function list(dataDir: string, tenant: string | undefined, asJson: boolean): number {
   const scope =
-    tenant === undefined
-      ? undefined
-      : administer(dataDir, (administration) => administration.scope(tenant), storeOfEnvironment(process.env));
+    tenant === undefined ? undefined : administerHere(dataDir, (administration) => administration.scope(tenant));
   if (scope && !scope.ok) return refuse(scope.failure);
   return withOperator(dataDir, (operator) => {
     let count = 0;
@@ -71,7 +69,8 @@ function about(
 }
 
 function withOperator(dataDir: string, act: (operator: Operator) => Failure | undefined): number {
-  const operator = Operator.open(dataDir, undefined, storeOfEnvironment(process.env).store);
+  const place = storeOfEnvironment(process.env);
+  const operator = place.ok ? Operator.open(dataDir, undefined, place.value.store) : place;
   if (!operator.ok) return refuse(operator.failure);
   try {
     const failure = act(operator.value);

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
-import { explain } from "tallystick/codes/codes";
+import { explain, type Failure } from "tallystick/codes/codes";
 
 const COUNT_MAX = 1000;
 /** Eleven years: longer than any batch of devices lies in a store. */
@@ -22,22 +22,24 @@ Where a token goes:
   .action(async (options: { data: string; count: number; hours: number; tenant?: string; json?: true }) => {
     const { makeEnrolmentToken } = await import("../../hosts/relay/enrol.js");
     const { storeOfEnvironment } = await import("../../hosts/relay/store/open.js");
-    const store = storeOfEnvironment(process.env);
+    const place = storeOfEnvironment(process.env);
+    if (!place.ok) return refuse(place.failure);
     for (let i = 0; i < options.count; i++) {
       const made = makeEnrolmentToken(options.data, {
         lifetimeMs: options.hours * 3_600_000,
         ...(options.tenant !== undefined && { tenant: options.tenant }),
-        ...store,
+        ...place.value,
       });
-      if (!made.ok) {
-        console.error(explain(made.failure));
-        process.exitCode = 1;
-        return;
-      }
+      if (!made.ok) return refuse(made.failure);
       const { token, expiresAtMs } = made.value;
       console.log(options.json ? JSON.stringify({ token, expires: new Date(expiresAtMs).toISOString() }) : token);
     }
   });
+
+function refuse(failure: Failure): void {
+  console.error(explain(failure));
+  process.exitCode = 1;
+}
 
 function count(text: string): number {
   const number = Number(text);

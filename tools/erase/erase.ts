@@ -14,11 +14,9 @@ export async function erase(dataDir: string, options: EraseArguments): Promise<n
   const { device, from, to, reason, by = userInfo().username, yes, json } = options;
   const kid = kidOfText(device);
   if (!kid) return refuse(fail("REQUEST_MALFORMED", `expected a kid or a did:key, received ${device}`).failure, json);
-  const erased = await eraseInFolder(
-    dataDir,
-    { kid, from, to, reason, by },
-    { decided: yes === true, ...storeOfEnvironment(process.env) },
-  );
+  const place = storeOfEnvironment(process.env);
+  if (!place.ok) return refuse(place.failure, json);
+  const erased = await eraseInFolder(dataDir, { kid, from, to, reason, by }, { decided: yes === true, ...place.value });
   if (!erased.ok) return refuse(erased.failure, json);
   const { number, records, already, bundles, done, running } = erased.value;
   if (json) console.log(JSON.stringify({ erasure: number ?? null, records, already, bundles, done }));
@@ -38,7 +36,8 @@ export async function erase(dataDir: string, options: EraseArguments): Promise<n
 }
 
 export async function list(dataDir: string, asJson: boolean): Promise<number> {
-  const erasures = await listErasures(dataDir, storeOfEnvironment(process.env).store);
+  const place = storeOfEnvironment(process.env);
+  const erasures = place.ok ? await listErasures(dataDir, place.value.store) : place;
   if (!erasures.ok) return refuse(erasures.failure, asJson);
   if (erasures.value.length === 0 && !asJson) console.log("nothing was erased");
   for (const { number, kid, from, to, records, reason, by, askedAtMs, doneAtMs } of erasures.value) {

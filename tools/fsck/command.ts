@@ -36,7 +36,7 @@ database is of another version.`,
   )
   .action(
     async (file: string, options: { key?: readonly string[]; repair?: true; json?: boolean }, command: Command) => {
-      if (file !== "-" && statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
+      if (file !== "-" && isFolder(file)) {
         const { fsckFolder } = await import("./relay-folder.js");
         process.exitCode = await fsckFolder(file, {
           asJson: options.json === true,
@@ -60,6 +60,15 @@ database is of another version.`,
       process.exitCode = fsck(file, keys, options.json ?? false);
     },
   );
+
+/** What may not be looked at is for the reading to refuse. */
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
 
 function collect(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];

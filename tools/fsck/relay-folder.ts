@@ -29,7 +29,9 @@ export interface FolderFsckOptions {
 /** Examines, prints the report, and answers with the exit status. Written to is the folder only with `repair`. */
 export async function fsckFolder(dataDir: string, options: FolderFsckOptions): Promise<number> {
   const { asJson, repair, onProgress } = options;
-  const examining = { ...storeOfEnvironment(process.env), ...(onProgress && { onProgress }) };
+  const place = storeOfEnvironment(process.env);
+  if (!place.ok) return refuse(dataDir, place.failure, asJson);
+  const examining = { ...place.value, ...(onProgress && { onProgress }) };
   const done = repair ? await repairFolder(dataDir, examining) : await examineFolder(dataDir, examining);
   if (!done.ok) return refuse(dataDir, done.failure, asJson);
   const repaired = "repaired" in done.value ? done.value.repaired : undefined;

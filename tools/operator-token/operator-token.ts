@@ -1,9 +1,7 @@
 import { explain, ok, type Result } from "tallystick/codes/codes";
-import { administer } from "../../hosts/relay/enrol.js";
-import type { Administration } from "../../hosts/relay/operators/administration.js";
+import { administerHere } from "../../hosts/relay/enrol.js";
 import type { Role } from "../../hosts/relay/operators/roles.js";
 import { viewOperatorToken } from "../../hosts/relay/routes/operator/tokens.js";
-import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
 import type { StoredOperatorToken } from "../../hosts/relay/store/operators.js";
 
 /** What `tallystick operator-token` does; each answers with the exit status: 0 done, 1 refused. */
@@ -22,7 +20,7 @@ export interface CreateOptions {
 
 export function create(dataDir: string, { role, tenant, label, days, json }: CreateOptions): number {
   const wanted = { role, tenant, label, lifetimeMs: days * DAY_MS };
-  const made = administered(dataDir, (administration) => administration.makeOperatorToken(wanted));
+  const made = administerHere(dataDir, (administration) => administration.makeOperatorToken(wanted));
   return print(made, ({ token, stored }) => [json ? JSON.stringify({ token, ...viewOperatorToken(stored) }) : token]);
 }
 
@@ -33,7 +31,7 @@ export interface RevokeOptions {
 }
 
 export function list(dataDir: string, tenant: string | undefined, asJson: boolean): number {
-  const found = administered(dataDir, (administration) => {
+  const found = administerHere(dataDir, (administration) => {
     const scope = administration.scope(tenant);
     if (!scope.ok) return scope;
     const tokens: StoredOperatorToken[] = [];
@@ -50,7 +48,7 @@ export function list(dataDir: string, tenant: string | undefined, asJson: boolea
 
 export function revoke(dataDir: string, id: string, { asJson, withMade }: RevokeOptions): number {
   let made = 0;
-  const revoked = administered(dataDir, (administration) => {
+  const revoked = administerHere(dataDir, (administration) => {
     const done = administration.revokeOperatorToken(id, { withMade });
     made = administration.operatorTokensMadeBy(id).length;
     return done;
@@ -58,10 +56,6 @@ export function revoke(dataDir: string, id: string, { asJson, withMade }: Revoke
   const status = print(revoked, (tokens) => tokens.map((token) => textOf(token, asJson)));
   if (revoked.ok && made > 0) console.error(`${made} made by it count still; --with-made revokes them, too`);
   return status;
-}
-
-function administered<T>(dataDir: string, act: (administration: Administration) => Result<T>): Result<T> {
-  return administer(dataDir, act, storeOfEnvironment(process.env));
 }
 
 function print<T>(result: Result<T>, linesOf: (value: T) => readonly string[]): number {

@@ -1,22 +1,17 @@
 import { explain, ok, type Result } from "tallystick/codes/codes";
-import { administer } from "../../hosts/relay/enrol.js";
-import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
+import { administerHere } from "../../hosts/relay/enrol.js";
 import type { StoredTenant } from "../../hosts/relay/store/operators.js";
 
 /** What `tallystick tenant` does; each answers with the exit status: 0 done, 1 refused. */
 
 export function create(dataDir: string, name: string, asJson: boolean): number {
-  const made = administer(
-    dataDir,
-    (administration) => administration.makeTenant(name),
-    storeOfEnvironment(process.env),
-  );
+  const made = administerHere(dataDir, (administration) => administration.makeTenant(name));
   return print(made.ok ? ok([made.value]) : made, asJson);
 }
 
 export function list(dataDir: string, asJson: boolean): number {
   return print(
-    administer(dataDir, (administration) => ok(administration.tenants()), storeOfEnvironment(process.env)),
+    administerHere(dataDir, (administration) => ok(administration.tenants())),
     asJson,
   );
 }

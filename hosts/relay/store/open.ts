@@ -16,11 +16,26 @@ export interface StoreOptions {
   readonly tries?: number;
 }
 
-/** For a command beside a relay: what TALLYSTICK_STORE_URL says, or the file that TALLYSTICK_STORE_URL_FILE names. */
-export function storeOfEnvironment(environment: NodeJS.ProcessEnv): { readonly store?: StoreOptions } {
+/** An address has at most so many characters. */
+const URL_MAX = 4096;
+
+/**
+ * For a command beside a relay: what TALLYSTICK_STORE_URL says, or the file that TALLYSTICK_STORE_URL_FILE names.
+ * CONFIG_SECRET_UNREADABLE.
+ */
+export function storeOfEnvironment(environment: NodeJS.ProcessEnv): Result<{ readonly store?: StoreOptions }> {
   const file = environment["TALLYSTICK_STORE_URL_FILE"];
-  const url = environment["TALLYSTICK_STORE_URL"] ?? (file && readFileSync(file, "utf8").replace(/\r?\n$/, ""));
-  return url ? { store: { url } } : {};
+  let url = environment["TALLYSTICK_STORE_URL"];
+  if (url === undefined && file) {
+    try {
+      url = readFileSync(file, "utf8").replace(/\r?\n$/, "");
+    } catch (error) {
+      return fail("CONFIG_SECRET_UNREADABLE", `TALLYSTICK_STORE_URL_FILE: ${(error as Error).message}`);
+    }
+    if (url === "" || url.length > URL_MAX)
+      return fail("CONFIG_SECRET_UNREADABLE", `TALLYSTICK_STORE_URL_FILE: expected an address in ${file}`);
+  }
+  return ok(url ? { store: { url } } : {});
 }
 
 export type StoreUse = Exclude<PostgresRole, "reader"> | "beside";

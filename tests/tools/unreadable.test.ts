@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { temporaryFolder } from "../relay/started.js";
+import { TALLYSTICK } from "./session.js";
+
+const COMMAND_MAX_MS = 50_000;
+/** Debian's nobody: a user to whom nothing belongs. */
+const NOBODY = { uid: 65_534, gid: 65_534 };
+
+/** Commands on a folder of another user, as where a person forgets `sudo -u`. */
+describe("tallystick: a folder that may not be read", function () {
+  this.timeout(180_000);
+  const folder = temporaryFolder();
+  const data = join(folder.path, "relay");
+
+  before(function () {
+    if (process.platform === "win32") this.skip();
+    chmodSync(folder.path, 0o755);
+    mkdirSync(data);
+    writeFileSync(join(data, "relay.json"), "{}");
+    // Root may read all, whoever else owns it: then the command runs as another.
+    chmodSync(data, process.getuid?.() === 0 ? 0o700 : 0);
+  });
+  after(() => {
+    chmodSync(data, 0o700);
+    folder.remove();
+  });
+
+  function run(...args: string[]): { readonly status: number | null; readonly said: string } {
+    const isRoot = process.getuid?.() === 0;
+    const { status, stdout, stderr } = spawnSync(process.execPath, [TALLYSTICK, ...args], {
+      cwd: tmpdir(),
+      encoding: "utf8",
+      timeout: COMMAND_MAX_MS,
+      ...(isRoot && NOBODY),
+    });
+    assert.doesNotMatch(stderr, /^ {4}at /m, `${args.join(" ")}: ${stderr}`);
+    return { status, said: stdout + stderr };
+  }
+
+  const commands: readonly (readonly [status: number, ...args: string[]])[] = [
+    [1, "enrol", "--data", data],
+    [1, "device", "list", "--data", data],
+    [1, "tenant", "list", "--data", data],
+    [1, "operator-token", "list", "--data", data],
+    [1, "erasures", data],
+    [2, "fsck", data],
+    [1, "backup", "--data", data, "--out", join(tmpdir(), "tallystick-backup-of-nothing")],
+    [1, "relay-key", "show", "--data", data],
+  ];
+  for (const [expected, ...args] of commands)
+    it(`${args[0]} says so, and as whom to run it`, () => {
+      const { status, said } = run(...args);
+      assert.match(said, /DATA_FOLDER_UNREADABLE: .*EACCES.*run this as the relay's user/);
+      assert.equal(status, expected, said);
+    });
+
+  it("relay says so, and as whom to run it", () => {
+    const { status, said } = run("relay", "--data", data);
+    assert.match(said, /^DATA_FOLDER_UNWRITABLE: .*EACCES.*run this as the relay's user/m);
+    assert.equal(status, 1);
+  });
+
+  it("restore says so of the backups, and as whom to run it", () => {
+    const { status, said } = run("restore", "--from", data, "--data", join(tmpdir(), "tallystick-restored-nowhere"));
+    assert.match(said, /^BACKUP_UNREADABLE: .*EACCES.*run this as the user who made the backups/m);
+    assert.equal(status, 1);
+  });
+
+  it("neither is a file that TALLYSTICK_STORE_URL_FILE names and that is not there a stack", () => {
+    for (const args of [["enrol"], ["device", "list"], ["tenant", "list"], ["erasures", data], ["fsck", data]]) {
+      const { status, stderr } = spawnSync(process.execPath, [TALLYSTICK, ...args], {
+        cwd: folder.path,
+        env: { ...process.env, TALLYSTICK_STORE_URL_FILE: "nofile" },
+        encoding: "utf8",
+        timeout: COMMAND_MAX_MS,
+      });
+      assert.match(stderr, /CONFIG_SECRET_UNREADABLE: .*TALLYSTICK_STORE_URL_FILE: ENOENT.*'nofile'/);
+      assert.doesNotMatch(stderr, /^ {4}at /m);
+      assert.equal(status, args[0] === "fsck" ? 2 : 1);
+    }
+  });
+});
