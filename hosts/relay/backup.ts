@@ -83,7 +83,7 @@ export interface MadeBackup {
 }
 
 /**
- * Makes one backup; it is durable on return. STORE_ELSEWHERE where the database is in PostgreSQL; BACKUP_FOREIGN where the folder has backups of another relay, BACKUP_UNWRITABLE;
+ * Makes one backup; it is durable on return. STORE_IN_POSTGRES where the database is in PostgreSQL; BACKUP_FOREIGN where the folder has backups of another relay, BACKUP_UNWRITABLE;
  * LOG_TILE_CORRUPT, LOG_TILE_MISSING and STORE_CORRUPT where the relay's own data is damaged: a copy of that is no backup.
  */
 export async function backUp(dataDir: string, out: string, options: BackupOptions = {}): Promise<Result<MadeBackup>> {

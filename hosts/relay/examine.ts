@@ -19,7 +19,7 @@ import { bundlesOf, checkBundle, type Finding } from "./log/tree-check.js";
 import { pinsOf, readStatements } from "./relay-keys.js";
 import { checkChain } from "./store/chain-check.js";
 import { isCorruption } from "./store/database.js";
-import { checkInFolder, openStoreToRead, type StoreOptions } from "./store/open.js";
+import { checkReachable, openStoreToRead, type StoreOptions } from "./store/open.js";
 import { PostgresError } from "./store/postgres/bridge.js";
 import { StoredRows } from "./store/rows.js";
 import { nameOfStore } from "./store/sql.js";
@@ -77,7 +77,7 @@ export async function examineFolder(dataDir: string, options: ExamineOptions = {
   const identity = readIdentity(dataDir);
   if (!identity.ok) return identity;
   // Without its address nothing of the database could be looked at.
-  const reachable = options.store ? ok(true) : checkInFolder(dataDir, identity.value);
+  const reachable = checkReachable(dataDir, identity.value, options.store);
   if (!reachable.ok) return reachable;
   const pins = pinsOf(crypto, identity.value);
   if (!pins.ok) return pins;
@@ -328,7 +328,9 @@ class FolderExaminer {
     const { failure } = database;
     // A server that does not answer, or lets nobody in, says nothing of what it holds.
     const isUnseen =
-      failure.code === "STORE_UNEXAMINED" || (failure.code === "STORE_FAILED" && this.#identity.postgres !== undefined);
+      failure.code === "STORE_UNEXAMINED" ||
+      failure.code === "STORE_UNREACHABLE" ||
+      (failure.code === "STORE_FAILED" && this.#identity.postgres !== undefined);
     this.#fail(isUnseen ? "unexamined" : "damaged", this.#name, failure);
     return undefined;
   }

@@ -36,7 +36,17 @@ export const RELAY_CODES = Object.freeze({
   STORE_ELSEWHERE: entry(
     409,
     "the relay's database is not where this looks for it",
-    "name it with --store or TALLYSTICK_STORE_URL; a database in PostgreSQL is copied and repaired by PostgreSQL's own tools, in the order that hosts/relay/store/postgres/README.md gives",
+    "name it with --store or TALLYSTICK_STORE_URL where it is in PostgreSQL, and not where it is SQLite's file in the data folder",
+  ),
+  STORE_IN_POSTGRES: entry(
+    409,
+    "this is done with SQLite's file alone, and the relay's database is in PostgreSQL",
+    "use PostgreSQL's own tools, pg_dump for a backup, in the order that hosts/relay/store/postgres/README.md gives; what was logged a database that was put back takes from the relay's log at the next start",
+  ),
+  STORE_UNREACHABLE: entry(
+    503,
+    "PostgreSQL's server cannot be reached, or does not let the relay in",
+    "check that the server runs, and host, port, database's name, user and password of --store or TALLYSTICK_STORE_URL",
   ),
   SEQUENCER_AWAY: entry(
     503,

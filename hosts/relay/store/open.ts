@@ -63,8 +63,7 @@ export function openStore(
     if (store) return fail("STORE_ELSEWHERE", `expected no address, since the relay's database is ${file}`);
     return openDatabase(file, use === "beside" ? "trusted" : "checked");
   }
-  const inPostgres = checkInFolder(dataDir, { postgres: name });
-  if (!store) return inPostgres.ok ? fail("STORE_MISSING", file) : inPostgres;
+  if (!store) return fail("STORE_ELSEWHERE", noFile(dataDir));
   const place = parsePlace(store.url);
   if (!place) return fail("STORE_ELSEWHERE", `expected ${POSTGRES_URL}`);
   // Beside SQLite's file, which a person has put there, it would not be known which of both is right.
@@ -79,15 +78,26 @@ export function openStoreToRead(
   store: StoreOptions | undefined,
 ): Result<Database> {
   if (name === undefined) return openToRead(pathsOf(dataDir).store);
-  const inPostgres = checkInFolder(dataDir, { postgres: name });
-  if (!store) return inPostgres.ok ? fail("STORE_MISSING", name) : inPostgres;
+  if (!store) return fail("STORE_ELSEWHERE", noFile(dataDir));
   const place = parsePlace(store.url);
   if (!place) return fail("STORE_ELSEWHERE", `expected ${POSTGRES_URL}`);
   return openPostgres({ ...store, place, role: "reader" }, name);
 }
 
-/** For what is done with SQLite's file itself. STORE_ELSEWHERE where the relay's database is in PostgreSQL. */
+/** For what is done with SQLite's file itself. STORE_IN_POSTGRES where the relay's database is there. */
 export function checkInFolder(dataDir: string, { postgres }: Pick<RelayIdentity, "postgres">): Result<true> {
-  if (postgres === undefined) return ok(true);
-  return fail("STORE_ELSEWHERE", `expected ${pathsOf(dataDir).store}, but relay.json says that it is in PostgreSQL`);
+  return postgres === undefined ? ok(true) : fail("STORE_IN_POSTGRES", noFile(dataDir));
+}
+
+/** For who looks at a store, where it is. STORE_ELSEWHERE where no address is given and the relay's database has one. */
+export function checkReachable(
+  dataDir: string,
+  { postgres }: Pick<RelayIdentity, "postgres">,
+  store: StoreOptions | undefined,
+): Result<true> {
+  return postgres === undefined || store ? ok(true) : fail("STORE_ELSEWHERE", noFile(dataDir));
+}
+
+function noFile(dataDir: string): string {
+  return `expected ${pathsOf(dataDir).store}, but relay.json says that it is in PostgreSQL`;
 }

@@ -150,7 +150,7 @@ const LOOK_MS = 50;
     const failed = failureOf(
       await eraseInFolder(started.folder, request, { decided: true, store: { ...store, tries: 1 } }),
     );
-    assert.equal(failed.code, "STORE_FAILED");
+    assert.equal(failed.code, "STORE_UNREACHABLE");
     waits(await get(`${started.url}/v1/records/${idHex(7)}`), "a record");
     await server.run();
     await until(async () => (await server.sql(name, "SELECT 1 FROM erasures WHERE done_at_ms IS NOT NULL")).length > 0);

@@ -55,8 +55,8 @@ import { PASSWORD, PostgresServer, programs } from "./server.js";
     const name = await server.database();
     const url = `postgres://relay:${PASSWORD}@localhost:${server.port}/${name}?host=${server.folder}`;
     assert.deepEqual(await works(url), { ssl: false, version: "", socket: true });
-    assert.match(await refusal(url.replace(PASSWORD, "wrong")), /^STORE_FAILED .*28P01/);
-    assert.match(await refusal(url.replace(server.folder, "/nowhere")), /^STORE_FAILED .*ENOENT/);
+    assert.match(await refusal(url.replace(PASSWORD, "wrong")), /^STORE_UNREACHABLE .*28P01/);
+    assert.match(await refusal(url.replace(server.folder, "/nowhere")), /^STORE_UNREACHABLE .*ENOENT/);
   });
 
   describe("by TLS", () => {
@@ -71,7 +71,11 @@ import { PASSWORD, PostgresServer, programs } from "./server.js";
         this.skip();
       }
       name = await server.database();
-      assert.match(await refusal(url("sslmode=require")), /^STORE_FAILED/, "never without TLS where it is required");
+      assert.match(
+        await refusal(url("sslmode=require")),
+        /^STORE_UNREACHABLE/,
+        "never without TLS where it is required",
+      );
       const key = join(server.folder, "server.key");
       execFileSync(
         "openssl",
@@ -111,18 +115,18 @@ import { PASSWORD, PostgresServer, programs } from "./server.js";
         version: "TLSv1.3",
         socket: false,
       });
-      assert.match(await refusal(url("sslmode=verify-full")), /^STORE_FAILED .*self[- ]signed/i);
-      assert.match(await refusal(url(`sslmode=verify-full&${root}`, "localhost")), /^STORE_FAILED .*ALTNAME/);
+      assert.match(await refusal(url("sslmode=verify-full")), /^STORE_UNREACHABLE .*self[- ]signed/i);
+      assert.match(await refusal(url(`sslmode=verify-full&${root}`, "localhost")), /^STORE_UNREACHABLE .*ALTNAME/);
       const other = join(server.folder, "other.crt");
       writeFileSync(
         other,
         readFileSync(certificate(), "utf8").replace(/.{20}\n-----END/, `${"A".repeat(20)}\n-----END`),
       );
-      assert.match(await refusal(url(`sslmode=verify-full&sslrootcert=${other}`)), /^STORE_FAILED/);
+      assert.match(await refusal(url(`sslmode=verify-full&sslrootcert=${other}`)), /^STORE_UNREACHABLE/);
       assert.equal(existsSync("/nowhere/root.crt"), false);
       assert.match(
         await refusal(url("sslmode=verify-full&sslrootcert=/nowhere/root.crt")),
-        /^STORE_FAILED .*root\.crt/,
+        /^STORE_UNREACHABLE .*root\.crt/,
       );
     });
   });

@@ -89,7 +89,7 @@ const HOUR_MS = 3_600_000;
       const unseen = must(await examineFolder(started.folder, { store: { url, tries: 1 } }));
       assert.deepEqual(
         unseen.findings.map(({ severity, code, where }) => [severity, code, where]),
-        [["unexamined", "STORE_FAILED", "postgres"]],
+        [["unexamined", "STORE_UNREACHABLE", "postgres"]],
       );
     }
     const place = parsePlace(store.url)!;

@@ -284,7 +284,10 @@ describe("relay: a process that only takes records in", () => {
     assert.equal(failureOf(openPostgres(options, "tests")).code, "STORE_CORRUPT");
     const wrong = { ...place(), password: "wrong-4711" };
     const refused = failureOf(openPostgres({ place: wrong, role: "writer" }, "tests"));
-    assert.equal(refused.code, "STORE_FAILED");
+    assert.equal(refused.code, "STORE_UNREACHABLE");
+    const nowhere = failureOf(openPostgres({ place: { ...place(), database: "nowhere" }, role: "writer" }, "tests"));
+    assert.equal(nowhere.code, "STORE_UNREACHABLE");
+    assert.match(explain(nowhere), /nowhere.*3D000.*check that the server runs, and host, port, database's name/);
     assert.match(refused.detail, /28P01/);
     assert.doesNotMatch(explain(refused), /wrong-4711/);
   });
@@ -333,12 +336,21 @@ describe("relay: a process that only takes records in", () => {
       openStore(folder.path, identity, undefined, "beside"),
       makeEnrolmentToken(folder.path),
       Operator.open(folder.path),
-      await backUp(folder.path, `${folder.path}-backup`),
       await examineFolder(folder.path),
-      await repairFolder(folder.path),
     ].map(failureOf);
     for (const failure of failures) {
       assert.equal(failure.code, "STORE_ELSEWHERE");
+      assert.doesNotMatch(explain(failure), new RegExp(PASSWORD));
+    }
+    const ofFile = [
+      await backUp(folder.path, `${folder.path}-backup`),
+      await repairFolder(folder.path),
+      await repairFolder(folder.path, { store }),
+    ].map(failureOf);
+    for (const failure of ofFile) {
+      assert.equal(failure.code, "STORE_IN_POSTGRES");
+      assert.match(explain(failure), /pg_dump/);
+      assert.doesNotMatch(explain(failure), /--store/, "it may have been named");
       assert.doesNotMatch(explain(failure), new RegExp(PASSWORD));
     }
     must(makeEnrolmentToken(folder.path, { store }));

@@ -73,6 +73,7 @@ export function createPostgres(options: PostgresOptions, relay: string): Result<
 
 /**
  * Opens the store of the relay that `relay` names. STORE_MISSING, STORE_NEWER, STORE_CORRUPT, STORE_FAILED, RELAY_FOREIGN;
+ * STORE_UNREACHABLE where there is no server, or one that does not let the relay in;
  * STORE_NOT_DURABLE where the server may lose what it has acknowledged; STORE_HELD where another process is the sequencer;
  * STORE_UNEXAMINED where a reader finds an older version.
  */
@@ -127,7 +128,8 @@ function opened(
       if (error instanceof NotDurable) return fail("STORE_NOT_DURABLE", error.message);
       if (error instanceof SequencerHeld) return fail("STORE_HELD", error.message);
       if (!(error instanceof PostgresError)) throw error;
-      const code = isPostgresCorruption(error) ? "STORE_CORRUPT" : "STORE_FAILED";
+      const isOutside = error.lost || REFUSED.test(error.code);
+      const code = isPostgresCorruption(error) ? "STORE_CORRUPT" : isOutside ? "STORE_UNREACHABLE" : "STORE_FAILED";
       return fail(code, `${nameOfPlace(options.place)}: ${error.message} (${error.code})`);
     }
   }
