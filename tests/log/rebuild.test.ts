@@ -63,6 +63,38 @@ describe("log: files made again", function () {
       assert.deepEqual((await checkBundle(options(disk), head, unit)).findings, []);
   });
 
+  it("a partial bundle from narrower ones beside it, which have entry 0, and the rest from the database", async () => {
+    const disk = new MemoryDisk();
+    const source = new MemorySource();
+    const log = await Log.open("/log", optionsFor(disk, source));
+    assert.ok(log.ok);
+    for (const count of [10, 12, 1]) {
+      source.add(count);
+      assert.ok((await log.value.sequence()).ok);
+    }
+    const { head } = log.value;
+    assert.equal(head.size, 24);
+    const at = (width: number, level = "entries") => `${FOLDER}/tile/${level}/000.p/${width}`;
+    const whole = disk.files().get(at(24))!;
+    const spare = (from: number, count: number) =>
+      new Map(source.entries.slice(0, count - 1).map((bytes, i) => [from + i + 1, bytes] as const));
+    for (const [gone, flipped] of [
+      [[at(24)], []],
+      [[at(24), at(24, "0")], []],
+      [[at(24)], [at(23)]],
+    ] as const) {
+      const before = disk.files();
+      for (const path of gone) disk.tamper(path, undefined);
+      for (const path of flipped) disk.tamper(path, whole.slice(0, 5));
+      const rebuilt = await rebuildTree(options(disk), head, spare);
+      assert.ok(rebuilt.ok, rebuilt.ok ? "" : rebuilt.failure.detail);
+      assert.equal(rebuilt.value.length, gone.length);
+      assert.deepEqual(disk.files().get(at(24)), whole);
+      for (const path of flipped) disk.tamper(path, before.get(path)!);
+    }
+    assert.deepEqual((await checkBundle(options(disk), head, 0)).findings, []);
+  });
+
   it("writes nothing where what is left is not what was signed", async () => {
     const { disk, head, files, spare } = await made();
     const [path, whole] = files.find(([each]) => each.endsWith("entries/000"))!;

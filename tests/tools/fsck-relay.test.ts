@@ -267,5 +267,20 @@ tallystick fsck: .: DATA_FOLDER_INCOMPLETE: …
     assert.equal(left.refused?.ok, false);
     assert.ok(left.after.findings.length > 0);
     assert.deepEqual(readFileSync(at("log/public/tile/entries/000")), whole);
+    play(
+      `
+$ tallystick fsck relay --repair
+…
+damaged    log/public/tile/entries/000: LOG_TILE_CORRUPT: …; a repair cannot make it again: restore the file from a mirror of the log, or run tallystick restore
+…
+damaged    store.sqlite device …: STORE_CORRUPT: …; a repair cannot put it right: move store.sqlite aside with its -wal, and run tallystick restore with a backup
+…
+not repaired: what is left gives …
+…
+verdict: damaged
+[1]
+`,
+      folder.path,
+    );
   });
 });

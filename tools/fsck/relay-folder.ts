@@ -1,4 +1,4 @@
-import { CODES, explain, type Failure } from "tallystick/codes/codes";
+import { CODES, type Code, explain, type Failure } from "tallystick/codes/codes";
 import {
   type ExamineOptions,
   examineFolder,
@@ -42,13 +42,13 @@ export async function fsckFolder(dataDir: string, options: FolderFsckOptions): P
     const report = {
       folder: dataDir,
       verdict,
-      ...toJson(examination),
+      ...toJson(examination, repair),
       ...(repaired && { repaired }),
       ...(refused && { refused: refused.ok ? undefined : refused.failure }),
     };
     console.log(JSON.stringify(report, null, 2));
   } else {
-    const lines = toText(examination);
+    const lines = toText(examination, repair);
     for (const each of repaired ?? []) lines.push(`repaired ${each}`);
     if (refused && !refused.ok) lines.push(`not repaired: ${refused.failure.detail}`);
     console.log([...lines, "", `verdict: ${VERDICTS[verdict]}`].join("\n"));
@@ -69,7 +69,24 @@ function verdictOf({ findings }: FolderExamination): Verdict {
   return has("unexamined") ? "unverified" : "clean";
 }
 
-function toText({ identity, running, tree, bundles, records, devices, findings, found }: FolderExamination): string[] {
+/** What to do about what a repair has left: not another one. */
+const LEFT_BY_REPAIR: Partial<Record<Code, string>> = {
+  LOG_TILE_CORRUPT:
+    "a repair cannot make it again: restore the file from a mirror of the log, or run tallystick restore",
+  LOG_TILE_MISSING:
+    "a repair cannot make it again: restore the file from a mirror of the log, or run tallystick restore",
+  STORE_CORRUPT:
+    "a repair cannot put it right: move store.sqlite aside with its -wal, and run tallystick restore with a backup",
+};
+
+function todoOf(code: Code, repaired: boolean): string {
+  return (repaired ? LEFT_BY_REPAIR[code] : undefined) ?? CODES[code].todo;
+}
+
+function toText(
+  { identity, running, tree, bundles, records, devices, findings, found }: FolderExamination,
+  repaired: boolean,
+): string[] {
   return [
     `relay ${identity.origin}${running ? ", which runs: only read, and what it has under way may show" : ", stopped"}`,
     tree ? `log of ${tree.size} entries in ${bundles} bundles` : "no tree of the log is known to be signed",
@@ -77,13 +94,16 @@ function toText({ identity, running, tree, bundles, records, devices, findings, 
     ...(findings.length > 0 ? [""] : []),
     ...findings.map(
       ({ severity, code, where, detail }) =>
-        `${severity.padEnd(10)} ${where}: ${code}: ${detail}${severity === "recovers" ? "" : `; ${CODES[code].todo}`}`,
+        `${severity.padEnd(10)} ${where}: ${code}: ${detail}${severity === "recovers" ? "" : `; ${todoOf(code, repaired)}`}`,
     ),
     ...(found > findings.length ? [`and ${found - findings.length} more`] : []),
   ];
 }
 
-function toJson({ identity, running, tree, bundles, records, devices, findings, found }: FolderExamination) {
+function toJson(
+  { identity, running, tree, bundles, records, devices, findings, found }: FolderExamination,
+  repaired: boolean,
+) {
   return {
     origin: identity.origin,
     running,
@@ -98,7 +118,7 @@ function toJson({ identity, running, tree, bundles, records, devices, findings, 
       where,
       detail,
       means: CODES[code].means,
-      todo: CODES[code].todo,
+      todo: todoOf(code, repaired),
     })),
   };
 }

@@ -87,7 +87,10 @@ async function eachFile(
   return ok(edge.root());
 }
 
-/** The entries of a bundle: as stored where tile or tree say so, else those of the two holders that fit best. */
+/**
+ * The entries of a bundle: as stored where tile or tree say so, else those that fit best of its own file, of narrower and
+ * wider ones beside it, and of the second holder.
+ */
 async function entriesOf(
   tiles: TileStore,
   options: TreeCheckOptions,
@@ -115,13 +118,17 @@ async function entriesOf(
     if (parent && equalBytes(root, hashAt(parent, index % TILE_WIDTH))) return ok(stored);
   }
   const others = spare(first, width);
+  // Each is what an earlier checkpoint needed; what is in none of them the second holder may have.
+  const beside = (await whereReadable(() => tiles.partialBundles(index, width))) ?? [];
   const entries: Uint8Array[] = [];
   for (let at = 0; at < width; at++) {
     if (erased?.idOf(first + at)) {
       entries.push(new Uint8Array(0));
       continue;
     }
-    const candidates = [stored?.[at], others.get(first + at)].filter((bytes) => bytes !== undefined);
+    const candidates = [stored?.[at], ...beside.map((entries) => entries[at]), others.get(first + at)].filter(
+      (bytes) => bytes !== undefined,
+    );
     // Without a tile that says which, the second holder's: the first is what was seen to be wrong.
     const chosen = candidates.find((bytes) => fits(at, bytes)) ?? candidates.at(-1);
     if (!chosen) return fail("LOG_TILE_MISSING", `entry ${first + at} is neither in its bundle nor elsewhere`);
@@ -145,9 +152,13 @@ function leafOf({ sha256, erased }: TreeCheckOptions, index: number, bytes: Uint
 }
 
 async function readable<T>(read: () => Promise<Result<T>>): Promise<T | undefined> {
+  const result = await whereReadable(read);
+  return result?.ok ? result.value : undefined;
+}
+
+async function whereReadable<T>(read: () => Promise<T>): Promise<T | undefined> {
   try {
-    const result = await read();
-    return result.ok ? result.value : undefined;
+    return await read();
   } catch (error) {
     if (!(error instanceof DiskError)) throw error;
     return undefined;

@@ -126,6 +126,22 @@ export class TileStore {
     return fail("LOG_TILE_CORRUPT", `${tilePath(name)}: ${entries.failure.detail}`);
   }
 
+  /** What partial bundles at `index` hold that lie beside the one of `width`, the widest first; those that can be read. */
+  async partialBundles(index: number, width: number): Promise<Uint8Array[][]> {
+    const folder = dirname(this.pathOf({ level: "entries", index, width: 1 }));
+    const widths = (await this.#disk.list(folder))
+      .map((name) => (/^[1-9][0-9]{0,2}$/.test(name) ? Number(name) : 0))
+      .filter((each) => each > 0 && each < TILE_WIDTH && each !== width)
+      .sort((a, b) => b - a);
+    const found: Uint8Array[][] = [];
+    for (const each of widths) {
+      const bytes = await this.#disk.read(this.pathOf({ level: "entries", index, width: each }));
+      const entries = bytes && unpackBundle(bytes, each);
+      if (entries?.ok) found.push(entries.value);
+    }
+    return found;
+  }
+
   /** A partial file may be removed once the full one is there: the full one begins with it. */
   async #readOrWider(name: TileName): Promise<{ whole: Uint8Array; wider: boolean } | undefined> {
     const exact = await this.#disk.read(this.pathOf(name));
