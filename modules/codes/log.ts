@@ -73,7 +73,7 @@ export const LOG_CODES = Object.freeze({
   LOG_LOCK_MISSING: entry(
     500,
     "the log has signed before, but its lock is gone",
-    "restore the lock from the newest published checkpoint, after comparing it with witnesses and ledger",
+    "put it back with tallystick restore --from BACKUPS --newest FILE, where FILE is the newest checkpoint that anyone has: compare what is published here with mirrors, witnesses, devices and ledger",
   ),
   LOG_LOCK_MOVED: entry(500, "the log's lock was changed by someone else", "stop all relays of this log and start one"),
   LOG_SIGNER_REFUSED: entry(

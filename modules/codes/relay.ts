@@ -16,7 +16,7 @@ export const RELAY_CODES = Object.freeze({
   STORE_CORRUPT: entry(
     500,
     "the relay's database is damaged",
-    "stop, copy the data folder, check the disk, then restore the database from a backup; nothing was changed",
+    "nothing was changed: stop the relay, copy the data folder and check the disk; then run tallystick fsck --repair, and where that does not suffice move store.sqlite aside with its -wal and run tallystick restore with a backup",
   ),
   STORE_FAILED: entry(
     503,
