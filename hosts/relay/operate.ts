@@ -6,7 +6,7 @@ import { relayCrypto } from "./crypto.js";
 import { pathsOf, readIdentity } from "./folder.js";
 import { openDeviceFacingKey } from "./keys.js";
 import { type Actor, COMMAND_ACTOR } from "./operators/roles.js";
-import { genesisOf, type InForce, revokeKey, stateRevocation } from "./standing.js";
+import { genesisOf, type InForce, planRevocation, revokedAt, revokeKey, stateRevocation } from "./standing.js";
 import { openStore, type StoreOptions } from "./store/open.js";
 import { type Change, OperatorStore } from "./store/operators.js";
 import type { Decision } from "./store/standing.js";
@@ -38,6 +38,17 @@ export interface RevokeOptions {
   /** The first position that does not count. */
   readonly fromSeq: number;
   readonly reason?: string;
+}
+
+/** What a revocation would come to. */
+export interface RevocationPlan {
+  readonly kid: string;
+  /** The first position that would not count, or that does not, where one is in force that reaches as far back. */
+  readonly fromSeq: number;
+  /** Position of the newest record that is held. */
+  readonly seq: number;
+  /** One is in force that reaches as far back: nothing would change. */
+  readonly before: boolean;
 }
 
 export interface OperatorParts {
@@ -102,10 +113,16 @@ export class Operator {
     return device.ok ? ok(this.#describe(device.value)) : device;
   }
 
-  /** Holds the key back, or lets the branch that is held go on; durable when it returns. DEVICE_UNKNOWN. */
+  /**
+   * Holds the key back, or lets the branch that is held go on; durable when it returns. DEVICE_UNKNOWN; KEY_REVOKED where
+   * nothing of the key would be taken all the same.
+   */
   decide(kid: Uint8Array, what: "hold" | "continue"): Result<DeviceStanding> {
     const device = this.#find(kid);
     if (!device.ok) return device;
+    const next = this.#store.head(device.value.device).seq + 1;
+    const revoked = what === "continue" ? revokedAt(this.#store, device.value.device, next) : undefined;
+    if (revoked) return fail(revoked.code, `to continue would change nothing: ${revoked.detail}`);
     this.#store.transaction(() => {
       this.#store.standing.decide(device.value.device, what, this.#nowMs());
       this.#note(device.value, what, {});
@@ -126,19 +143,35 @@ export class Operator {
   }
 
   /** The operator's own statement, by the relay's device-facing key. REVOCATION_FALSE where genesis names an owner. */
-  revoke(kid: Uint8Array, { fromSeq, reason }: RevokeOptions): Result<DeviceStanding> {
+  revoke(kid: Uint8Array, options: RevokeOptions): Result<DeviceStanding> {
+    const { fromSeq, reason } = options;
     const operator = this.#parts.openKey();
     if (!operator.ok) return operator;
-    const timeS = Math.floor(this.#nowMs() / 1000);
-    const statement = stateRevocation(operator.value, {
-      kid,
-      fromSeq,
-      timeS,
-      ...(reason !== undefined && { reason }),
-    });
+    const statement = this.#stated(operator.value, kid, options);
     if (!statement.ok) return statement;
     const detail = { from_seq: fromSeq, ...(reason !== undefined && { reason }) };
     return this.#submit(kid, statement.value, operator.value.publicKey, () => detail);
+  }
+
+  /** What `revoke`, or of a statement that is given `revokeBy`, would come to; nothing is changed. As these. */
+  planRevocation(kid: Uint8Array, how: RevokeOptions | { readonly statement: Uint8Array }): Result<RevocationPlan> {
+    const operator = this.#parts.openKey();
+    if (!operator.ok) return operator;
+    const device = this.#find(kid);
+    if (!device.ok) return device;
+    const statement = "statement" in how ? ok(how.statement) : this.#stated(operator.value, kid, how);
+    if (!statement.ok) return statement;
+    const options = { store: this.#store, crypto: relayCrypto, operatorKey: operator.value.publicKey };
+    const planned = planRevocation(options, device.value, statement.value);
+    if (!planned.ok) return planned;
+    const { inForce, before } = planned.value;
+    const { seq } = this.#store.head(device.value.device);
+    return ok({ kid: toHex(kid), fromSeq: inForce.fromSeq, seq, before });
+  }
+
+  #stated(operator: Identity, kid: Uint8Array, { fromSeq, reason }: RevokeOptions): Result<Uint8Array> {
+    const timeS = Math.floor(this.#nowMs() / 1000);
+    return stateRevocation(operator, { kid, fromSeq, timeS, ...(reason !== undefined && { reason }) });
   }
 
   /** Somebody else's statement: the owner's. */

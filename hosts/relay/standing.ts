@@ -89,7 +89,33 @@ export interface InForce {
  * is a decision, too: a key that was held back is so no longer. REVOCATION_FALSE, KEY_MISMATCH, STATEMENT_MALFORMED.
  */
 export function revokeKey(options: StandingOptions, device: StoredDevice, statement: Uint8Array): Result<InForce> {
-  const { store, crypto, nowMs } = options;
+  const { store, nowMs } = options;
+  const planned = planRevocation(options, device, statement);
+  if (!planned.ok) return planned;
+  const { inForce, before } = planned.value;
+  if (before) return ok(inForce);
+  store.transaction(() => {
+    const atMs = nowMs();
+    store.standing.revoke(device.device, inForce.fromSeq, statement, atMs);
+    if (inForce.by === "operator") store.standing.decide(device.device, "revoke", atMs);
+  });
+  return ok(inForce);
+}
+
+/** What a statement would come to. */
+export interface PlannedRevocation {
+  readonly inForce: InForce;
+  /** An earlier one stays in force, and nothing would change. */
+  readonly before: boolean;
+}
+
+/** Checks a statement, and changes nothing. As `revokeKey`. */
+export function planRevocation(
+  options: Omit<StandingOptions, "nowMs">,
+  device: StoredDevice,
+  statement: Uint8Array,
+): Result<PlannedRevocation> {
+  const { store, crypto } = options;
   // Whom the device's first key named: one that it handed on to names nobody.
   let first = device.device;
   for (const former of lineage(store, device.device)) first = former.device;
@@ -100,13 +126,8 @@ export function revokeKey(options: StandingOptions, device: StoredDevice, statem
   if (!checked.ok) return checked;
   const by = owner ? "owner" : "operator";
   const before = store.standing.revocation(device.device);
-  if (before && before.fromSeq <= checked.value.fromSeq) return ok({ ...before, by });
-  store.transaction(() => {
-    const atMs = nowMs();
-    store.standing.revoke(device.device, checked.value.fromSeq, statement, atMs);
-    if (!owner) store.standing.decide(device.device, "revoke", atMs);
-  });
-  return ok({ fromSeq: checked.value.fromSeq, statement, by });
+  if (before && before.fromSeq <= checked.value.fromSeq) return ok({ inForce: { ...before, by }, before: true });
+  return ok({ inForce: { fromSeq: checked.value.fromSeq, statement, by }, before: false });
 }
 
 /** The operator's own statement about a device's key. SIGNER_FAULT. */

@@ -108,6 +108,11 @@ export const KEY_CODES = Object.freeze({
     "this key has signed two histories, or an operator doubts it: nothing of it is taken until an operator decides",
     "look at both branches, then decide with tallystick device continue or revoke; the device keeps what it records, as long as its journal has room",
   ),
+  KID_MALFORMED: entry(
+    400,
+    "the text names no device",
+    "name it by its kid or its did:key, as tallystick device list and show print them",
+  ),
   KEY_REVOKED: entry(
     403,
     "the key is revoked from this position on",

@@ -44,7 +44,7 @@ $ tallystick device show --data . 0011223344556677
 tallystick device: DEVICE_UNKNOWN: no device with this key is enrolled here (expected an enrolled kid, received 0011223344556677); …
 [1]
 $ tallystick device show --data . nobody
-tallystick device: REQUEST_MALFORMED: …
+tallystick device: KID_MALFORMED: the text names no device (expected 16 hexadecimal digits in lower case or a did:key, received nobody); name it by …
 [1]
 $ tallystick device list --data nowhere
 tallystick device: DATA_FOLDER_BLANK: …
@@ -88,12 +88,22 @@ error: option '--from <seq>' argument '-1' is invalid. expected a position from 
 $ tallystick device revoke --data . ${device.kid} --statement none.cbor
 tallystick device: STATEMENT_MALFORMED: …
 [1]
-$ tallystick device revoke --data . ${device.kid} --from 5 --reason sold
+$ tallystick device revoke --data . ${device.kid} --from 3 --reason sold
+would revoke ${device.kid} from seq 3 on, for good: seq 3 to 4, and all that may come; with --yes it does
+[0]
+$ tallystick device revoke --data . ${device.kid} --from 5 --json
+{"kid":"${device.kid}","seq":4,"wouldRevokeFrom":5,"done":false}
+[0]
+`);
+    device.appendReading(1);
+    assert.equal(device.read(await device.send(started.url, 5), started.key).received?.seq, 5, "nothing was done");
+    await session(`
+$ tallystick device revoke --data . ${device.kid} --from 6 --reason sold --yes
 device ${device.kid}
   key …
   print …
-  fixture, forked, newest record at seq 4
-  revoked from seq 5 on
+  fixture, forked, newest record at seq 5
+  revoked from seq 6 on
   1 fork
   fork at seq 2
     held      …
@@ -101,9 +111,15 @@ device ${device.kid}
   …  continue
   …  revoke
 [0]
+$ tallystick device revoke --data . ${device.kid} --from 9 --yes
+nothing to revoke: ${device.kid} is revoked from seq 6 on already
+[0]
+$ tallystick device continue --data . ${device.kid}
+tallystick device: KEY_REVOKED: … (to continue would change nothing: it is revoked from seq 6 on, received seq 6); …
+[1]
 `);
     device.appendReading(1);
-    assert.equal((await device.send(started.url, 5)).problem?.code, "KEY_REVOKED");
+    assert.equal((await device.send(started.url, 6)).problem?.code, "KEY_REVOKED");
   });
 
   it("takes an owner's statement, made with a key that never was at the relay", async () => {
@@ -145,6 +161,9 @@ $ tallystick device revoke --data . ${owned.kid} --from 1
 tallystick device: REVOCATION_FALSE: …
 [1]
 $ tallystick device revoke --data . ${didKey(publicKey)} --statement end.cbor
+would revoke ${owned.kid} from seq 1 on, for good: no record that is held, and all that may come; with --yes it does
+[0]
+$ tallystick device revoke --data . ${didKey(publicKey)} --statement end.cbor --yes
 device ${owned.kid}
   key ${didKey(publicKey)}
   print …

@@ -241,7 +241,7 @@ describe("tallystick verify, of an acknowledgement", function () {
       [["0011223344556677", "--relay", started.url, "--out", "x"], /DEVICE_UNKNOWN/, 1],
       [[device.kid, "--relay", `${started.url}/nothing`, "--out", "x"], /tallystick acknowledgement: /, 1],
       [[device.kid, "--relay", "http://127.0.0.1:1", "--out", "x"], /SERVER_UNREACHABLE/, 1],
-      [["someone", "--relay", started.url, "--out", "x"], /REQUEST_MALFORMED/, 2],
+      [["someone", "--relay", started.url, "--out", "x"], /KID_MALFORMED/, 2],
       [[device.kid, "--relay", "127.0.0.1:18431", "--out", "x"], /put http:\/\/ or https:\/\/ in front of 127/, 2],
     ];
     for (const [args, expected, status] of cases) {

@@ -20,7 +20,11 @@ import { writeStatementFile } from "../key-file.js";
 /** What `tallystick acknowledgement` does; the exit status: 0 kept, 1 refused. */
 export async function acknowledgement(device: string, relay: string, out: string, asJson: boolean): Promise<number> {
   const kid = kidOfText(device);
-  if (!kid) return refuse(fail("REQUEST_MALFORMED", `expected a kid or a did:key, received ${device}`).failure, 2);
+  if (!kid)
+    return refuse(
+      fail("KID_MALFORMED", `expected 16 hexadecimal digits in lower case or a did:key, received ${device}`).failure,
+      2,
+    );
   const nonce = new Uint8Array(randomBytes(NONCE_BYTES));
   const url = `${relay.replace(/\/+$/, "")}/v1/devices/${toHex(kid)}/head`;
   const answer = await ask(url, STATEMENT_MAX_BYTES, encodeRequest({ nonce, pinnedSize: 0 }));

@@ -11,6 +11,13 @@ interface Options {
   readonly json?: true;
 }
 
+interface RevokeCommandOptions extends Options {
+  readonly from?: number;
+  readonly reason?: string;
+  readonly statement?: string;
+  readonly yes?: true;
+}
+
 export const deviceCommand = new Command("device").description(
   "look at a relay's devices, and decide about keys that have signed two histories; works while the relay runs",
 );
@@ -79,14 +86,16 @@ deviceCommand
   .option("--from <seq>", "the first position that does not count", position)
   .option("--reason <text>", "for people, at most 64 bytes; it is signed and public", reason)
   .option("--statement <file>", "the owner's statement instead, where genesis names an owner; - for standard input")
+  .option("--yes", "do it; without it only what would be done is said")
   .option(...JSON_OPTION)
-  .action(async (device: string, options: Options & { from?: number; reason?: string; statement?: string }) => {
+  .action(async (device: string, options: RevokeCommandOptions) => {
     const { revoke } = await import("./device.js");
-    const { data, json, from, reason, statement } = options;
+    const { data, json, from, reason, statement, yes } = options;
     if ((from === undefined) === (statement === undefined))
       deviceCommand.error("error: revoke takes either --from <seq> or --statement <file>");
-    const how = statement === undefined ? { fromSeq: from!, ...(reason !== undefined && { reason }) } : { statement };
-    process.exitCode = revoke(data, device, how, json === true);
+    const how =
+      statement === undefined ? { fromSeq: from!, ...(reason !== undefined && { reason }) } : { file: statement };
+    process.exitCode = revoke(data, device, { how, asJson: json === true, decided: yes === true });
   });
 
 function position(text: string): number {

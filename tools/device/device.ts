@@ -4,7 +4,7 @@ import { explain, type Failure, fail, type Result } from "tallystick/codes/codes
 import { fromDidKey, kidOf } from "tallystick/identity/key";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { administerHere } from "../../hosts/relay/enrol.js";
-import { type DeviceStanding, Operator } from "../../hosts/relay/operate.js";
+import { type DeviceStanding, Operator, type RevocationPlan, type RevokeOptions } from "../../hosts/relay/operate.js";
 import { isDatabaseError } from "../../hosts/relay/store/database.js";
 import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
 import { DEFAULT_TENANT } from "../../hosts/relay/store/schema.js";
@@ -39,17 +39,40 @@ export function decide(dataDir: string, device: string, what: "hold" | "continue
   return about(dataDir, device, asJson, (operator, kid) => operator.decide(kid, what));
 }
 
-export function revoke(
-  dataDir: string,
-  device: string,
-  how: { readonly fromSeq: number; readonly reason?: string } | { readonly statement: string },
-  asJson: boolean,
-): number {
-  return about(dataDir, device, asJson, (operator, kid) => {
-    if ("fromSeq" in how) return operator.revoke(kid, how);
-    const statement = readInput(how.statement, REVOCATION_MAX_BYTES);
-    return statement.ok ? operator.revokeBy(kid, statement.value) : statement;
+export interface RevokeArguments {
+  /** The operator's own, or the file of an owner's statement. */
+  readonly how: RevokeOptions | { readonly file: string };
+  readonly asJson: boolean;
+  /** Do it: it is for good. Without it only what would be done is said. */
+  readonly decided: boolean;
+}
+
+export function revoke(dataDir: string, device: string, { how, asJson, decided }: RevokeArguments): number {
+  const kid = kidOfText(device);
+  if (!kid) return refuse(noKid(device));
+  return withOperator(dataDir, (operator) => {
+    const read = "file" in how ? readInput(how.file, REVOCATION_MAX_BYTES) : undefined;
+    if (read && !read.ok) return read.failure;
+    const statement = read?.value;
+    const planned = operator.planRevocation(kid, statement ? { statement } : (how as RevokeOptions));
+    if (!planned.ok) return planned.failure;
+    const { before } = planned.value;
+    if (decided && !before) {
+      const done = statement ? operator.revokeBy(kid, statement) : operator.revoke(kid, how as RevokeOptions);
+      if (!done.ok) return done.failure;
+      print(done.value, asJson);
+    } else if (asJson) {
+      const { kid, fromSeq, seq } = planned.value;
+      console.log(JSON.stringify({ kid, seq, [before ? "revokedFrom" : "wouldRevokeFrom"]: fromSeq, done: before }));
+    } else console.log(planText(planned.value));
+    return undefined;
   });
+}
+
+function planText({ kid, fromSeq, seq, before }: RevocationPlan): string {
+  if (before) return `nothing to revoke: ${kid} is revoked from seq ${fromSeq} on already`;
+  const held = seq < fromSeq ? "no record that is held" : seq === fromSeq ? `seq ${seq}` : `seq ${fromSeq} to ${seq}`;
+  return `would revoke ${kid} from seq ${fromSeq} on, for good: ${held}, and all that may come; with --yes it does`;
 }
 
 function about(
@@ -59,13 +82,17 @@ function about(
   act: (operator: Operator, kid: Uint8Array) => Result<DeviceStanding>,
 ): number {
   const kid = kidOfText(device);
-  if (!kid) return refuse(fail("REQUEST_MALFORMED", `expected a kid or a did:key, received ${device}`).failure);
+  if (!kid) return refuse(noKid(device));
   return withOperator(dataDir, (operator) => {
     const result = act(operator, kid);
     if (!result.ok) return result.failure;
-    console.log(asJson ? JSON.stringify(result.value) : details(result.value).join("\n"));
+    print(result.value, asJson);
     return undefined;
   });
+}
+
+function print(device: DeviceStanding, asJson: boolean): void {
+  console.log(asJson ? JSON.stringify(device) : details(device).join("\n"));
 }
 
 function withOperator(dataDir: string, act: (operator: Operator) => Failure | undefined): number {
@@ -87,6 +114,11 @@ function withOperator(dataDir: string, act: (operator: Operator) => Failure | un
 function refuse(failure: Failure): number {
   console.error(`tallystick device: ${explain(failure)}`);
   return 1;
+}
+
+/** What is wrong with a name that `kidOfText` does not take. */
+export function noKid(text: string): Failure {
+  return fail("KID_MALFORMED", `expected 16 hexadecimal digits in lower case or a did:key, received ${text}`).failure;
 }
 
 /** A device as people name it: its kid, or its did:key. */

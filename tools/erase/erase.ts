@@ -1,9 +1,9 @@
 import { userInfo } from "node:os";
 import { toHex } from "tallystick/bytes/bytes";
-import { explain, type Failure, fail } from "tallystick/codes/codes";
+import { explain, type Failure } from "tallystick/codes/codes";
 import { eraseInFolder, listErasures } from "../../hosts/relay/erase-folder.js";
 import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
-import { kidOfText } from "../device/device.js";
+import { kidOfText, noKid } from "../device/device.js";
 import type { EraseArguments } from "./command.js";
 
 /** What `tallystick erase` and `tallystick erasures` do; each answers with the exit status. */
@@ -13,7 +13,7 @@ const EXIT = { done: 0, refused: 1, waits: 3 } as const;
 export async function erase(dataDir: string, options: EraseArguments): Promise<number> {
   const { device, from, to, reason, by = userInfo().username, yes, json } = options;
   const kid = kidOfText(device);
-  if (!kid) return refuse(fail("REQUEST_MALFORMED", `expected a kid or a did:key, received ${device}`).failure, json);
+  if (!kid) return refuse(noKid(device), json);
   const place = storeOfEnvironment(process.env);
   if (!place.ok) return refuse(place.failure, json);
   const erased = await eraseInFolder(dataDir, { kid, from, to, reason, by }, { decided: yes === true, ...place.value });
