@@ -94,7 +94,7 @@ export function identityText(identity: RelayIdentity): string {
   return `${JSON.stringify(identity, null, 2)}\n`;
 }
 
-/** DATA_FOLDER_BLANK, DATA_FOLDER_INCOMPLETE, DATA_FOLDER_UNREADABLE, RELAY_FOREIGN. */
+/** DATA_FOLDER_BLANK, DATA_FOLDER_FOREIGN, DATA_FOLDER_INCOMPLETE, DATA_FOLDER_UNREADABLE, RELAY_FOREIGN. */
 export function readIdentity(folder: string): Result<RelayIdentity> {
   try {
     return identityIn(folder);
@@ -121,7 +121,7 @@ function identityIn(folder: string): Result<RelayIdentity> {
           "DATA_FOLDER_BLANK",
           `expected a relay's data in ${folder}, found ${found.length === 0 ? "nothing" : "a beginning"}`,
         )
-      : fail("DATA_FOLDER_INCOMPLETE", `expected relay.json in ${folder}, found ${found.join(", ")}`);
+      : withoutIdentity(folder, found);
   }
   const text = readFileSync(identity, "utf8");
   let value: unknown;
@@ -133,6 +133,26 @@ function identityIn(folder: string): Result<RelayIdentity> {
   return isIdentity(value)
     ? ok(value)
     : fail("RELAY_FOREIGN", `expected format 1, origin, publicKey, logKey and logWithinS in ${identity}`);
+}
+
+/** Files and folders of a relay by whose names nothing else is called. */
+const RELAY_FILES = /^(?:store\.sqlite(?:-wal|-shm)?|device-facing\.key|relay-keys\.(?:cborseq|next)|scrub\.json)$/;
+/** Names that are listed, and folders that are looked into for a relay. */
+const NAMES_LISTED_MAX = 5;
+const FOLDERS_LOOKED_INTO_MAX = 1000;
+
+/** What is wrong with a folder of files among which there is no relay.json. */
+function withoutIdentity(folder: string, found: readonly string[]): Result<never> {
+  const own = found.filter((name) => RELAY_FILES.test(name));
+  const listed = [...own, ...found.filter((name) => !own.includes(name))].slice(0, NAMES_LISTED_MAX).join(", ");
+  const more = found.length > NAMES_LISTED_MAX ? ` and ${found.length - NAMES_LISTED_MAX} more` : "";
+  const detail = `expected relay.json in ${folder}, found ${listed}${more}`;
+  if (own.length > 0) return fail("DATA_FOLDER_INCOMPLETE", detail);
+  const below = found
+    .slice(0, FOLDERS_LOOKED_INTO_MAX)
+    .map((name) => join(folder, name))
+    .find((path) => existsSync(pathsOf(path).identity));
+  return fail("DATA_FOLDER_FOREIGN", below === undefined ? detail : `${detail}; a relay's data is in ${below}`);
 }
 
 /** Undefined where there is nothing of this name; throws where that may not be known. */

@@ -109,7 +109,7 @@ export class Relay {
     if (length > MAKERS_MAX) throw new RangeError(`makers: expected at most ${MAKERS_MAX}, received ${length}`);
     const undo: (() => void | Promise<void>)[] = [];
     const opened = await refused(() => openParts(options, undo));
-    const listening = opened.ok ? await listen(opened.value.app, options) : opened;
+    const listening = opened.ok ? await listen(opened.value.app, options, "--port or http.port") : opened;
     const apart = listening.ok && opened.ok ? await listenApart(opened.value, options) : listening;
     if (opened.ok && listening.ok && apart.ok) {
       const relay = new Relay(opened.value, listening.value, apart.value);
@@ -450,7 +450,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
 /** Where the operator API listens by itself; undefined where it does not. */
 async function listenApart({ operatorApp, logger }: Parts, options: RelayOptions): Promise<Result<string | undefined>> {
   if (!operatorApp || options.operator === "off") return ok(undefined);
-  const listening = await listen(operatorApp, options.operator ?? {});
+  const listening = await listen(operatorApp, options.operator ?? {}, "operator.port");
   if (listening.ok) logger.info({ url: listening.value }, "operator api");
   return listening;
 }

@@ -41,7 +41,7 @@ export const LOG_CODES = Object.freeze({
   LOG_IO_FAILED: entry(
     503,
     "the log's files could not be read or written",
-    "check disk, space and permissions, then start again: the log recovers forward",
+    "check disk, space and permissions; a running relay tries again by itself and goes on once they are right, a start has to be done again: the log recovers forward",
   ),
   LOG_KEY_EXISTS: entry(500, "a key of a log is there already", "nothing: a log keeps its key; a new one is a new log"),
   LOG_KEY_MALFORMED: entry(

@@ -68,6 +68,11 @@ export const RELAY_CODES = Object.freeze({
     "the data folder is not blank",
     "a new relay takes a folder of its own; to go on with the one that is there, start it",
   ),
+  DATA_FOLDER_FOREIGN: entry(
+    409,
+    "the folder is not a relay's, and not blank",
+    "name the relay's data folder; a new relay takes a blank one of its own",
+  ),
   DATA_FOLDER_INCOMPLETE: entry(
     500,
     "the data folder holds some of a relay's files, but not relay.json",
@@ -103,8 +108,16 @@ export const RELAY_CODES = Object.freeze({
     "the files in the data folder belong to different relays",
     "restore them from one backup, or correct the origin that the relay is started with",
   ),
-  PORT_TAKEN: entry(500, "another program listens on the port", "stop it, or choose another port with --port"),
-  ADDRESS_UNUSABLE: entry(500, "nothing can listen on the address", "choose another with --host and --port"),
+  PORT_TAKEN: entry(
+    500,
+    "another program listens on the port",
+    "stop it, or choose another port where this one was: by the option or setting that is named",
+  ),
+  ADDRESS_UNUSABLE: entry(
+    500,
+    "nothing can listen on the address",
+    "choose another address and port where these were: by the option or setting that is named",
+  ),
   MQTT_UNUSABLE: entry(
     500,
     "the relay cannot use the broker as it is named",

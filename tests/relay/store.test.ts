@@ -120,6 +120,19 @@ describe("relay: data folder", () => {
     assert.equal(failureOf(await Relay.initialise(folder.path, { origin: ORIGIN })).code, "DATA_FOLDER_TAKEN");
   });
 
+  it("names few of the files of a folder that is not a relay's, and the relay below it", () => {
+    const strange = temporaryFolder();
+    for (let i = 0; i < 190; i++) writeFileSync(join(strange.path, `file-${i}`), "");
+    const { code, detail } = failureOf(makeEnrolmentToken(strange.path));
+    assert.equal(code, "DATA_FOLDER_FOREIGN");
+    assert.match(detail, /found (?:file-\d+, ){4}file-\d+ and 185 more$/);
+    mkdirSync(join(strange.path, "relay"));
+    writeFileSync(join(strange.path, "relay", "relay.json"), "{}");
+    const below = failureOf(makeEnrolmentToken(strange.path)).detail;
+    assert.ok(below.endsWith(`and 186 more; a relay's data is in ${join(strange.path, "relay")}`), below);
+    strange.remove();
+  });
+
   it("refuses a relay.json that is not one", async () => {
     for (const text of ["", "{", "{}", '{"format":2}', "null"]) {
       writeFileSync(paths().identity, text);
@@ -403,7 +416,7 @@ describe("relay: data folder", () => {
     const blank = temporaryFolder();
     assert.equal(failureOf(makeEnrolmentToken(blank.path)).code, "DATA_FOLDER_BLANK");
     mkdirSync(join(blank.path, "log"));
-    assert.equal(failureOf(makeEnrolmentToken(blank.path)).code, "DATA_FOLDER_INCOMPLETE");
+    assert.equal(failureOf(makeEnrolmentToken(blank.path)).code, "DATA_FOLDER_FOREIGN");
     blank.remove();
   });
 

@@ -103,7 +103,7 @@ $ tallystick fsck relay --json
 }
 [0]
 $ tallystick fsck .
-tallystick fsck: .: DATA_FOLDER_INCOMPLETE: …
+tallystick fsck: .: DATA_FOLDER_FOREIGN: the folder is not a relay's, and not blank (expected relay.json in ., found relay; a relay's data is in relay); …
 [2]
 `,
       folder.path,

@@ -47,8 +47,9 @@ export class MetricsListener {
       server.on("error", resolve);
       server.listen({ host, port }, () => resolve(undefined));
     });
-    if (failed?.code === "EADDRINUSE") return fail("PORT_TAKEN", `port ${port} of ${host}, for metrics`);
-    if (failed) return fail("ADDRESS_UNUSABLE", `${host} port ${port}, for metrics: ${failed.code}`);
+    if (failed?.code === "EADDRINUSE") return fail("PORT_TAKEN", `port ${port} of ${host}, which metrics.port names`);
+    if (failed)
+      return fail("ADDRESS_UNUSABLE", `${host} port ${port}, which metrics.host and metrics.port name: ${failed.code}`);
     const address = server.address() as AddressInfo;
     const shown = address.family === "IPv6" ? `[${address.address}]` : address.address;
     return ok(new MetricsListener(server, `http://${shown}:${address.port}/metrics`));

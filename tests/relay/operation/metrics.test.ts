@@ -111,7 +111,14 @@ describe("relay: metrics", () => {
     const { port } = taken.address() as { port: number };
     const folder = temporaryFolder();
     must(await Relay.initialise(folder.path, { origin: ORIGIN }));
-    assert.equal(failureOf(await Relay.open({ dataDir: folder.path, metrics: { port } })).code, "PORT_TAKEN");
+    for (const [options, setting] of [
+      [{ metrics: { port } }, "metrics.port"],
+      [{ operator: { port } }, "operator.port"],
+      [{ port }, "--port or http.port"],
+    ] as const) {
+      const { code, detail } = failureOf(await Relay.open({ dataDir: folder.path, ...options }));
+      assert.deepEqual([code, detail], ["PORT_TAKEN", `port ${port} of 127.0.0.1, which ${setting} names`]);
+    }
     await must(await Relay.open({ dataDir: folder.path })).close();
     taken.close();
     folder.remove();
