@@ -170,7 +170,9 @@ export function shown(setting: Pick<Setting, "secret">, value: unknown): string 
 
 /** A value that is wrong: of what should have been an address it is not known what of it is secret. */
 function received(setting: Setting, value: unknown): string {
-  if (!setting.isAddress || value === undefined) return shown(setting, value);
+  // A URL where none belongs may have the same in it.
+  const isUrl = typeof value === "string" && value.includes("://");
+  if ((!setting.isAddress && !isUrl) || value === undefined) return shown(setting, value);
   return Array.isArray(value) ? `[${value.slice(0, ADDRESSES_SHOWN_MAX).map(address).join(", ")}]` : address(value);
 }
 

@@ -33,7 +33,8 @@ const STOP_REQUESTS_LONGEST_MS = STOP_MAX_MS - 5000;
 export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "silent"] as const;
 
 const DID_KEY = "did:key:z… of an Ed25519 key, as the command prints it that made it";
-const ORIGIN = "a name without spaces and plus signs";
+const ORIGIN = "a name without spaces and plus signs, and without a scheme such as https://";
+const SCHEME = /^[a-z][a-z0-9.-]*:\/\//i;
 const MQTT_URL = "mqtt://host:port or mqtts://host:port, without name, password or path";
 const WITNESS = "<url>=<verifier key line>, as tallystick witness prints it";
 const didKey = (value: string) => (fromDidKey(value) ? undefined : DID_KEY);
@@ -50,7 +51,7 @@ export const SETTINGS = {
         comment:
           "Name of the relay and of its log: a URL without its scheme. A folder of another relay is then refused.",
         expected: ORIGIN,
-        check: (value) => (isKeyName(value) ? undefined : ORIGIN),
+        check: (value) => (isKeyName(value) && !SCHEME.test(value) ? undefined : ORIGIN),
         example: "relay.example/attic",
       }),
       initialise: flag({
@@ -386,6 +387,22 @@ export const RULES: readonly Rule[] = [
       wanted > asked.length ? `expected at most the ${asked.length} that are asked, received ${wanted}` : undefined,
   },
   {
+    at: ["operator", "port"],
+    complaint: ({ http, operator }) =>
+      operator.enabled && isSamePort(http, operator)
+        ? `expected another port than http.port, or none, received ${operator.port} for both`
+        : undefined,
+  },
+  {
+    at: ["metrics", "port"],
+    complaint: ({ http, operator, metrics }) => {
+      const other = isSamePort(http, metrics) ? "http" : "operator";
+      return isSamePort(http, metrics) || (operator.enabled && isSamePort(operator, metrics))
+        ? `expected another port than ${other}.port, received ${metrics.port} for both`
+        : undefined;
+    },
+  },
+  {
     at: ["mqtt", "user"],
     complaint: ({ mqtt }) =>
       mqtt.password_file !== undefined && mqtt.user === undefined
@@ -433,6 +450,23 @@ export function intervalComplaint(intervalMs: number, logWithinS: number): strin
   return (
     `expected at most ${mostMs}, half of the ${logWithinS} s of relay.log_within_s, within which each acknowledgement ` +
     `promises a checkpoint, received ${intervalMs}`
+  );
+}
+
+interface Listener {
+  readonly host: string;
+  readonly port?: number | undefined;
+}
+
+const ALL_ADDRESSES = ["0.0.0.0", "::"];
+
+/** Whether two listeners would be in each other's way; 0 takes a free port. */
+function isSamePort(one: Listener, other: Listener): boolean {
+  const hosts = [one.host, other.host];
+  return (
+    !!one.port &&
+    one.port === other.port &&
+    (hosts[0] === hosts[1] || hosts.some((host) => ALL_ADDRESSES.includes(host)))
   );
 }
 

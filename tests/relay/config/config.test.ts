@@ -133,6 +133,22 @@ describe("relay: configuration", () => {
     ]);
   });
 
+  it("refuses listeners that are in each other's way, and an origin with a scheme", () => {
+    const ports = (http: string, more: string) => complaints(`[http]\nport = 8080\n${http}\n${more}`);
+    assert.deepEqual(ports("", "[metrics]\nport = 8080\n[operator]\nport = 8080\n"), [
+      "CONFIG_INVALID relay.toml:7:1: operator.port: expected another port than http.port, or none, received 8080 for both",
+      "CONFIG_INVALID relay.toml:5:1: metrics.port: expected another port than http.port, received 8080 for both",
+    ]);
+    assert.equal(ports('host = "0.0.0.0"', "[metrics]\nport = 8080\n").length, 1);
+    assert.match(ports("", "[metrics]\nport = 9\n[operator]\nport = 9\n")[0]!, /metrics\.port: .* than operator\.port/);
+    assert.deepEqual(ports('host = "127.0.0.2"', "[metrics]\nport = 8080\n"), []);
+    assert.deepEqual(complaints("[metrics]\nport = 0\n[operator]\nport = 0\n"), []);
+    assert.match(
+      complaints('[relay]\norigin = "https://relay.example/attic"\n')[0]!,
+      /relay\.origin: .*without a scheme/,
+    );
+  });
+
   it("refuses an interval of checkpoints by which the log would break its promise", () => {
     const of = (logWithinS: number, intervalMs: number) =>
       `[relay]\nlog_within_s = ${logWithinS}\n[limits]\ncheckpoint_interval_ms = ${intervalMs}\n`;
@@ -204,9 +220,18 @@ describe("relay: configuration", () => {
       ([, key, setting]) => key.includes("url") || `${setting.example} ${expectedOf(setting)}`.match(/url|:\/\//i),
     );
     const names = addresses.map(([section, key]) => `${section}.${key}`);
-    assert.deepEqual(names, ["store.url", "mqtt.url", "ledger.rpc_url", "witnesses.asked", "webhooks.url"]);
+    assert.deepEqual(names, [
+      "relay.origin",
+      "store.url",
+      "mqtt.url",
+      "ledger.rpc_url",
+      "witnesses.asked",
+      "webhooks.url",
+    ]);
     for (const [section, key, { schema }] of addresses)
       for (const text of wrong) {
+        // What is no URL is a name, and shown.
+        if (key === "origin" && !text.includes("://")) continue;
         const isList = (schema as { type?: string }).type === "array";
         const value = isList ? [text] : text;
         const input = { arguments: new Map([[`${section}.${key}`, { value, option: "--x" }]]) };
