@@ -171,7 +171,7 @@ export function shown(setting: Pick<Setting, "secret">, value: unknown): string 
 /** A value that is wrong: of what should have been an address it is not known what of it is secret. */
 function received(setting: Setting, value: unknown): string {
   // A URL where none belongs may have the same in it.
-  const isUrl = typeof value === "string" && value.includes("://");
+  const isUrl = [value].flat().some((item) => typeof item === "string" && item.includes("://"));
   if ((!setting.isAddress && !isUrl) || value === undefined) return shown(setting, value);
   return Array.isArray(value) ? `[${value.slice(0, ADDRESSES_SHOWN_MAX).map(address).join(", ")}]` : address(value);
 }
