@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { explain, type Failure, fail } from "tallystick/codes/codes";
 import type { LedgerOptions } from "./anchoring.js";
+import type { UnknownVariable } from "./config/config.js";
 import { intervalComplaint } from "./config/settings.js";
 import type { WitnessOptions } from "./cosigning/options.js";
 import { readIdentity } from "./folder.js";
@@ -51,6 +52,8 @@ export interface RunOptions extends OperationOptions {
   readonly keyBudget?: RelayOptions["keyBudget"];
   /** Milliseconds for requests under way when it stops. */
   readonly stopRequestsMs?: number;
+  /** Variables of the environment that look like settings and are none: told at the start. */
+  readonly unknownVariables?: readonly UnknownVariable[];
   /** A level of pino: fatal, error, warn, info, debug, silent. Logs are JSON lines on standard error. */
   readonly logLevel: string;
   /** One line of standard output for people, or as JSON for a program. */
@@ -63,6 +66,7 @@ const STOP_CUT_OFF_STATUS = 75;
 export async function runRelay(options: RunOptions): Promise<number> {
   const logger = createLogger(options.logLevel);
   const ended = signalled();
+  for (const unknown of options.unknownVariables ?? []) logger.warn(unknown, "unknown variable");
   const { dataDir, host, port, origin, ledger, initialise, makers, openEnrolment, scrubPeriodMs } = options;
   const places = { dataDir, host, port, logger, ...(origin !== undefined && { origin }), ...(ledger && { ledger }) };
   const { witnesses, witnessesWanted, batchIntervalMs, attempts, threads, keyBudget } = options;

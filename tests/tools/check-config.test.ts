@@ -53,9 +53,18 @@ CONFIG_INVALID: …
     const run = spawnSync(process.execPath, [TALLYSTICK, "check-config", "--json"], {
       cwd: folder,
       encoding: "utf8",
-      env: { ...process.env, TALLYSTICK_HTTP_PORT: "99" },
+      env: { ...process.env, TALLYSTICK_HTTP_PORT: "99", TALLYSTICK_HTP_PORT: "98" },
     });
     assert.equal(run.status, 0, run.stderr);
+    assert.deepEqual(JSON.parse(run.stdout).unknown_variables, [
+      { variable: "TALLYSTICK_HTP_PORT", nearest: "TALLYSTICK_HTTP_PORT" },
+    ]);
+    const text = spawnSync(process.execPath, [TALLYSTICK, "check-config"], {
+      cwd: folder,
+      encoding: "utf8",
+      env: { ...process.env, TALLYSTICK_HTP_PORT: "98" },
+    });
+    assert.equal(text.stderr, "warning: TALLYSTICK_HTP_PORT is no setting; did you mean TALLYSTICK_HTTP_PORT?\n");
     const { ok, settings } = JSON.parse(run.stdout);
     assert.equal(ok, true);
     assert.deepEqual(

@@ -29,6 +29,20 @@ describe("tallystick relay: what it refuses to start with", function () {
     return stderr;
   }
 
+  it("warns of a variable that looks like a setting and is none", () => {
+    const said = refusal(["--data", "nowhere"], { TALLYSTICK_HTP_PORT: "1" });
+    const { level, event, variable, nearest } = JSON.parse(said.split("\n")[0]!);
+    assert.deepEqual(
+      { level, event, variable, nearest },
+      {
+        level: "warn",
+        event: "unknown variable",
+        variable: "TALLYSTICK_HTP_PORT",
+        nearest: "TALLYSTICK_HTTP_PORT",
+      },
+    );
+  });
+
   it("checkpoints so far apart that the promise of the relay that is there would be broken", () => {
     assert.match(
       refusal(["--data", folder.path]),

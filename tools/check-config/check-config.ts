@@ -15,12 +15,14 @@ export function checkConfig(path: string | undefined, environment: ConfigInput["
     else for (const failure of failures) console.error(explain(failure));
     return failures.some(isUnreadable) ? UNREADABLE_STATUS : INVALID_STATUS;
   }
-  const { stated } = loaded.value;
+  const { stated, unknownVariables } = loaded.value;
+  for (const { variable, nearest } of json ? [] : unknownVariables)
+    console.error(`warning: ${variable} is no setting${nearest === undefined ? "" : `; did you mean ${nearest}?`}`);
   if (json) {
     const told = stated.map(({ section, key, value, shown, masked, source }) => {
       return { section, key, value: (masked ? shown : value) ?? null, source };
     });
-    console.log(JSON.stringify({ ok: true, settings: told }, undefined, 2));
+    console.log(JSON.stringify({ ok: true, settings: told, unknown_variables: unknownVariables }, undefined, 2));
   } else for (const line of linesOf(stated)) console.log(line);
   return 0;
 }

@@ -139,7 +139,7 @@ export const relayCommand = new Command("relay")
       ...(options.config !== undefined && { path: options.config }),
     });
     if (!loaded.ok) return refuse(loaded.failures);
-    const { config } = loaded.value;
+    const { config, unknownVariables } = loaded.value;
     const ledger = await ledgerOf(config);
     if (!ledger.ok) return refuse([ledger.failure]);
     const [{ runOptionsOf }, { runRelay }] = await Promise.all([
@@ -149,6 +149,7 @@ export const relayCommand = new Command("relay")
     process.exitCode = await runRelay({
       ...runOptionsOf(config),
       json: options.json === true,
+      unknownVariables,
       ...(ledger.value && { ledger: ledger.value }),
     });
   });

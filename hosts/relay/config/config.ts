@@ -39,6 +39,14 @@ export interface LoadedConfig {
   readonly config: Config;
   /** Every setting in the order of the table. */
   readonly stated: readonly Stated[];
+  /** Variables that begin as the relay's do and that it does not know: another program's, or misspelt. */
+  readonly unknownVariables: readonly UnknownVariable[];
+}
+
+export interface UnknownVariable {
+  readonly variable: string;
+  /** What may have been meant. */
+  readonly nearest?: string;
 }
 
 export interface ConfigInput {
@@ -74,7 +82,7 @@ export function loadConfig(input: ConfigInput): LoadResult {
   const [first, ...rest] = reading.failures;
   return first
     ? { ok: false, failures: [first, ...rest.slice(0, COMPLAINTS_MAX - 1)] }
-    : { ok: true, value: { config, stated } };
+    : { ok: true, value: { config, stated, unknownVariables: reading.unknownVariables.slice(0, COMPLAINTS_MAX) } };
 }
 
 /** Every setting with its section's name and its own. */
@@ -132,6 +140,7 @@ function readText(path: string, maxBytes: number): Read {
 /** One reading of everything, with what was found wrong on the way. */
 class Reading {
   readonly failures: Failure[] = [];
+  readonly unknownVariables: UnknownVariable[] = [];
   readonly #input: ConfigInput;
   readonly #file: ConfigFile | undefined;
   readonly #environment: Readonly<Record<string, string | undefined>>;
@@ -165,7 +174,13 @@ class Reading {
     const variables = names.map((name) => environmentName(...(name.split(".") as [string, string])));
     const sections = Object.keys(SETTINGS).map((section) => environmentName(section, ""));
     for (const variable of Object.keys(this.#environment)) {
-      if (!sections.some((start) => variable.startsWith(start)) || variables.includes(variable)) continue;
+      if (!variable.startsWith(ENVIRONMENT_PREFIX) || variables.includes(variable)) continue;
+      // Of no section: it may be another program's, and is told.
+      if (!sections.some((start) => variable.startsWith(start))) {
+        const near = nearest(variable, variables);
+        this.unknownVariables.push({ variable, ...(near !== undefined && { nearest: near }) });
+        continue;
+      }
       this.#fail("CONFIG_UNKNOWN_KEY", `the environment variable ${variable}${hint(nearest(variable, variables))}`);
     }
   }

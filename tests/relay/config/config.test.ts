@@ -85,6 +85,11 @@ describe("relay: configuration", () => {
     assert.deepEqual(complaints("", { environment: { TALLYSTICK_HTTP_PROT: "1", TALLYSTICK_OTHER: "1", PATH: "" } }), [
       "CONFIG_UNKNOWN_KEY the environment variable TALLYSTICK_HTTP_PROT; did you mean TALLYSTICK_HTTP_PORT?",
     ]);
+    const strange = { TALLYSTICK_HTP_PORT: "1", TALLYSTICK_XYZZYPLUGH: "1", TALLY_HTTP: "1" };
+    assert.deepEqual(load("", { environment: strange }).unknownVariables, [
+      { variable: "TALLYSTICK_HTP_PORT", nearest: "TALLYSTICK_HTTP_PORT" },
+      { variable: "TALLYSTICK_XYZZYPLUGH" },
+    ]);
     assert.deepEqual(complaints("__proto__ = 1\n[http]\nconstructor = 1\n"), [
       "CONFIG_UNKNOWN_KEY relay.toml:1:1: __proto__",
       "CONFIG_UNKNOWN_KEY relay.toml:3:1: http.constructor",
