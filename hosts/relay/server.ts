@@ -213,6 +213,8 @@ const FRAMEWORK_CODES: Readonly<Record<string, Code>> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: "REQUEST_MALFORMED",
   FST_ERR_CTP_EMPTY_TYPE: "MEDIA_TYPE_UNKNOWN",
   FST_ERR_BAD_URL: "REQUEST_MALFORMED",
+  FST_ERR_CTP_EMPTY_JSON_BODY: "REQUEST_BODY_INVALID",
+  FST_ERR_CTP_INVALID_JSON_BODY: "REQUEST_BODY_INVALID",
   FST_ERR_VALIDATION: "REQUEST_MALFORMED",
 };
 
@@ -220,10 +222,23 @@ const FRAMEWORK_CODES: Readonly<Record<string, Code>> = {
 function refusalOf(error: FastifyError): Refusal | undefined {
   if (error instanceof Refused) return error.refusal;
   if (isDatabaseError(error) && !isCorruption(error)) return fail("STORE_FAILED", error.code);
+  if (error.validation && error.validationContext === "body") return fail("REQUEST_BODY_INVALID", expectedIn(error));
   const code = FRAMEWORK_CODES[error.code] ?? (error.validation ? "REQUEST_MALFORMED" : undefined);
   if (code === "BODY_TOO_LARGE") return BODY_TOO_LARGE;
   if (code) return fail(code, error.message);
   return error.statusCode === 400 ? fail("REQUEST_MALFORMED", error.message) : undefined;
+}
+
+/** What a schema says is wrong, with the values that it allows; a union's parts say each of one. */
+function expectedIn({ message, validation = [] }: FastifyError): string {
+  const [first] = validation;
+  const allowed = validation
+    .filter(({ instancePath }) => instancePath === first?.instancePath)
+    .flatMap(({ params }) => params["allowedValue"] ?? params["allowedValues"] ?? []);
+  const path = `body${first?.instancePath ?? ""}`;
+  return allowed.length > 0
+    ? `${path}: expected one of ${allowed.map((value) => JSON.stringify(value)).join(", ")}`
+    : message;
 }
 
 /** Nothing of an unexpected error's own text leaves the relay. */

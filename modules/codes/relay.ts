@@ -133,6 +133,11 @@ export const RELAY_CODES = Object.freeze({
     "the request is not one of the relay's routes",
     "compare it with hosts/relay/README.md",
   ),
+  REQUEST_BODY_INVALID: entry(
+    400,
+    "the request's body is not what its route takes",
+    "compare it with the route's body in GET /openapi.json; nothing was changed",
+  ),
   ROUTE_UNKNOWN: entry(404, "there is nothing at this address", "the routes are in hosts/relay/README.md"),
   METHOD_UNKNOWN: entry(405, "the address does not take this method", "use one of those in the Allow header"),
   MEDIA_TYPE_UNKNOWN: entry(

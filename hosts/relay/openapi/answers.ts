@@ -43,6 +43,7 @@ const OPERATOR: readonly Code[] = [
   "OPERATOR_ROLE_TOO_LOW",
   "ATTEMPTS_EXHAUSTED",
   "ROUTE_UNKNOWN",
+  "REQUEST_BODY_INVALID",
 ];
 const OF_TENANT: readonly Code[] = [...OPERATOR, "TENANT_UNKNOWN"];
 

@@ -286,7 +286,18 @@ describe("relay: every route of the operator API", () => {
     const north = operatorToken(started, "admin", "north");
     const path = `/v1/operator/devices/${devices["north"]!.kid}/decision`;
     for (const body of [{}, { what: "forget" }, { what: "hold", tenant: "south" }, [], null])
-      isCode(400, "REQUEST_MALFORMED")(await ask(started.url, "POST", path, north, body), JSON.stringify(body));
+      isCode(400, "REQUEST_BODY_INVALID")(await ask(started.url, "POST", path, north, body), JSON.stringify(body));
+    const forget = await ask(started.url, "POST", path, north, { what: "forget" });
+    const { title, detail } = forget.body as { title?: string; detail?: string };
+    assert.deepEqual(
+      [title, detail],
+      ["the request's body is not what its route takes", 'body/what: expected one of "hold", "continue"'],
+    );
+    for (const text of ["{", ""]) {
+      const headers = { authorization: `Bearer ${north}`, "content-type": "application/json" };
+      const answer = await fetch(`${started.url}${path}`, { method: "POST", headers, body: text });
+      assert.equal(((await answer.json()) as { code: string }).code, "REQUEST_BODY_INVALID", text);
+    }
     for (const [url, type, body] of [
       [path, "application/cbor", "\u0000"],
       [path, "text/plain", "hold"],

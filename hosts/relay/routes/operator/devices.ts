@@ -110,7 +110,7 @@ export function operatorDeviceRoutes(app: FastifyInstance, { administration, ope
     async (request) => {
       const { from_seq, reason } = request.body;
       if (reason !== undefined && utf8(reason).length > REASON_MAX_BYTES)
-        throw new Refused(fail("REQUEST_MALFORMED", `expected at most ${REASON_MAX_BYTES} bytes as reason`));
+        throw new Refused(fail("REQUEST_BODY_INVALID", `expected at most ${REASON_MAX_BYTES} bytes as reason`));
       const revocation = { fromSeq: from_seq, ...(reason !== undefined && { reason }) };
       const revoked = operate(request).revoke(kidOfParams(request.params), revocation);
       return changed(request, "device revoke", answer(revoked), ({ kid }) => kid);
