@@ -91,7 +91,7 @@ export const RELAY_CODES = Object.freeze({
   DATA_FOLDER_UNWRITABLE: entry(
     500,
     "the data folder cannot be written",
-    "run this as the relay's user, give that user write permission on it, or name another folder with --data",
+    "give the relay's user write permission on it and run this as that user, or name another folder with --data",
   ),
   RELAY_KEY_MISSING: entry(
     500,

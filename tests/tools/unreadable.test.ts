@@ -60,7 +60,7 @@ describe("tallystick: a folder that may not be read", function () {
 
   it("relay says so, and as whom to run it", () => {
     const { status, said } = run("relay", "--data", data);
-    assert.match(said, /^DATA_FOLDER_UNWRITABLE: .*EACCES.*run this as the relay's user/m);
+    assert.match(said, /^DATA_FOLDER_UNWRITABLE: .*EACCES.*run this as that user/m);
     assert.equal(status, 1);
   });
 

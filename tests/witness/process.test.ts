@@ -71,7 +71,7 @@ error: --log-key nonsense: expected <name>+<8 hexadecimal digits>+<base64>, rece
 (--help lists what it takes)
 [2]
 $ tallystick relay --witness http://127.0.0.1:1=nonsense
-CONFIG_INVALID: a setting has a value that it cannot have (--witness: witnesses.asked: expected <url>=<verifier key line>, as tallystick witness prints it, received "http://127.0.0.1:1=nonsense"); correct it; tallystick check-config --example says what each takes
+CONFIG_INVALID: a setting has a value that it cannot have (--witness: witnesses.asked: expected <url>=<verifier key line>, as tallystick witness prints it, received "http://127.0.0.1:1/…"); correct it; tallystick check-config --example says what each takes
 [1]
 `,
       folder,

@@ -9,11 +9,14 @@ export const NOT_SHOWN = "(not shown)";
  * `foo://token` the host may be what is secret, and of a password with a / in it a part would pass for the host.
  */
 export function shownAddress(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
+  // A witness's has its key behind a =.
+  const whole = URL.canParse(text);
+  const address = whole ? text : text.split("=", 1)[0]!;
+  const url = URL.canParse(address) ? new URL(address) : undefined;
   if (!url || url.host === "" || !KNOWN_SCHEMES.includes(url.protocol)) return NOT_SHOWN;
   const hasUser = url.username !== "" || url.password !== "";
   if (text.includes("@") && !hasUser) return NOT_SHOWN;
-  const isBlank = ["", "/"].includes(url.pathname) && url.search === "" && url.hash === "" && !hasUser;
+  const isBlank = whole && ["", "/"].includes(url.pathname) && url.search === "" && url.hash === "" && !hasUser;
   return `${url.protocol}//${url.host}${isBlank ? "" : "/…"}`;
 }
 
