@@ -34,6 +34,8 @@ export interface Step {
 export interface Report {
   /** proved: all that the policy requires. false: some step is. incomplete: something required is open. */
   readonly verdict: "proved" | "false" | "incomplete";
+  /** What the policy requires: what the verdict is about. */
+  readonly required: readonly Requirement[];
   readonly steps: readonly Step[];
   readonly records: readonly ProvedRecord[];
   /** What no file of this kind can prove, in plain words. */
@@ -71,6 +73,7 @@ class Verification {
     for (const anchor of this.bundle.anchors) this.#anchor(anchor, checkpoint, records);
     return {
       verdict: this.#verdict(),
+      required: this.policy.require,
       steps: this.#steps,
       records: records.filter((record) => record !== undefined),
       notProved: NOT_PROVED,

@@ -22,6 +22,7 @@ export interface Policy {
   readonly witnessQuorum: number;
   /** Blocks that the verifier holds to be final, each with the contract to look in. */
   readonly ledgers: readonly TrustedBlock[];
+  /** Of a policy file that does not say: what follows from whom it names (`requiredBy`). */
   readonly require: readonly Requirement[];
 }
 
@@ -30,7 +31,6 @@ export const REQUIREMENTS = ["signature", "device", "logged", "witnessed", "anch
 export type Requirement = (typeof REQUIREMENTS)[number];
 
 const LIST_MAX = 1024;
-const DEFAULT_REQUIRE: readonly Requirement[] = ["signature", "logged"];
 
 /** Reads a policy file's JSON. POLICY_MALFORMED names the member; unknown members are refused. */
 export function readPolicy(sha256: Sha256, text: string): Result<Policy> {
@@ -61,12 +61,38 @@ export function readPolicy(sha256: Sha256, text: string): Result<Policy> {
   const witnessQuorum = json.witnessQuorum ?? witnesses.length;
   if (typeof witnessQuorum !== "number" || !Number.isInteger(witnessQuorum) || witnessQuorum < 0)
     return malformed("witnessQuorum as a whole number");
+  if (witnessQuorum > witnesses.length)
+    return malformed(
+      `a witnessQuorum of at most ${witnesses.length}, as many as witnesses are named, not ${witnessQuorum}`,
+    );
   const ledgers = list(json.ledgers, trustedBlock);
   if (!ledgers) return malformed('ledgers as a list of { "kind": "evm", "chainId", "contract", "block" }');
-  const required = json.require === undefined ? [...DEFAULT_REQUIRE] : list(json.require, requirement);
-  if (!required) return malformed(`require as a list of ${REQUIREMENTS.join(", ")}`);
-  const trusted = { devices, makers, operators, revoked, witnesses, witnessQuorum, ledgers };
-  return ok({ ...(log && { log: log.value }), ...trusted, require: required });
+  const trusted = {
+    ...(log && { log: log.value }),
+    ...{ devices, makers, operators, revoked, witnesses, witnessQuorum, ledgers },
+  };
+  const required = json.require === undefined ? requiredBy(trusted) : list(json.require, requirement);
+  // What requires nothing would be proved of any file.
+  if (!required?.length) return malformed(`require as a list of at least one of ${REQUIREMENTS.join(", ")}`);
+  return ok({ ...trusted, require: required });
+}
+
+/**
+ * What a policy asks for that has no `require`: whom it names is named to count. `dated` is about what a file says of itself,
+ * and nothing that a policy names. A policy that ties a file to nobody asks for a log, so that nothing is proved by it.
+ */
+function requiredBy(policy: Omit<Policy, "require">): readonly Requirement[] {
+  const { log, devices, makers, witnesses, witnessQuorum, ledgers } = policy;
+  const knowsKeys = devices.length > 0 || makers.length > 0;
+  const asked: Readonly<Record<Requirement, boolean>> = {
+    signature: true,
+    device: knowsKeys,
+    logged: log !== undefined || !knowsKeys,
+    witnessed: witnesses.length > 0 && witnessQuorum > 0,
+    anchored: ledgers.length > 0,
+    dated: false,
+  };
+  return REQUIREMENTS.filter((requirement) => asked[requirement]);
 }
 
 const MEMBERS = [

@@ -8,6 +8,7 @@ import { type Report, verifyEvidence } from "tallystick/evidence/evidence";
 import { readPolicy } from "tallystick/evidence/policy";
 import { didKey } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
+import { formatVerifierKey, SignatureType, verifierKey } from "tallystick/log/note";
 import { memoryLog } from "../fixtures/memory-log.js";
 
 const load = (name: string) => JSON.parse(readFileSync(new URL(`../vectors/${name}`, import.meta.url), "utf8"));
@@ -45,6 +46,27 @@ describe("evidence", () => {
     assert.equal(verify(evidence, { ...vector.policy, require: ["witnessed"] }).verdict, "incomplete");
     assert.equal(verify(evidence, { require: ["signature", "logged"] }).verdict, "incomplete", "no log key");
     assert.equal(verify(evidence, { log: vector.policy["log"], require: ["device"] }).verdict, "incomplete");
+  });
+
+  it("asks for what a policy names, where it does not say what it requires", () => {
+    const { log, devices } = vector.policy;
+    const device = portableCrypto.ed25519.publicKey(new Uint8Array(32).fill(77));
+    const stranger = didKey(device);
+    const ledgers = [{ kind: "evm", chainId: 1, contract: `0x${"11".repeat(20)}`, block: `0x${"22".repeat(32)}` }];
+    const asks = (policy: object, verdict: string, ...required: string[]) => {
+      const report = verify(evidence, policy);
+      assert.deepEqual([report.verdict, ...report.required], [verdict, "signature", ...required]);
+    };
+    asks({ log, devices }, "proved", "device", "logged");
+    asks({ log, devices: [stranger] }, "incomplete", "device", "logged");
+    asks({ log, makers: [stranger] }, "incomplete", "device", "logged");
+    asks({ devices }, "proved", "device");
+    asks({ log }, "proved", "logged");
+    asks({}, "incomplete", "logged");
+    asks({ log, ledgers }, "incomplete", "logged", "anchored");
+    const witnesses = [formatVerifierKey(verifierKey(portableCrypto.sha256, "w", SignatureType.cosignature, device))];
+    asks({ log, witnesses }, "incomplete", "logged", "witnessed");
+    asks({ log, witnesses, witnessQuorum: 0 }, "proved", "logged");
   });
 
   it("is false under another log's key, and for a receipt of another tree", () => {
@@ -113,7 +135,10 @@ describe("evidence", () => {
       '{"devices":["did:key:z1"]}',
       '{"require":["faith"]}',
       '{"ledgers":[{"kind":"evm"}]}',
+      '{"require":[]}',
       '{"witnessQuorum":-1}',
+      '{"witnessQuorum":1}',
+      '{"witnessQuorum":1e20}',
     ];
     for (const text of policies) {
       const read = readPolicy(portableCrypto.sha256, text);

@@ -121,7 +121,7 @@ tallystick demo: another demo runs on …/data; stop it first, or name another f
 $ tallystick verify data/evidence/attic.tally --policy data/evidence/attic.policy.json
 record …
 …
-verdict: proved
+verdict: proved (signature, device, logged, anchored)
 [0]
 $ tallystick inspect data/boards/attic/flash.bin
 journal of 128 sectors of 4096 bytes, plain NOR

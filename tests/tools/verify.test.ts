@@ -5,13 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromHex } from "tallystick/bytes/bytes";
 import { encodeForkProof } from "tallystick/chain/fork";
+import { didKey } from "tallystick/identity/key";
 import { Kind } from "tallystick/record/record";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { FixtureDevice, readingPayload } from "../fixtures/device.js";
 import { play, TALLYSTICK } from "./session.js";
 
 const vector = JSON.parse(readFileSync(new URL("../vectors/evidence.json", import.meta.url), "utf8")) as {
-  policy: { devices: string[]; require: string[] };
+  policy: { log: string; devices: string[]; require: string[] };
   evidence: string;
 };
 
@@ -33,6 +34,9 @@ describe("tallystick verify", () => {
     write("good.json", JSON.stringify(vector.policy));
     write("stranger.json", JSON.stringify({ ...vector.policy, devices: [] }));
     write("anchored.json", JSON.stringify({ ...vector.policy, require: ["anchored"] }));
+    const stranger = didKey(relayCrypto.ed25519.publicKey(new Uint8Array(32).fill(77)));
+    write("silent.json", JSON.stringify({ log: vector.policy.log, devices: [stranger] }));
+    write("nothing.json", JSON.stringify({ ...vector.policy, require: [] }));
     write("typing.json", JSON.stringify({ ...vector.policy, requires: ["anchored"] }));
     write("text.json", "trust me");
     const device = new FixtureDevice({ crypto: relayCrypto, seed: new Uint8Array(32).fill(3) });
@@ -58,19 +62,25 @@ proved  signature  …
 not proved by any file of this kind:
 …
 
-verdict: proved
+verdict: proved (signature, device, logged)
 [0]
 $ tallystick verify good.tally --policy stranger.json
 …
 open    device …
 …
-verdict: incomplete
+verdict: incomplete (signature, device, logged)
 [3]
 $ tallystick verify good.tally --policy anchored.json
 …
 open    anchored   ledger             the file holds no anchor
 …
-verdict: incomplete
+verdict: incomplete (anchored)
+[3]
+$ tallystick verify good.tally --policy silent.json
+…
+open    device …
+…
+verdict: incomplete (signature, device, logged)
 [3]
 `,
       folder,
@@ -83,7 +93,7 @@ $ tallystick verify flipped.tally --policy good.json
 …
 FALSE   …
 …
-verdict: false
+verdict: false (signature, device, logged)
 [1]
 `,
       folder,
@@ -103,6 +113,9 @@ tallystick verify: cut.tally: CBOR_INVALID: …
 [2]
 $ tallystick verify good.tally --policy typing.json
 tallystick verify: typing.json: POLICY_MALFORMED: the policy cannot be read (expected one of the members log, …, not "requires"); …
+[2]
+$ tallystick verify good.tally --policy nothing.json
+tallystick verify: nothing.json: POLICY_MALFORMED: the policy cannot be read (expected require as a list of at least one of signature, …); …
 [2]
 $ tallystick verify good.tally --policy text.json
 tallystick verify: text.json: POLICY_MALFORMED: …
@@ -169,8 +182,9 @@ tallystick verify: /dev/zero: FILE_UNREADABLE: the file cannot be read (expected
       return JSON.parse(stdout);
     };
     const proved = json("good.tally", "--policy", "good.json");
-    assert.deepEqual(Object.keys(proved), ["verdict", "records", "steps", "notProved"]);
+    assert.deepEqual(Object.keys(proved), ["verdict", "required", "records", "steps", "notProved"]);
     assert.equal(proved.verdict, "proved");
+    assert.deepEqual(proved.required, vector.policy.require);
     for (const { id, kid } of proved.records) {
       assert.match(id, /^[0-9a-f]{64}$/);
       assert.match(kid, /^[0-9a-f]{16}$/);

@@ -62,7 +62,7 @@ function toText(report: Report): string[] {
     "not proved by any file of this kind:",
     ...report.notProved.map((line) => `  ${line}`),
     "",
-    `verdict: ${report.verdict}`,
+    `verdict: ${report.verdict} (${report.required.join(", ")})`,
   ];
 }
 
@@ -87,6 +87,7 @@ function exactReadings({ header, payload }: Report["records"][number]["record"])
 function toJson(report: Report) {
   return {
     verdict: report.verdict,
+    required: report.required,
     records: report.records.map(({ record, id }) => ({
       id: toHex(id),
       kid: toHex(record.header.kid),
