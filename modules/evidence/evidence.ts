@@ -10,7 +10,7 @@ import { KIND_WORDS, Kind, parseRecord, type Record, recordId } from "../record/
 import { type Bundle, type BundleAnchor, type BundleEntry, readBundle } from "./bundle.js";
 import { byChain, DATE_TOLERANCE_S, dateOf, OwnWord } from "./dating.js";
 import { readEvmAnchor, verifyEvmAnchor } from "./evm.js";
-import { KeyBook } from "./keys.js";
+import { type FoundRevocation, KeyBook } from "./keys.js";
 import type { Policy, Requirement } from "./policy.js";
 
 /**
@@ -23,8 +23,9 @@ export type StepState = "proved" | "false" | "open";
 
 export interface Step {
   readonly state: StepState;
-  readonly requirement: Requirement;
-  /** What it is about: a record's id in hexadecimal, or `checkpoint`, `ledger`. */
+  /** `revoked`, which no policy requires: a revocation that the file carries. What counts of it, `signature` has regard to. */
+  readonly requirement: Requirement | "revoked";
+  /** What it is about: a record's id or a key's kid in hexadecimal, or `checkpoint`, `ledger`. */
   readonly subject: string;
   /** What is proved, or what was found instead. */
   readonly finding: string;
@@ -85,13 +86,28 @@ class Verification {
     const parsed = this.bundle.entries.map((entry) => parseRecord(entry.record));
     const records = parsed.flatMap((record) => (record.ok ? [record.value] : []));
     const keys = new KeyBook(this.crypto, this.policy, records, this.bundle);
-    return parsed.map((record, i) => {
+    const proved = parsed.map((record, i) => {
       if (!record.ok) {
         this.#step("false", "signature", `entry ${i}`, "not a record", record.failure);
         return undefined;
       }
       return this.#signature(record.value, keys);
     });
+    for (const revocation of keys.revocations()) this.#revocation(revocation);
+    return proved;
+  }
+
+  /** One that does not count is told of as well: whoever reads may know better who may revoke. */
+  #revocation({ kid, fromSeq, signerKid, counts }: FoundRevocation): void {
+    const said = `revoked from seq ${fromSeq} on in the name of the key ${toHex(signerKid)}`;
+    if (counts) this.#step("proved", "revoked", toHex(kid), said);
+    else
+      this.#step(
+        "open",
+        "revoked",
+        toHex(kid),
+        `${said}: not signed by a key that genesis or policy names for that, so it does not count`,
+      );
   }
 
   #signature(record: Record, keys: KeyBook): ProvedRecord {
@@ -270,7 +286,7 @@ class Verification {
     return met ? "proved" : "incomplete";
   }
 
-  #step(state: StepState, requirement: Requirement, subject: string, finding: string, failure?: Failure): void {
+  #step(state: StepState, requirement: Step["requirement"], subject: string, finding: string, failure?: Failure): void {
     this.#steps.push({ state, requirement, subject, finding, ...(failure && { failure }) });
   }
 }

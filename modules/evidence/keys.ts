@@ -1,5 +1,5 @@
 import { equalBytes, toHex } from "../bytes/bytes.js";
-import { checkRevocation, readRevocation, revokersOf } from "../chain/revocation.js";
+import { checkRevocation, type Revocation, readRevocation, revokersOf } from "../chain/revocation.js";
 import { type Failure, fail } from "../codes/codes.js";
 import type { Crypto } from "../identity/crypto.js";
 import { verifySignature } from "../identity/ed25519.js";
@@ -39,6 +39,14 @@ interface HandOver {
   readonly seq: number;
 }
 
+/** A revocation in the file. */
+export interface FoundRevocation extends Revocation {
+  /** In whose name it is signed. */
+  readonly signerKid: Uint8Array;
+  /** Whether it is signed by somebody who may; else it is nobody's word. */
+  readonly counts: boolean;
+}
+
 export class KeyBook {
   readonly #crypto: Crypto;
   readonly #policy: Policy;
@@ -60,6 +68,8 @@ export class KeyBook {
   readonly #known = new Map<string, string | undefined>();
   readonly #operators = new Map<string, readonly Uint8Array[]>();
   readonly #relayKeys: readonly ReadRelayKey[];
+  readonly #trustedOperators: readonly Uint8Array[];
+  readonly #heard = new Map<Uint8Array, boolean>();
   readonly #stated = new Map<string, boolean>();
 
   /** `records` as far as they could be read; nothing of the file is believed before it is checked. */
@@ -80,6 +90,7 @@ export class KeyBook {
     for (const key of [...policy.devices, ...policy.revoked.map(({ device }) => device)]) this.#name(key);
     for (const record of this.#records.values()) this.#begin(record);
     for (const beginning of this.#beginnings.values()) this.#link(beginning);
+    this.#trustedOperators = this.#oneWith(policy.operators);
   }
 
   #add(record: Record): void {
@@ -254,10 +265,28 @@ export class KeyBook {
     for (const statement of this.#bundle.revocations ?? []) {
       const read = readRevocation(statement);
       if (!read.ok || toHex(read.value.revocation.kid) !== kid) continue;
-      const checked = checkRevocation(this.#crypto, statement, read.value.revocation.kid, this.#revokersOf(kid));
-      if (checked.ok) positions.push(checked.value.fromSeq);
+      if (this.#isHeard(statement, read.value.revocation)) positions.push(read.value.revocation.fromSeq);
     }
     return positions;
+  }
+
+  /** Whether somebody who may has signed it. */
+  #isHeard(statement: Uint8Array, { kid }: Revocation): boolean {
+    const found = this.#heard.get(statement);
+    if (found !== undefined) return found;
+    const heard = checkRevocation(this.#crypto, statement, kid, this.#revokersOf(toHex(kid))).ok;
+    this.#heard.set(statement, heard);
+    return heard;
+  }
+
+  /** All revocations that the file carries: what each says, in whose name, and whether it counts. */
+  revocations(): FoundRevocation[] {
+    return (this.#bundle.revocations ?? []).flatMap((bytes) => {
+      const read = readRevocation(bytes);
+      if (!read.ok) return [];
+      const { revocation, statement } = read.value;
+      return [{ ...revocation, signerKid: statement.kid, counts: this.#isHeard(bytes, revocation) }];
+    });
   }
 
   /** Those whom the first genesis of the lineage names: whoever hands a key on names nobody else. */
@@ -267,7 +296,36 @@ export class KeyBook {
     const genesis = this.#beginnings.get(first);
     const { owner, operator } = genesis ? revokersOf(genesis) : {};
     const operators = operator ? this.#operatorsFrom(operator, genesis?.recoveryKey) : [];
-    return [...(owner ? [owner] : operators), ...this.#policy.operators];
+    return [...(owner ? [owner] : operators), ...this.#trustedOperators];
+  }
+
+  /**
+   * Keys of the policy's operators, and those that were theirs before or after: by a statement of changed keys the former one
+   * has signed for the next, and that one, in its proof of possession, for the former. By the recovery key nothing is shown
+   * of the key that was in force before, which may have been stolen.
+   */
+  #oneWith(operators: readonly Uint8Array[]): readonly Uint8Array[] {
+    const changes = this.#relayKeys.filter(({ relayKey }) => !relayKey.tree);
+    if (operators.length === 0 || changes.length === 0) return operators;
+    const known = new Map(operators.map((key) => [toHex(key), key]));
+    const pinned = [...this.#beginnings.values()].flatMap(({ relayKey }) => relayKey ?? []);
+    const named = new Map<string, Uint8Array[]>();
+    for (const key of [...operators, ...pinned, ...changes.map(({ relayKey }) => relayKey.deviceKey)]) {
+      const same = named.get(this.#kidOf(key));
+      if (!same) named.set(this.#kidOf(key), [key]);
+      else if (!same.some((other) => equalBytes(other, key))) same.push(key);
+    }
+    const signersOf = (read: ReadRelayKey, among: (key: Uint8Array) => boolean) =>
+      (named.get(toHex(read.statement.kid)) ?? []).filter(
+        (key) => among(key) && this.#isStated(this.#relayKeys.indexOf(read), read, key),
+      );
+    const isKnown = (key: Uint8Array) => known.has(toHex(key));
+    for (const read of [...changes].reverse())
+      if (isKnown(read.relayKey.deviceKey))
+        for (const before of signersOf(read, (key) => !isKnown(key))) known.set(toHex(before), before);
+    for (const read of changes)
+      if (signersOf(read, isKnown).length > 0) known.set(toHex(read.relayKey.deviceKey), read.relayKey.deviceKey);
+    return [...known.values()];
   }
 
   /** The relay's device-facing keys: the one that genesis pins, and those that statements lead to from there. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { toHex } from "tallystick/bytes/bytes";
 import { makeRevocation, type Revocation } from "tallystick/chain/revocation";
 import { encodeBundle, readBundle } from "tallystick/evidence/bundle";
 import { type Report, verifyEvidence } from "tallystick/evidence/evidence";
@@ -104,6 +105,27 @@ describe("evidence: keys", () => {
       assert.equal(verify(device.chain, { devices: [did(device)] }, [statement]).verdict, "proved");
   });
 
+  it("tells of each revocation in the file, also of one that does not count", () => {
+    const device = fresh();
+    const told = (statement: Uint8Array) => {
+      const { verdict, steps } = verify(device.chain.slice(0, 3), { devices: [did(device)] }, [statement]);
+      const [step, ...more] = steps.filter(({ requirement }) => requirement === "revoked");
+      assert.equal(more.length, 0);
+      return [verdict, step!.state, step!.subject, step!.finding];
+    };
+    const subject = toHex(device.identity.kid);
+    const said = (signer: Identity) => `revoked from seq 3 on in the name of the key ${toHex(signer.kid)}`;
+    const counts = told(revocation(device, 3, operator.identity));
+    assert.deepEqual(counts, ["proved", "proved", subject, said(operator.identity)]);
+    const foreign = told(revocation(device, 3, stranger.identity));
+    assert.deepEqual(foreign.slice(0, 3), ["proved", "open", subject]);
+    assert.ok(foreign[3]!.startsWith(`${said(stranger.identity)}: not signed by a key `), foreign[3]);
+    // In the name of the operator, by another key.
+    const content = { kid: device.identity.kid, fromSeq: 3, timeS: 1_800_000_000 };
+    const forged = makeRevocation(operator.identity.kid, content, (bytes) => must(stranger.identity.sign(bytes)));
+    assert.equal(told(forged)[1], "open");
+  });
+
   it("where genesis names an owner, the owner revokes, and the relay's key does not", () => {
     const seed = new Uint8Array(randomBytes(32));
     const { publicKey } = new FixtureDevice({ crypto: relayCrypto, seed }).identity;
@@ -140,6 +162,46 @@ describe("evidence: keys", () => {
     assert.equal(by(next, named(stranger.identity, next, 1)), "proved");
     assert.equal(by(next, named(pinned, next, 1, pinned)), "proved", "the next key did not want it");
     assert.equal(by(recovery), "proved", "the recovery key names keys, and revokes none");
+  });
+
+  it("a policy's operator is known by the keys that were its own before and after", () => {
+    const [first, second, third, recovery] = [keyOf(0x31), keyOf(0x32), keyOf(0x33), keyOf(0x35)];
+    const seed = new Uint8Array(randomBytes(32));
+    const { publicKey } = new FixtureDevice({ crypto: relayCrypto, seed }).identity;
+    // An owner is named, so that only the policy makes the operator's word count.
+    const statement = new FixtureMaker(relayCrypto).vouch(publicKey, { ownerKey: stranger.identity.publicKey });
+    const genesis = { relayKey: first.publicKey, recoveryKey: recovery.publicKey, statement };
+    const device = new FixtureDevice({ crypto: relayCrypto, seed, genesis });
+    device.appendReadings(4);
+    const named = (signer: Identity, next: Identity, generation: number, possessor = next) =>
+      stateKey(
+        signer,
+        next,
+        { origin: ORIGIN, generation, logKey: vkeyOf(ORIGIN, 0x10), ...(signer === recovery && { tree: TREE }) },
+        possessor,
+      );
+    const by = (trusted: Identity, signer: Identity, ...relayKeys: readonly Uint8Array[]) =>
+      verify(
+        device.chain,
+        { devices: [did(device)], operators: [didKey(trusted.publicKey)] },
+        [revocation(device, 3, signer)],
+        relayKeys,
+      ).verdict;
+    const changes = [named(first, second, 1), named(second, third, 2)];
+    for (const trusted of [first, second, third])
+      for (const signer of [first, second, third])
+        assert.equal(
+          by(trusted, signer, ...changes),
+          "false",
+          `${didKey(trusted.publicKey)} ${didKey(signer.publicKey)}`,
+        );
+    assert.equal(by(third, first), "proved", "no statement");
+    assert.equal(by(third, first, changes[0]!), "proved", "a step is missing");
+    assert.equal(by(second, first, named(first, second, 1, first)), "proved", "the next key did not want it");
+    const thief = keyOf(0x36);
+    assert.equal(by(second, thief, named(thief, second, 1, thief)), "proved", "a stranger who names it as his next");
+    assert.equal(by(second, first, named(recovery, second, 1024)), "proved", "the recovery key left the first");
+    assert.equal(by(second, recovery, named(recovery, second, 1024)), "proved", "it names keys, and revokes none");
   });
 
   it("the policy says whose revocations it believes beside genesis, and what it knows to be revoked", () => {
