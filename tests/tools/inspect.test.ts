@@ -5,9 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { fromHex, toHex } from "tallystick/bytes/bytes";
+import { encodeForkProof } from "tallystick/chain/fork";
+import { encodeBundle, readBundle } from "tallystick/evidence/bundle";
 import { readAlert } from "tallystick/record/payload";
-import { parseRecord } from "tallystick/record/record";
+import { Kind, parseRecord } from "tallystick/record/record";
+import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { inspect } from "../../tools/inspect/inspect.js";
+import { FixtureDevice, readingPayload } from "../fixtures/device.js";
 import { JournalDevice, SECTOR_BYTES } from "./journal-images.js";
 import { play, TALLYSTICK } from "./session.js";
 
@@ -37,6 +41,17 @@ describe("tallystick inspect", () => {
     write("alert", records[6]!);
     write("cut", Buffer.concat([records[0]!, records[1]!.subarray(0, 100)]));
     write("evidence", evidence);
+    const bundle = readBundle(evidence);
+    assert.ok(bundle.ok);
+    const revocation = fromHex(vector("keys").revocation)!;
+    const relayKeys = [fromHex(vector("relay-key").rotation)!];
+    write("revoked", encodeBundle({ ...bundle.value, revocations: [revocation], relayKeys }));
+    write("revocation", revocation);
+    write("acknowledgement", fromHex(vector("acknowledgement").acknowledgement)!);
+    const device = new FixtureDevice({ crypto: relayCrypto, seed: new Uint8Array(32).fill(3) });
+    const branches = [1, 2].map((value) => device.make(Kind.readings, readingPayload(value), device.head));
+    const { publicKey } = device.identity;
+    write("fork", encodeForkProof(relayCrypto.sha256, publicKey, branches[0]!, branches[1]!));
     write("journal", journalImage());
     write("journal.cut", journalImage().subarray(0, 3 * SECTOR_BYTES + 5));
     write("empty", "");
@@ -119,14 +134,73 @@ journal of ${SECTORS} sectors of ${SECTOR_BYTES} bytes, plain NOR
 tallystick inspect: journal.cut: FILE_UNREADABLE: the file cannot be read (expected ${SECTORS * SECTOR_BYTES} bytes, received ${3 * SECTOR_BYTES + 5}; read the whole partition); …
 [2]
 $ tallystick inspect empty
-tallystick inspect: empty: it is empty; expected a record or a maker's statement (d2 84 …), a journal image or an evidence file
+tallystick inspect: empty: it is empty; expected a record or a statement (d2 84 …), the proof of a fork, a journal image or an evidence file
 [2]
 $ tallystick inspect text
-tallystick inspect: text: expected a record or a maker's statement (d2 84 …), a journal image or an evidence file; as evidence: CBOR_INVALID: …
+tallystick inspect: text: expected a record or a statement (d2 84 …), the proof of a fork, a journal image or an evidence file; as evidence: CBOR_INVALID: …
 [2]
 $ tallystick inspect absent
 tallystick inspect: absent: FILE_UNREADABLE: …
 [2]
+`,
+      folder,
+    ));
+
+  it("prints the revocations that an evidence file carries, and the changes of keys that make them count", () =>
+    play(
+      `
+$ tallystick inspect revoked
+evidence of the log tallystick.example/log
+…
+claimed log key …
+revocation of … from seq 3 on
+  signed in the name of …
+  said at 2026-09-21T14:13:20.000Z
+  reason "board lost"
+change of the relay's keys, generation 1 of tallystick.example/log
+  signed in the name of …
+  device-facing key did:key:z6Mk…
+  log key tallystick.example/log+…
+[0]
+`,
+      folder,
+    ));
+
+  it("prints an acknowledgement, a revocation and the proof of a fork", () =>
+    play(
+      `
+$ tallystick inspect acknowledgement
+acknowledgement of device a3adabaad93b5f38
+  signed in the name of feb2c20f354b30c5
+  received seq 7  …
+  logged   seq 5  …
+  final    seq 2  …
+  log_by   2026-09-21T14:14:20.000Z
+  time     2026-09-21T14:13:20.123Z
+  nonce    55555555555555555555555555555555
+  checkpoint of tallystick.example/log: size …, root …
+  consistency path of … from size 3
+[0]
+$ tallystick inspect revocation
+revocation of … from seq 3 on
+…
+  reason "board lost"
+[0]
+$ tallystick inspect fork
+proof of a fork of …
+key did:key:z6Mk…
+  print …-…-…-…-…, to compare by eye
+
+record …
+…
+         seq      1
+…
+
+record …
+…
+         seq      1
+…
+[0]
 `,
       folder,
     ));

@@ -3,7 +3,7 @@ import type { InspectOptions } from "./inspect.js";
 
 export const inspectCommand = new Command("inspect")
   .description(
-    "print a record, a sequence of records, a maker's statement, a journal image or an evidence file, field by field",
+    "print records, an acknowledgement, a revocation, the proof of a fork, a maker's statement, a journal image or an evidence file, field by field",
   )
   .argument("<file>", "file of bytes, or of hexadecimal; - for standard input")
   .option("--hex", "of a journal image: the bytes of each frame beside its fields")

@@ -5,6 +5,7 @@ import { anchorBlock, readEvmAnchor } from "tallystick/evidence/evm";
 import { parseInclusionReceipt } from "tallystick/receipt/receipt";
 import { parseRecord } from "tallystick/record/record";
 import { backdatedLines, recordLines } from "./record.js";
+import { relayKeyLines, revocationLines } from "./statement.js";
 
 /** An evidence file's fields. */
 export function inspectEvidence(bundle: Bundle): string[] {
@@ -30,6 +31,8 @@ export function inspectEvidence(bundle: Bundle): string[] {
     ...bundle.anchors.flatMap(({ anchor, consistency }) => anchorLines(anchor, consistency.length)),
     `claimed log key ${bundle.claims.logKey}`,
     ...bundle.claims.witnessKeys.map((key) => `claimed witness key ${key}`),
+    ...(bundle.revocations ?? []).flatMap(revocationLines),
+    ...(bundle.relayKeys ?? []).flatMap(relayKeyLines),
   ];
 }
 

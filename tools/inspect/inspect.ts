@@ -1,15 +1,14 @@
 import { fromHex } from "tallystick/bytes/bytes";
 import { explain } from "tallystick/codes/codes";
 import { readBundle } from "tallystick/evidence/bundle";
-import { readMakerStatement } from "tallystick/record/maker";
 import { readInput } from "../file.js";
-import { makerLines } from "../maker/lines.js";
 import { inspectEvidence } from "./evidence.js";
 import { inspectJournal } from "./journal.js";
 import { findGeometry } from "./journal-image.js";
 import { inspectRecords } from "./record.js";
+import { forkLines, statementLinesOf } from "./statement.js";
 
-const KINDS = "a record or a maker's statement (d2 84 …), a journal image or an evidence file";
+const KINDS = "a record or a statement (d2 84 …), the proof of a fork, a journal image or an evidence file";
 
 /** The first bytes of a tagged COSE_Sign1. */
 const SIGN1 = [0xd2, 0x84];
@@ -58,9 +57,11 @@ export function inspect(input: Uint8Array, options: InspectOptions = {}): Inspec
   if (input.length === 0) return { lines: [], failure: `it is empty; expected ${KINDS}` };
   const bytes = spelledOut(input);
   if (bytes[0] === SIGN1[0] && bytes[1] === SIGN1[1]) {
-    const statement = readMakerStatement(bytes);
-    return statement.ok ? { lines: ["maker's statement", ...makerLines(statement.value)] } : inspectRecords(bytes);
+    const statement = statementLinesOf(bytes);
+    return statement ? { lines: statement } : inspectRecords(bytes);
   }
+  const fork = forkLines(bytes);
+  if (fork) return { lines: fork };
   const geometry = findGeometry(bytes);
   if (geometry?.ok) return inspectJournal(bytes, geometry.value, options.hex);
   if (geometry !== undefined) return { lines: [], failure: explain(geometry.failure) };
