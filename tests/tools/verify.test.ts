@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromHex } from "tallystick/bytes/bytes";
 import { encodeForkProof } from "tallystick/chain/fork";
+import { readBundle } from "tallystick/evidence/bundle";
 import { didKey } from "tallystick/identity/key";
 import { Kind } from "tallystick/record/record";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
@@ -15,6 +16,9 @@ const vector = JSON.parse(readFileSync(new URL("../vectors/evidence.json", impor
   policy: { log: string; devices: string[]; require: string[] };
   evidence: string;
 };
+
+const load = (name: string): Record<string, string> =>
+  JSON.parse(readFileSync(new URL(`../vectors/${name}`, import.meta.url), "utf8"));
 
 /** The command as scripts use it: what it prints and which status it leaves, for real files. */
 describe("tallystick verify", () => {
@@ -39,6 +43,15 @@ describe("tallystick verify", () => {
     write("nothing.json", JSON.stringify({ ...vector.policy, require: [] }));
     write("typing.json", JSON.stringify({ ...vector.policy, requires: ["anchored"] }));
     write("text.json", "trust me");
+    write("relay.toml", readFileSync(new URL("../../hosts/relay/relay.toml", import.meta.url)));
+    write("good.hex", `${vector.evidence}\n`);
+    write("empty", "");
+    const bundle = readBundle(evidence);
+    assert.ok(bundle.ok);
+    write("checkpoint", bundle.value.checkpoint);
+    write("record", bundle.value.entries[0]!.record);
+    write("revocation", fromHex(load("keys.json")["revocation"]!)!);
+    write("word.ack", fromHex(load("acknowledgement.json")["acknowledgement"]!)!);
     const device = new FixtureDevice({ crypto: relayCrypto, seed: new Uint8Array(32).fill(3) });
     const { head } = device;
     const branches = [
@@ -124,6 +137,29 @@ $ tallystick verify good.tally
 tallystick verify: good.tally: POLICY_MALFORMED: … (evidence is judged by what you trust: name it with --policy <file>); …
 [2]
 `,
+      folder,
+    ));
+
+  it("says what a file seems to be that is no evidence", () =>
+    play(
+      [
+        ["good.json", "it seems to be JSON, as a policy is, and evidence is CBOR"],
+        ["relay.toml", "it seems to be TOML, as a relay's configuration is, and evidence is CBOR"],
+        ["good.hex", "it seems to be bytes spelled in hexadecimal, and evidence is CBOR"],
+        ["checkpoint", "it seems to be a signed note, as a checkpoint is, and evidence is CBOR"],
+        ["text.json", "it seems to be plain text, and evidence is CBOR"],
+        ["empty", "it is empty"],
+        ["record", "it is a record by itself: tallystick evidence fetches what proves it"],
+        ["revocation", "it is a revocation, which evidence may carry: tallystick inspect prints it"],
+        ["word.ack", "an acknowledgement is judged by the log: name it with --log <place>"],
+      ]
+        .map(
+          ([file, seeming]) => `
+$ tallystick verify ${file} --policy good.json
+tallystick verify: ${file}: EVIDENCE_MALFORMED: the file is not Tallystick evidence (${seeming}); …
+[2]`,
+        )
+        .join(""),
       folder,
     ));
 

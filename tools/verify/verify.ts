@@ -11,25 +11,18 @@ import { readInput } from "../file.js";
 import { alertText, measuredText, readingJson, timeText } from "../reading.js";
 import { VERIFY_EXIT } from "./exit.js";
 import { isForkProof, verifyFork } from "./fork.js";
+import { seemingOf } from "./seeming.js";
 
 /** The largest policy: 1024 devices and as many blocks fit. */
 export const POLICY_MAX_BYTES = 1024 * 1024;
-
-/** A tagged COSE_Sign1: evidence is a map. */
-const STATEMENT_FIRST_BYTE = 0xd2;
 
 /** Verifies, prints the report, and answers with the exit status. */
 export function verify(file: string, policyFile: string | undefined, asJson: boolean): number {
   const evidence = readInput(file, BUNDLE_MAX_BYTES);
   if (!evidence.ok) return unreadable(file, evidence.failure, asJson);
   if (isForkProof(evidence.value)) return verifyFork(file, evidence.value, asJson);
-  if (evidence.value[0] === STATEMENT_FIRST_BYTE) {
-    const { failure } = fail(
-      "EVIDENCE_MALFORMED",
-      "an acknowledgement is judged by the log: name it with --log <place>",
-    );
-    return unreadable(file, failure, asJson);
-  }
+  const seeming = seemingOf(evidence.value);
+  if (seeming !== undefined) return unreadable(file, fail("EVIDENCE_MALFORMED", seeming).failure, asJson);
   if (policyFile === undefined) {
     const { failure } = fail("POLICY_MALFORMED", "evidence is judged by what you trust: name it with --policy <file>");
     return unreadable(file, failure, asJson);
