@@ -7,6 +7,7 @@ import { demoCommand } from "./demo/command.js";
 import { deviceCommand } from "./device/command.js";
 import { enrolCommand } from "./enrol/command.js";
 import { eraseCommand, erasuresCommand } from "./erase/command.js";
+import { evidenceCommand } from "./evidence/command.js";
 import { firmwareCommand } from "./firmware/command.js";
 import { fsckCommand } from "./fsck/command.js";
 import { inspectCommand } from "./inspect/command.js";
@@ -37,6 +38,7 @@ const program = new Command("tallystick")
 for (const command of [
   demoCommand,
   verifyCommand,
+  evidenceCommand,
   acknowledgementCommand,
   inspectCommand,
   fsckCommand,
