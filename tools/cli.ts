@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { explain, fail } from "tallystick/codes/codes";
 import packageJson from "../package.json" with { type: "json" };
 import { acknowledgementCommand } from "./acknowledgement/command.js";
 import { backupCommand, restoreCommand } from "./backup/command.js";
@@ -27,10 +28,16 @@ import { witnessCommand } from "./witness/command.js";
  */
 const USAGE_STATUS = 2;
 const INTERNAL_ERROR_STATUS = 70;
+/** Of sysexits(3): nothing is told of what the command was about. */
+const EX_IOERR = 74;
 
 const program = new Command("tallystick")
   .description("Sensor readings that stand up as proof: signed, chained, logged, anchored, verified offline.")
   .version(packageJson.version)
+  .addHelpText(
+    "after",
+    "\nExit status of all commands, beside their own: 74 what is printed cannot be written, 70 a defect of ours.",
+  )
   .showHelpAfterError("(--help lists what it takes)")
   // 1 says that something is false; what was typed wrongly is not.
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_STATUS));
@@ -70,10 +77,22 @@ function inheriting(parent: Command, command: Command): Command {
 
 // Whoever reads may stop early, as `head` does: then end as a program does that gets SIGPIPE.
 const SIGPIPE_STATUS = 141;
+let unwritten: NodeJS.ErrnoException | undefined;
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(SIGPIPE_STATUS);
+  unwritten = error;
+  process.exit(isClosedPipe(error) ? SIGPIPE_STATUS : EX_IOERR);
 });
+// Also where a command ends before that event comes, as after --help: what was not printed is no finding of any command.
+process.on("exit", () => {
+  const error = unwritten ?? process.stdout.errored;
+  if (!error || isClosedPipe(error)) return;
+  console.error(`tallystick: ${explain(fail("FILE_UNWRITABLE", `standard output: ${error.message}`).failure)}`);
+  process.exitCode = EX_IOERR;
+});
+
+function isClosedPipe({ code }: NodeJS.ErrnoException): boolean {
+  return code === "EPIPE";
+}
 
 try {
   await program.parseAsync();

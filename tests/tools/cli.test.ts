@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { fromHex } from "tallystick/bytes/bytes";
 import { play } from "./session.js";
+
+const vector: { records: { record: string }[] } = JSON.parse(
+  readFileSync(new URL("../vectors/record.json", import.meta.url), "utf8"),
+);
 
 const CLI = fileURLToPath(new URL("../../tools/cli.ts", import.meta.url));
 /** What only a relay, a simulator or a compiler needs. */
@@ -74,6 +79,20 @@ Ctrl-C stops it; …
 `,
       folder,
     ));
+
+  it("has a status of its own where what it prints cannot be written", function () {
+    if (!existsSync("/dev/full")) this.skip();
+    writeFileSync(join(folder, "record"), fromHex(vector.records[0]!.record)!);
+    const unwritten =
+      "tallystick: FILE_UNWRITABLE: … (standard output: ENOSPC: no space left on device, write); …\n[74]";
+    play(
+      ["inspect record", "verify absent --policy absent --json", "--help", "verify --help"]
+        .map((command) => `$ tallystick ${command} > /dev/full\n${unwritten}`)
+        .join("\n"),
+      folder,
+    );
+    play("$ tallystick inspect absent 2> /dev/full\n[2]", folder);
+  });
 
   for (const args of [
     ["--help"],
