@@ -208,11 +208,19 @@ describe("tallystick verify, of an acknowledgement", function () {
     assert.equal((await get(`${started.url}/v1/records/${idHex(3)}`)).status, 410);
     // The bundle that held it has the opening, too: who keeps no copy of that has to know the relay's key.
     const open = await verify("word.ack", started.url);
-    assert.match(open.received, /open {4}relay .*[\s\S]*missing {2}LOG_FILE_ABSENT: .*entries.*received 410/);
+    assert.match(
+      open.received,
+      /open {4}relay .*[\s\S]*missing {2}LOG_ENTRY_ERASED: .*entries.* is withheld, since .*--opening <file>, .*--relay-key/,
+    );
     assert.equal(open.left, 3);
+    const kept = join(pathsOf(started.folder).log, "kept/tile/entries");
+    const bundle = readdirSync(kept, { recursive: true, encoding: "utf8" }).find((name) =>
+      /^000(\.p.\d+)?$/.test(name),
+    );
     for (const known of [
       ["--relay-key", didKey(started.key)],
       ["--opening", "opening"],
+      ["--opening", join(kept, bundle!)],
     ]) {
       const kept = await verify("word.ack", started.url, ...known);
       assert.match(kept.received, new RegExp(`kept {4}received +received 3, ${idHex(3)}: kept`));

@@ -23,7 +23,10 @@ export const verifyCommand = new Command("verify")
     "with --log: a later checkpoint with cosignatures, or a later acknowledgement; else the log's",
   )
   .option("--relay-keys <file>", "with --log: how the relay's keys changed, as GET /v1/relay/keys gives it")
-  .option("--opening <file>", "with --log: the log's first entry, if the log withholds the bundle that has it")
+  .option(
+    "--opening <file>",
+    "with --log: the log's first entry, or the bundle that begins with it, if the log withholds that",
+  )
   .option(
     "--relay-key <did:key>",
     "with --log: the relay's key of acknowledgements, if you know it from elsewhere",

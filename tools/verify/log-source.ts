@@ -25,10 +25,12 @@ import { readInput } from "../file.js";
 export const TILES_AHEAD = 8;
 /** A full bundle of the longest entries, each behind its length. */
 const BUNDLE_FILE_MAX_BYTES = TILE_WIDTH * (2 + ENTRY_MAX_BYTES);
+/** HTTP's status of a bundle that a relay withholds. */
+const GONE = 410;
 const TILE_MAX_BYTES = TILE_WIDTH * HASH_BYTES;
 
 export interface LogSource {
-  /** A file below the log's prefix. LOG_FILE_ABSENT, SERVER_UNREACHABLE, FILE_UNREADABLE. */
+  /** A file below the log's prefix. LOG_FILE_ABSENT, LOG_ENTRY_ERASED of one that is withheld, SERVER_UNREACHABLE, FILE_UNREADABLE. */
   file(path: string, maxBytes: number): Promise<Result<Uint8Array>>;
   /** Of a partial tile or bundle: a wider one that is there in its place. */
   wider(name: TileName): TileName | undefined;
@@ -50,14 +52,31 @@ export function readCheckpoint(source: LogSource): Promise<Result<Uint8Array>> {
 export async function readOpeningEntry(source: LogSource, size: number): Promise<Result<Uint8Array>> {
   const name: TileName = { level: "entries", index: 0, width: tileWidth(0, 0, size) };
   const bundle = await fileOf(source, name, BUNDLE_FILE_MAX_BYTES);
-  if (!bundle.ok) return bundle;
-  const length = ((bundle.value[0] ?? 0) << 8) | (bundle.value[1] ?? 0);
-  if (bundle.value.length < 2 + length)
-    return fail(
-      "LOG_TILE_CORRUPT",
-      `${tilePath(name)}: expected an entry of ${length} bytes, received the bundle's end`,
-    );
-  return ok(bundle.value.slice(2, 2 + length));
+  if (bundle.ok) return firstEntry(bundle.value, tilePath(name));
+  const { code, detail } = bundle.failure;
+  if (code === "LOG_ENTRY_ERASED")
+    return fail(code, `${detail} is withheld, since an entry in it was erased: ${OTHERWISE}`);
+  return code === "LOG_FILE_ABSENT" ? fail(code, `${detail}; where the log withholds it, ${OTHERWISE}`) : bundle;
+}
+
+const OTHERWISE = "name a copy with --opening <file>, or the relay's key with --relay-key <did:key>";
+
+/** Leaf 0's entry in a file that somebody has kept: that itself, or the bundle that it is the first of. */
+export function readKeptOpening(file: string): Result<Uint8Array> {
+  const bytes = readInput(file, BUNDLE_FILE_MAX_BYTES);
+  if (!bytes.ok) return bytes;
+  const isStatement = STATEMENT_BEGINS.every((byte, i) => bytes.value[i] === byte);
+  return isStatement ? bytes : firstEntry(bytes.value, file);
+}
+
+/** A tagged COSE_Sign1. A bundle begins with the length of its first entry, and no opening is as long as this says. */
+const STATEMENT_BEGINS = [0xd2, 0x84];
+
+function firstEntry(bundle: Uint8Array, name: string): Result<Uint8Array> {
+  const length = ((bundle[0] ?? 0) << 8) | (bundle[1] ?? 0);
+  if (bundle.length < 2 + length)
+    return fail("LOG_TILE_CORRUPT", `${name}: expected an entry of ${length} bytes, received the bundle's end`);
+  return ok(bundle.slice(2, 2 + length));
 }
 
 /** The leaf hashes of a log of `size`, a tile at a time and in their order, up to the first that is not there. */
@@ -87,7 +106,7 @@ async function fileOf(source: LogSource, name: TileName, maxBytes: number): Prom
   if (found.ok || found.failure.code !== "LOG_FILE_ABSENT") return found;
   const wider = source.wider(name);
   const instead = wider ? await source.file(tilePath(wider), maxBytes) : found;
-  return instead.ok ? instead : found;
+  return instead.ok || instead.failure.code === "LOG_ENTRY_ERASED" ? instead : found;
 }
 
 class LogFolder implements LogSource {
@@ -131,6 +150,7 @@ class ServedLog implements LogSource {
     const answer = await ask(url, maxBytes);
     if (!answer.ok) return answer;
     if (answer.value.status === 200) return ok(answer.value.bytes);
+    if (answer.value.status === GONE) return fail("LOG_ENTRY_ERASED", url);
     return fail("LOG_FILE_ABSENT", `${url}: expected status 200, received ${answer.value.status}`);
   }
 

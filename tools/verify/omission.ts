@@ -11,13 +11,19 @@ import { type Policy, readPolicy } from "tallystick/evidence/policy";
 import { portableCrypto } from "tallystick/identity/portable";
 import { NOTE_MAX_BYTES } from "tallystick/log/note";
 import { RELAY_KEY_MAX_BYTES } from "tallystick/log/relay-key";
-import { ENTRY_MAX_BYTES } from "tallystick/log/tile";
 import { STATEMENT_MAX_BYTES } from "tallystick/record/statement";
 import type { Position } from "tallystick/sync/messages";
 import { splitRelayKeys } from "tallystick/sync/relay-key";
 import { readInput } from "../file.js";
 import { VERIFY_EXIT } from "./exit.js";
-import { type LogSource, openSource, readCheckpoint, readLeaves, readOpeningEntry } from "./log-source.js";
+import {
+  type LogSource,
+  openSource,
+  readCheckpoint,
+  readKeptOpening,
+  readLeaves,
+  readOpeningEntry,
+} from "./log-source.js";
 import { POLICY_MAX_BYTES } from "./verify.js";
 
 /** What a relay has acknowledged, held against its log: `tallystick verify` with --log. */
@@ -126,7 +132,7 @@ async function openingOf(
   size: number,
   found: Found,
 ): Promise<Uint8Array | undefined> {
-  if (opening !== undefined) return readable(opening, readInput(opening, ENTRY_MAX_BYTES));
+  if (opening !== undefined) return readable(opening, readKeptOpening(opening));
   return relayKey || size === 0 ? undefined : found(await readOpeningEntry(source, size));
 }
 
