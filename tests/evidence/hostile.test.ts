@@ -156,6 +156,23 @@ describe("evidence that is made to mislead its reader, or to keep it busy", func
     );
   });
 
+  measured(
+    "256 changes of keys that name an operator of the policy, by whom 256 genesis records are, and 64 revocations",
+    () => {
+      const operator = keyOf(0x51);
+      const records = Array.from(
+        { length: 256 },
+        () => new FixtureDevice({ crypto: relayCrypto, genesis: { relayKey: operator.publicKey } }).chain[0]!,
+      );
+      const changes = Array.from({ length: 256 }, (_, i) => {
+        const statement = { origin: ORIGIN, generation: i + 1, logKey: "x", deviceKey: operator.publicKey };
+        return makeRelayKey(operator.kid, statement, signWith(operator), signWith(operator));
+      });
+      return bundleOf(records, Array.from({ length: 64 }, revocationOfNobody), changes, false);
+    },
+    { operators: [didKey(keyOf(0x51).publicKey)] },
+  );
+
   measured("a lineage of 64 keys, known by its first, and 896 records of the last", () => {
     let device = new FixtureDevice({ crypto: relayCrypto });
     const records: Uint8Array[] = [];
