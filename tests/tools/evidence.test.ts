@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toHex } from "tallystick/bytes/bytes";
+import { type BundleClaims, encodeBundle, readBundle } from "tallystick/evidence/bundle";
 import { didKey } from "tallystick/identity/key";
 import { recordId } from "tallystick/record/record";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { eraseInFolder } from "../../hosts/relay/erase-folder.js";
 import { type FixtureDevice, get } from "../fixtures/device.js";
+import { vkeyOf } from "../fixtures/relay-keys.js";
 import { must, StartedRelay } from "../relay/started.js";
 import { runBeside } from "./run.js";
 import { play } from "./session.js";
@@ -107,7 +109,7 @@ describe("tallystick evidence", function () {
       assert.doesNotMatch(received, /^ {4}at /m);
     }
     // Nothing was begun that was not ended.
-    assert.throws(() => readFileSync(join(folder, "x")), /ENOENT/);
+    assert.ok(!existsSync(join(folder, "x")));
     assert.equal(readFileSync(join(folder, "kept"), "utf8"), "a key");
   });
 
@@ -129,6 +131,27 @@ describe("tallystick evidence", function () {
     assert.match(nothing.received, /CBOR_INVALID|EVIDENCE_MALFORMED/);
     for (const { left } of [swapped, shifted, endless, nothing]) assert.equal(left, 1);
     assert.equal((await from(await page(1), await evidence(1))).left, 0);
+  });
+
+  it("has the relay's witnesses in the policy, each of whom is to have cosigned, and no key of another log", async () => {
+    const bytes = async (path: string) => (await get(`${started.url}${path}`)).bytes;
+    const page = await bytes(`/v1/devices/${device.kid}/records?from=1&to=1`);
+    const bundle = must(readBundle(await bytes(`/v1/records/${idHex(1)}/evidence`)));
+    const from = async (claims: BundleClaims, name: string) => {
+      const evidence = encodeBundle({ ...bundle, claims });
+      const relay = await served((path) => (path.endsWith("/evidence") ? evidence : page));
+      const out = ["--out", `${name}.tally`, "--policy-out", `${name}.json`];
+      return runBeside(folder, ["evidence", device.kid, "--seq", "1", "--relay", relay, ...out]);
+    };
+    const witness = vkeyOf("witness.example/w1", 7);
+    assert.equal((await from({ ...bundle.claims, witnessKeys: [witness] }, "cosigned")).left, 0);
+    const { witnesses, witnessQuorum, require } = JSON.parse(readFileSync(join(folder, "cosigned.json"), "utf8"));
+    assert.deepEqual([witnesses, witnessQuorum], [[witness], 1]);
+    assert.deepEqual(require, ["signature", "device", "logged", "witnessed"]);
+    const foreign = await from({ ...bundle.claims, logKey: vkeyOf("relay.example/other", 7) }, "foreign");
+    assert.match(foreign.received, /EVIDENCE_MALFORMED: .*expected a log key of relay.example\/test, received /);
+    assert.equal(foreign.left, 1);
+    assert.ok(!existsSync(join(folder, "foreign.tally")));
   });
 
   it("says what it takes", () =>
