@@ -220,7 +220,10 @@ record …
   it("throws at no bytes at all, and says so of whatever does not read", () => {
     const device = new JournalDevice({ sectors: SECTORS });
     device.write(25);
-    const originals = [records[0]!, records[1]!, evidence, journalImage(), device.image()];
+    const others = ["acknowledgement", "revocation", "fork", "revoked"].map(
+      (name) => new Uint8Array(readFileSync(join(folder, name))),
+    );
+    const originals = [records[0]!, records[1]!, evidence, journalImage(), device.image(), ...others];
     const damaged = fc.record({
       original: fc.nat(originals.length - 1),
       flips: fc.array(fc.tuple(fc.nat(1_000_000), fc.nat(7)), { maxLength: 4 }),
