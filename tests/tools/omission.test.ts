@@ -304,6 +304,9 @@ Usage: tallystick acknowledgement [options] <device>
 $ tallystick verify word.ack --policy policy.json
 tallystick verify: word.ack: EVIDENCE_MALFORMED: … (an acknowledgement is judged by the log: name it with --log <place>); …
 [2]
+$ tallystick verify policy.json --policy policy.json --log .
+tallystick verify: policy.json: STATEMENT_MALFORMED: … (it seems to be JSON, as a policy is, and an acknowledgement is CBOR); …
+[2]
 $ tallystick verify word.ack --log .
 tallystick verify: --policy: POLICY_MALFORMED: …
 [2]
@@ -313,9 +316,6 @@ error: --checkpoint, --relay-keys, --opening and --relay-key go with --log <plac
 [2]
 $ tallystick verify word.ack --policy policy.json --log . --checkpoint nothing
 tallystick verify: nothing: NOTE_MALFORMED: …
-[2]
-$ tallystick verify policy.json --policy policy.json --log .
-tallystick verify: policy.json: CBOR_INVALID: …
 [2]
 $ tallystick verify word.ack --policy policy.json --log . --relay-key me
 error: option '--relay-key <did:key>' argument 'me' is invalid. expected did:key:z… of an Ed25519 key

@@ -1,5 +1,5 @@
 import { toHex } from "tallystick/bytes/bytes";
-import { explain, type Failure, type Result } from "tallystick/codes/codes";
+import { explain, type Failure, fail, type Result } from "tallystick/codes/codes";
 import {
   formatOmissionStep,
   OmissionCheck,
@@ -12,7 +12,7 @@ import { portableCrypto } from "tallystick/identity/portable";
 import { NOTE_MAX_BYTES } from "tallystick/log/note";
 import { RELAY_KEY_MAX_BYTES } from "tallystick/log/relay-key";
 import { STATEMENT_MAX_BYTES } from "tallystick/record/statement";
-import type { Position } from "tallystick/sync/messages";
+import { type Position, readAcknowledgement } from "tallystick/sync/messages";
 import { splitRelayKeys } from "tallystick/sync/relay-key";
 import { readInput } from "../file.js";
 import { VERIFY_EXIT } from "./exit.js";
@@ -24,6 +24,7 @@ import {
   readLeaves,
   readOpeningEntry,
 } from "./log-source.js";
+import { seemingOf } from "./seeming.js";
 import { POLICY_MAX_BYTES } from "./verify.js";
 
 /** What a relay has acknowledged, held against its log: `tallystick verify` with --log. */
@@ -85,6 +86,10 @@ async function judge(file: string, options: OmissionOptions): Promise<Judged> {
     return result.ok ? result.value : undefined;
   };
   const acknowledgement = readable(file, readInput(file, STATEMENT_MAX_BYTES));
+  const seeming = readAcknowledgement(acknowledgement).ok
+    ? undefined
+    : seemingOf(acknowledgement, "an acknowledgement");
+  if (seeming !== undefined) throw new Unreadable(file, fail("STATEMENT_MALFORMED", seeming).failure);
   const policy = policyIn(options.policy);
   const source = openSource(options.log);
   const { checkpoint } = options;

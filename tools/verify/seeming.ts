@@ -4,16 +4,16 @@ import { parseRecord } from "tallystick/record/record";
 import { readAcknowledgement } from "tallystick/sync/messages";
 
 /**
- * What a file seems to be that is no evidence, in words for who has named the wrong one; undefined where nothing tells,
+ * What a file seems to be that is not what is `wanted`, in words for who has named the wrong one; undefined where nothing tells,
  * as of evidence: its first byte is none that UTF-8 begins with.
  */
-export function seemingOf(bytes: Uint8Array): string | undefined {
+export function seemingOf(bytes: Uint8Array, wanted = "evidence"): string | undefined {
   if (bytes.length === 0) return "it is empty";
   // A tagged COSE_Sign1.
   if (bytes[0] === 0xd2) return statementOf(bytes);
   const text = fromUtf8(bytes);
   if (text === undefined || hasControls(text)) return undefined;
-  return `it seems to be ${textKindOf(text.trimStart())}, and evidence is CBOR`;
+  return `it seems to be ${textKindOf(text.trimStart())}, and ${wanted} is CBOR`;
 }
 
 function statementOf(bytes: Uint8Array): string | undefined {
