@@ -106,7 +106,7 @@ class Verification {
         "open",
         "revoked",
         toHex(kid),
-        `${said}: not signed by a key that genesis or policy names for that, so it does not count`,
+        `${said}: not signed by a key that genesis or policy names for that, so it does not count unless the policy names it among its operators`,
       );
   }
 

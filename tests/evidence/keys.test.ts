@@ -202,6 +202,13 @@ describe("evidence: keys", () => {
     assert.equal(by(second, thief, named(thief, second, 1, thief)), "proved", "a stranger who names it as his next");
     assert.equal(by(second, first, named(recovery, second, 1024)), "proved", "the recovery key left the first");
     assert.equal(by(second, recovery, named(recovery, second, 1024)), "proved", "it names keys, and revokes none");
+    // A key that nothing in the file spells out cannot be asked whether it signed; that it revokes is told all the same.
+    const unpinned = new FixtureDevice({ crypto: relayCrypto });
+    unpinned.appendReadings(1);
+    const policy = { devices: [did(unpinned)], operators: [didKey(second.publicKey)] };
+    const report = verify(unpinned.chain, policy, [revocation(unpinned, 0, first)], [changes[0]!]);
+    assert.equal(report.verdict, "proved");
+    assert.equal(report.steps.find(({ requirement }) => requirement === "revoked")?.state, "open");
   });
 
   it("the policy says whose revocations it believes beside genesis, and what it knows to be revoked", () => {
