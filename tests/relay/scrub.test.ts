@@ -45,7 +45,8 @@ describe("relay: damage in what it stores", function () {
     for (;;) {
       const ready = await get(`${started.url}/readyz`);
       const { code, detail } = (ready.problem ?? {}) as { code?: Code; detail?: string };
-      if (ready.status === 503) return { code: code!, afterMs: nowMs - fromMs, detail: detail! };
+      // A record whose place was changed waits for the log, which is told at once, and is not what is looked for.
+      if (ready.status === 503 && code !== "LOG_LATE") return { code: code!, afterMs: nowMs - fromMs, detail: detail! };
       nowMs += DAY_MS / 4;
       assert.ok(nowMs <= fromMs + PERIOD_MS + DAY_MS, "not found within a period");
       await started.relay.scrub.round();
