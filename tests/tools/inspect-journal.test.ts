@@ -265,7 +265,7 @@ tallystick inspect: cut: FILE_UNREADABLE: the file cannot be read (expected 3276
     const noise = new SeededRandom(1).bytes(8 * SECTOR_BYTES);
     assert.match(
       inspect(noise).failure ?? "",
-      /^expected a record or a maker's statement \(d2 84 …\), a journal image or an evidence file/,
+      /^expected a record or a statement \(d2 84 …\), the proof of a fork, a journal image or an evidence file/,
     );
   });
 
