@@ -95,7 +95,7 @@ const did = (device: FixtureDevice) => didKey(device.identity.publicKey);
 /** What a hostile file may make a reader do: some equations per record, not their square. */
 describe("evidence that is made to mislead its reader, or to keep it busy", function () {
   this.timeout(120_000);
-  /** Ten for each of 1,024 entries and two for each of 4,160 statements would be generous. */
+  /** Ten for each of 1,024 entries and two for each of 320 statements would be generous. */
   const LIMIT = 20_000;
 
   function measured(name: string, bytes: () => Uint8Array, policy: object = {}) {
@@ -110,10 +110,10 @@ describe("evidence that is made to mislead its reader, or to keep it busy", func
         ended = (error as Error).message;
       }
       const ms = Math.round(performance.now() - began);
-      assert.ok(
-        counted.equations <= LIMIT,
-        `${file.length} bytes: ${ended}, ${counted.hashes} hashes, ${ms} ms with libsodium`,
-      );
+      const what = `${file.length} bytes: ${ended}, ${counted.hashes} hashes, ${ms} ms with libsodium`;
+      // A file that is refused as it is read would measure nothing.
+      assert.equal(ended, "to the end", what);
+      assert.ok(counted.equations > 0 && counted.equations <= LIMIT, what);
     });
   }
 
@@ -140,7 +140,7 @@ describe("evidence that is made to mislead its reader, or to keep it busy", func
     return bundleOf(records, [], [], false);
   });
 
-  measured("1,024 chains of one relay, whose keys have changed 4,096 times", () => {
+  measured("1,024 chains of one relay, whose keys have changed 256 times, as often as a file may say", () => {
     const operator = keyOf(0x51);
     const records = Array.from(
       { length: 1024 },
@@ -151,7 +151,7 @@ describe("evidence that is made to mislead its reader, or to keep it busy", func
     return bundleOf(
       records,
       [revocationOfNobody()],
-      Array.from({ length: 4096 }, () => one),
+      Array.from({ length: 256 }, () => one),
       false,
     );
   });

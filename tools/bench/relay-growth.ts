@@ -37,10 +37,10 @@ interface Step extends LoadRun {
 async function measureGrowth(quick: boolean, progress: (line: string) => void): Promise<Measured> {
   const folder = mkdtempSync(join(tmpdir(), "tallystick-bench-"));
   let relay = await RelayProcess.start(folder);
+  const steps: Step[] = [];
   try {
     const threads = availableParallelism();
     const recordsPerChain = (quick ? STEP_RECORDS_QUICK : STEP_RECORDS) / CHAINS_PER_STEP;
-    const steps: Step[] = [];
     let stored = 0;
     // The first one is for the compiler.
     for (let fleet = 0; fleet <= STEPS; fleet++) {
@@ -104,23 +104,33 @@ async function measureGrowth(quick: boolean, progress: (line: string) => void): 
         steps,
       },
       table: [
-        "     stored   records/s  of ceiling   p50 ms   p99 ms   CPU us   RSS MB    DB MB",
-        ...steps.map((step) =>
-          [
-            figure(step.stored).padStart(11),
-            figure(step.records_per_second).padStart(11),
-            figure(step.ratio_to_ceiling).padStart(11),
-            ...[step.p50_ms, step.p99_ms, step.relay_cpu_us, step.rss_mb, step.database_mb].map((value) =>
-              figure(value).padStart(8),
-            ),
-          ].join(" "),
-        ),
+        ...tableOf(steps),
         `from the first ${COMPARED} steps to the last: processor time a record × ${figure(cpu)}, share of the ceiling × ${figure(rate)}`,
         `started with ${figure(stored)} records in ${figure(startMs)} ms`,
       ],
     };
+  } catch (error) {
+    // Hours may have gone into them.
+    if (steps.length > 0) console.error(tableOf(steps).join("\n"));
+    throw error;
   } finally {
     await relay.end();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function tableOf(steps: readonly Step[]): string[] {
+  return [
+    "     stored   records/s  of ceiling   p50 ms   p99 ms   CPU us   RSS MB    DB MB",
+    ...steps.map((step) =>
+      [
+        figure(step.stored).padStart(11),
+        figure(step.records_per_second).padStart(11),
+        figure(step.ratio_to_ceiling).padStart(11),
+        ...[step.p50_ms, step.p99_ms, step.relay_cpu_us, step.rss_mb, step.database_mb].map((value) =>
+          figure(value).padStart(8),
+        ),
+      ].join(" "),
+    ),
+  ];
 }
