@@ -7,8 +7,16 @@ import { fileURLToPath } from "node:url";
 const LOGGED_WAIT_MAX_MS = 120_000;
 
 const COMMAND = fileURLToPath(new URL("../tallystick.mjs", import.meta.url));
+const UNIT = fileURLToPath(new URL("../../hosts/relay/tallystick-relay.service", import.meta.url));
 
-/** The relay as its command starts it. */
+/** Node's options as the shipped systemd unit has them. */
+function nodeOptions(): string[] {
+  const options = /^ExecStart=\/usr\/bin\/env node ((?:--\S+ )*)\S+ relay /m.exec(readFileSync(UNIT, "utf8"))?.[1];
+  if (options === undefined) throw new Error(`expected an ExecStart that runs node with a relay in ${UNIT}`);
+  return options.split(" ").filter((option) => option !== "");
+}
+
+/** The relay as its unit starts it. */
 export class RelayProcess {
   readonly url: string;
   readonly origin: string;
@@ -24,7 +32,7 @@ export class RelayProcess {
 
   static async start(folder: string): Promise<RelayProcess> {
     const args = ["relay", "--data", join(folder, "relay"), "--init", "--open-enrolment", "--json", "--log", "error"];
-    const child = spawn(process.execPath, [COMMAND, ...args], {
+    const child = spawn(process.execPath, [...nodeOptions(), COMMAND, ...args], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     for await (const line of createInterface({ input: child.stdout! })) {
