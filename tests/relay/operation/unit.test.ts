@@ -13,7 +13,7 @@ describe("relay: systemd unit", () => {
   const text = readFileSync(UNIT, "utf8");
 
   it("starts what is here, and waits for longer than the relay takes to stop", () => {
-    const commands = [...text.matchAll(/^Exec\w+=\/usr\/bin\/env node \/opt\/tallystick\/(\S+) (\S+)/gm)];
+    const commands = [...text.matchAll(/^Exec\w+=\/usr\/bin\/env node (?:--\S+ )*\/opt\/tallystick\/(\S+) (\S+)/gm)];
     assert.deepEqual(
       commands.map(([, , command]) => command),
       ["check-config", "relay"],
