@@ -28,6 +28,13 @@ export interface DeviceStanding {
   readonly state: StoredDevice["state"];
   /** Position of the newest record that is held. */
   readonly seq: number;
+  readonly enrolledAtMs: number;
+  /** When the newest record came. */
+  readonly heardAtMs: number;
+  /** How often it has said that it will be heard, whatever happens. */
+  readonly markIntervalS: number;
+  /** Positions that gap records name. */
+  readonly missing: number;
   readonly heldSinceMs?: number;
   readonly revokedFrom?: number;
   readonly forks: readonly { readonly seq: number; readonly held?: string; readonly received: string }[];
@@ -218,14 +225,20 @@ export class Operator {
     const { standing } = this.#store;
     const heldSinceMs = standing.heldSinceMs(device.device);
     const revocation = standing.revocation(device.device);
+    const { model, markIntervalS } = genesisOf({ store: this.#store, crypto: relayCrypto }, device);
+    const { seq, receivedAtMs } = this.#store.head(device.device);
     return {
       kid: toHex(device.kid),
       did: didKey(device.publicKey),
       print: fingerprint(relayCrypto.sha256, device.publicKey),
       tenant: device.tenant,
-      model: genesisOf({ store: this.#store, crypto: relayCrypto }, device).model,
+      model,
       state: device.state,
-      seq: this.#store.head(device.device).seq,
+      seq,
+      enrolledAtMs: device.enrolledAtMs,
+      heardAtMs: receivedAtMs,
+      markIntervalS,
+      missing: this.#store.gaps.missing(device.device, seq),
       ...(heldSinceMs !== undefined && { heldSinceMs }),
       ...(revocation && { revokedFrom: revocation.fromSeq }),
       forks: this.#store.forks(device.device).map(({ seq, id }) => {

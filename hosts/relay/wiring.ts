@@ -192,9 +192,17 @@ export function addOperatorApi(app: FastifyInstance, parts: RouteParts): void {
   refuseOtherMethods(app, new Map(taken));
 }
 
-function addOperatorRoutes(app: FastifyInstance, { store, identity, nowMs, options }: RouteParts): void {
+function addOperatorRoutes(app: FastifyInstance, { store, ladder, identity, nowMs, options }: RouteParts): void {
   const attempts = { nowMs: steadyOf(options), ...options.attempts };
-  operatorRoutes(app, { store, identity, nowMs, attempts });
+  const { silenceIntervals } = options.watch ?? {};
+  operatorRoutes(app, {
+    store,
+    ladder,
+    ...(silenceIntervals !== undefined && { silenceIntervals }),
+    identity,
+    nowMs,
+    attempts,
+  });
 }
 
 /** Over PostgreSQL what a key brings counts for all processes together. */

@@ -147,6 +147,8 @@ function details(device: DeviceStanding): string[] {
     `  key ${device.did}`,
     `  print ${device.print}, to compare by eye`,
     `  ${device.model}, ${device.state}, newest record at seq ${device.seq}`,
+    `  heard ${new Date(device.heardAtMs).toISOString()}`,
+    ...(device.missing === 0 ? [] : [`  missing ${device.missing}`]),
     ...standing(device).map((line) => `  ${line}`),
     ...device.forks.flatMap(({ seq, held, received }) => [
       `  fork at seq ${seq}`,

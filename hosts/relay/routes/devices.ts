@@ -48,6 +48,14 @@ const Milliseconds = Type.Integer({ description: "milliseconds since 1970" });
 /** How far the chain has come: the position there, how many records are, when the last of them arrived. */
 const LevelShape = Type.Object({ seq: Type.Integer(), id: RecordId, count: Type.Integer(), at_ms: Milliseconds });
 
+/** The steps that a device's chain has come to. */
+export const LevelsShape = Type.Object({
+  received: LevelShape,
+  logged: Type.Optional(LevelShape),
+  submitted: Type.Optional(LevelShape),
+  final: Type.Optional(LevelShape),
+});
+
 const DeviceShape = Type.Object({
   kid: Kid,
   did: Type.String(),
@@ -58,10 +66,7 @@ const DeviceShape = Type.Object({
   mark_interval_s: Type.Integer(),
   genesis_id: RecordId,
   enrolled_at_ms: Milliseconds,
-  received: LevelShape,
-  logged: Type.Optional(LevelShape),
-  submitted: Type.Optional(LevelShape),
-  final: Type.Optional(LevelShape),
+  ...LevelsShape.properties,
   successor: Type.Optional(Kid),
   late: Type.Optional(Type.Integer({ description: "records that arrived after the succession, outside of the chain" })),
   held_since_ms: Type.Optional(Type.Integer({ description: "nothing of the key is taken since then" })),
@@ -209,12 +214,6 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
 export function describeDevice(options: DeviceRoutesOptions, device: StoredDevice): Type.Static<typeof DeviceShape> {
   const { store, ladder } = options;
   const { model, firmware, quantities, markIntervalS } = genesisOf(options, device);
-  const head = store.head(device.device);
-  const steps: Partial<Record<Step, Type.Static<typeof LevelShape>>> = {};
-  for (const step of ["logged", "submitted", "final"] as const) {
-    const last = store.lastInLog(device.device, ladder.sizeAt(step));
-    if (last) steps[step] = levelOf(store, last, ladder.timeOf(step, last.logIndex!) ?? last.receivedAtMs);
-  }
   const succession = store.successions.of(device.device);
   const heldSinceMs = store.standing.heldSinceMs(device.device);
   const revocation = store.standing.revocation(device.device);
@@ -228,8 +227,7 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
     mark_interval_s: markIntervalS,
     genesis_id: toHex(device.genesisId),
     enrolled_at_ms: device.enrolledAtMs,
-    received: levelOf(store, head, head.receivedAtMs),
-    ...steps,
+    ...levelsOf(store, ladder, device),
     ...(succession && {
       successor: toHex(store.deviceByNumber(succession.successor).kid),
       late: store.successions.countLate(device.device),
@@ -242,6 +240,16 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
       received: toHex(id),
     })),
   };
+}
+
+export function levelsOf(store: Store, ladder: Ladder, { device }: StoredDevice): Type.Static<typeof LevelsShape> {
+  const head = store.head(device);
+  const steps: Partial<Record<Step, Type.Static<typeof LevelShape>>> = {};
+  for (const step of ["logged", "submitted", "final"] as const) {
+    const last = store.lastInLog(device, ladder.sizeAt(step));
+    if (last) steps[step] = levelOf(store, last, ladder.timeOf(step, last.logIndex!) ?? last.receivedAtMs);
+  }
+  return { received: levelOf(store, head, head.receivedAtMs), ...steps };
 }
 
 /** What another record at `seq` stands against: in the chain, late behind it, or waiting for its position. */

@@ -41,6 +41,11 @@ export interface WatchOptions extends WatchLimits {
   readonly onFault: (error: unknown) => void;
 }
 
+/** For how long a device may be quiet that has announced this interval. */
+export function quietMaxS(markIntervalS: number, silenceIntervals = SILENCE_INTERVALS): number {
+  return silenceIntervals * markIntervalS + Math.min(MARK_DELAY_MAX_S, MARK_DELAY_SHARE * markIntervalS);
+}
+
 export class Watch {
   readonly fleet: Fleet;
   readonly #options: WatchOptions;
@@ -88,8 +93,7 @@ export class Watch {
     const { events, nowMs, silenceIntervals = SILENCE_INTERVALS } = this.#options;
     const silent = new Set<string>();
     for (const { kid, quietS, markIntervalS } of this.fleet.quiet(nowMs())) {
-      const delayS = Math.min(MARK_DELAY_MAX_S, MARK_DELAY_SHARE * markIntervalS);
-      if (quietS <= silenceIntervals * markIntervalS + delayS) continue;
+      if (quietS <= quietMaxS(markIntervalS, silenceIntervals)) continue;
       silent.add(kid);
       if (!this.#silent.has(kid)) events.emit({ event: "silence", kid, quietS: Math.floor(quietS), markIntervalS });
     }

@@ -5,6 +5,7 @@ import { fail, type Result } from "tallystick/codes/codes";
 import Type from "typebox";
 import type { DeviceStanding } from "../../operate.js";
 import { Refused } from "../../problem.js";
+import { LevelsShape } from "../devices.js";
 import { Kid, KidParams, kidOfParams, RecordId } from "../shapes.js";
 import type { OperatorRoutesOptions } from "./operator.js";
 import { changed, Milliseconds, page, Tenant, taken } from "./shapes.js";
@@ -19,10 +20,16 @@ const DeviceShape = Type.Object({
   model: Type.String(),
   state: Type.Union([Type.Literal("active"), Type.Literal("forked"), Type.Literal("closed")]),
   seq: Type.Integer({ description: "position of the newest record that is held" }),
+  enrolled_at_ms: Milliseconds,
+  heard_at_ms: Type.Integer({ description: "when the newest record came, milliseconds since 1970" }),
+  mark_interval_s: Type.Integer({ description: "how often it has said that it will be heard" }),
+  silent: Type.Boolean({ description: "it is not heard as it has said, and as much as the relay puts up with" }),
+  missing: Type.Integer({ description: "positions that gap records name" }),
   held_since_ms: Type.Optional(Milliseconds),
   revoked_from: Type.Optional(Type.Integer()),
   forks: Type.Array(Type.Object({ seq: Type.Integer(), held: Type.Optional(RecordId), received: RecordId })),
   decisions: Type.Array(Type.Object({ what: Type.String(), at_ms: Milliseconds })),
+  ...LevelsShape.properties,
 });
 const DevicesShape = Type.Object({ devices: Type.Array(DeviceShape), next: Type.Optional(Kid) });
 const PageQuery = page(Kid);
@@ -44,7 +51,8 @@ const RevocationBody = Type.Object(
   { additionalProperties: false },
 );
 
-export function operatorDeviceRoutes(app: FastifyInstance, { administration, operate }: OperatorRoutesOptions): void {
+export function operatorDeviceRoutes(app: FastifyInstance, options: OperatorRoutesOptions): void {
+  const { administration, operate } = options;
   app.get<{ Querystring: Type.Static<typeof PageQuery> }>(
     "/v1/operator/devices",
     {
@@ -116,24 +124,26 @@ export function operatorDeviceRoutes(app: FastifyInstance, { administration, ope
       return changed(request, "device revoke", answer(revoked), ({ kid }) => kid);
     },
   );
-}
 
-function answer(device: Result<DeviceStanding>): Type.Static<typeof DeviceShape> {
-  return viewOf(taken(device));
-}
+  function answer(device: Result<DeviceStanding>): Type.Static<typeof DeviceShape> {
+    return viewOf(taken(device));
+  }
 
-function viewOf({
-  heldSinceMs,
-  revokedFrom,
-  forks,
-  decisions,
-  ...rest
-}: DeviceStanding): Type.Static<typeof DeviceShape> {
-  return {
-    ...rest,
-    ...(heldSinceMs !== undefined && { held_since_ms: heldSinceMs }),
-    ...(revokedFrom !== undefined && { revoked_from: revokedFrom }),
-    forks: [...forks],
-    decisions: decisions.map(({ what, atMs }) => ({ what, at_ms: atMs })),
-  };
+  function viewOf(standing: DeviceStanding): Type.Static<typeof DeviceShape> {
+    const { kid, enrolledAtMs, heardAtMs, markIntervalS, heldSinceMs, revokedFrom, forks, decisions, ...rest } =
+      standing;
+    return {
+      ...rest,
+      kid,
+      enrolled_at_ms: enrolledAtMs,
+      heard_at_ms: heardAtMs,
+      mark_interval_s: markIntervalS,
+      silent: options.isSilent(standing),
+      ...(heldSinceMs !== undefined && { held_since_ms: heldSinceMs }),
+      ...(revokedFrom !== undefined && { revoked_from: revokedFrom }),
+      forks: [...forks],
+      decisions: decisions.map(({ what, atMs }) => ({ what, at_ms: atMs })),
+      ...options.levels(fromHex(kid)!),
+    };
+  }
 }

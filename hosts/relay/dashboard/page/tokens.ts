@@ -1,0 +1,139 @@
+import type { EnrolmentToken, OperatorToken } from "./answers.js";
+import { el, fill, named, table, visible } from "./dom.js";
+import { duration, utc } from "./times.js";
+import { allOf, confirm, mayAct, type View, type Viewing } from "./view.js";
+
+/** Tokens by which devices come, and those by which operators do. */
+
+const PAGES_MAX = 5;
+const MORE = "There are more; the command lists them all.";
+
+export function enrolmentView(viewing: Viewing): View {
+  const { api } = viewing;
+  const rows = el("div", {});
+  const made = el("div", { class: "made" });
+  const problem = el("p", { class: "problem" });
+
+  async function make(): Promise<void> {
+    const answer = await api.post<{ token: string; expires_at_ms: number }>("enrolment-tokens", {});
+    fill(problem, answer.ok ? "" : `${answer.problem.code}: ${answer.problem.detail}`);
+    if (!answer.ok) return;
+    const { token, expires_at_ms } = answer.value;
+    const copy = el("button", { type: "button", onclick: () => void navigator.clipboard.writeText(token) }, "Copy");
+    fill(
+      made,
+      el("p", {}, "For one device, once, until ", utc(expires_at_ms), "; it is not shown again: "),
+      el("code", {}, token),
+      " ",
+      copy,
+    );
+    viewing.refresh();
+  }
+
+  function withdraw({ id }: EnrolmentToken): void {
+    confirm(
+      { title: `Withdraw ${id.slice(0, 8)}…`, does: "No device is let in by it any more.", yes: "Withdraw" },
+      async () => {
+        const answer = await api.delete<EnrolmentToken>(`enrolment-tokens/${id}`);
+        if (!answer.ok) return answer.problem;
+        viewing.refresh();
+        return undefined;
+      },
+    );
+  }
+
+  return {
+    element: el(
+      "section",
+      {},
+      el("h2", {}, "Enrolment tokens"),
+      mayAct(viewing) && el("p", {}, el("button", { type: "button", onclick: () => void make() }, "Make one")),
+      problem,
+      made,
+      rows,
+    ),
+    load: async () => {
+      const answer = await allOf<EnrolmentToken>(api, "enrolment-tokens", "tokens", PAGES_MAX);
+      if (!answer.ok) return answer.problem;
+      const { found, more } = answer.value;
+      const newest = found.toSorted((a, b) => b.made_at_ms - a.made_at_ms);
+      fill(
+        rows,
+        table(
+          ["Token", "State", "Tenant", "Made", "Until", "Used by", ""],
+          newest.map((token) => [
+            el("code", { title: token.id }, `${token.id.slice(0, 8)}…`),
+            token.state,
+            token.tenant,
+            utc(token.made_at_ms),
+            utc(token.expires_at_ms),
+            token.used_by !== undefined && el("a", { href: `#/devices/${token.used_by}`, class: "kid" }, token.used_by),
+            token.state === "free" &&
+              mayAct(viewing) &&
+              el("button", { type: "button", onclick: () => withdraw(token) }, "Withdraw"),
+          ]),
+          "None was made yet.",
+        ),
+        more && el("p", {}, MORE),
+      );
+      return undefined;
+    },
+  };
+}
+
+export function tokensView(viewing: Viewing): View {
+  const { api, self } = viewing;
+  const rows = el("div", {});
+
+  function revoke({ id, label }: OperatorToken): void {
+    confirm(
+      {
+        title: `Revoke the token ${id}`,
+        does: `“${visible(label)}” counts no more from its next request on.`,
+        yes: "Revoke",
+      },
+      async () => {
+        const answer = await api.delete<OperatorToken>(`tokens/${id}`);
+        if (!answer.ok) return answer.problem;
+        viewing.refresh();
+        return undefined;
+      },
+    );
+  }
+
+  function stateOf({ revoked_at_ms, expires_at_ms }: OperatorToken): string {
+    if (revoked_at_ms !== undefined) return "revoked";
+    const leftMs = expires_at_ms - Date.now();
+    return leftMs <= 0 ? "expired" : `${duration(leftMs)} left`;
+  }
+
+  return {
+    element: el("section", {}, el("h2", {}, "Operator tokens"), rows),
+    load: async () => {
+      const answer = await allOf<OperatorToken>(api, "tokens", "tokens", PAGES_MAX);
+      if (!answer.ok) return answer.problem;
+      const { found, more } = answer.value;
+      fill(
+        rows,
+        table(
+          ["Label", "Id", "Role", "Tenant", "State", "Made by", "Used", ""],
+          found.map((token) => [
+            named(token.label),
+            el("code", {}, token.id),
+            token.role,
+            token.tenant ?? "all",
+            stateOf(token),
+            el("code", {}, token.made_by),
+            token.used_at_ms === undefined ? "never" : utc(token.used_at_ms),
+            token.revoked_at_ms === undefined &&
+              token.id !== self.id &&
+              el("button", { type: "button", onclick: () => revoke(token) }, "Revoke"),
+          ]),
+          "None.",
+        ),
+        more && el("p", {}, MORE),
+      );
+      return undefined;
+    },
+  };
+}
