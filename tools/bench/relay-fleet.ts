@@ -1,8 +1,9 @@
 import { Agent, request as httpRequest } from "node:http";
 import { toHex } from "tallystick/bytes/bytes";
 import { decodeCbor } from "tallystick/record/cbor";
-import { readAcknowledgement, splitBatch } from "tallystick/sync/messages";
+import { readAcknowledgement } from "tallystick/sync/messages";
 import { BenchChain, type Body, must } from "./relay-chain.js";
+import { harass, type Onslaught } from "./relay-enemy.js";
 
 /**
  * A fleet of devices as a process of its own, driven over its channel by relay.ts: signs its chains before anything is
@@ -27,12 +28,8 @@ export interface Run {
 }
 
 /** Sends bodies of records whose signatures do not hold, under the keys of `fleet`, until told to stop. */
-export interface Harass {
+export interface Harass extends Onslaught {
   readonly what: "harass";
-  readonly signaturesPerSecond: number;
-  readonly connections: number;
-  /** Loopback addresses that it sends from in turn. */
-  readonly addresses: readonly string[];
 }
 
 export interface Stop {
@@ -65,8 +62,6 @@ export interface Harassed {
 }
 
 const SAMPLE_MAX = 64;
-/** An attacker does not wait for what he does not want. */
-const PATIENCE_MS = 100;
 /** Tries of one body that is told to come again. */
 const TRIES_MAX = 50;
 
@@ -83,7 +78,7 @@ process.on("message", (order: Order) => {
   void (async () => {
     if (order.what === "prepare") process.send!(await prepare(order));
     else if (order.what === "run") process.send!(await run(order));
-    else if (order.what === "harass") process.send!(await harass(order));
+    else if (order.what === "harass") process.send!(await attack(order));
     else stopped = true;
   })();
 });
@@ -151,40 +146,10 @@ async function run({ connections }: Run): Promise<Ran> {
   return { what: "ran", records, lost, refused, latenciesMs };
 }
 
-async function harass({ signaturesPerSecond, connections, addresses }: Harass): Promise<Harassed> {
+async function attack(order: Harass): Promise<Harassed> {
   stopped = false;
-  const agents = addresses.map((localAddress) => new Agent({ keepAlive: true, maxSockets: connections, localAddress }));
-  // Of each chain one body whose signatures all are false, which ends at its first, and one that costs as many verifications as
-  // it has records: all of them are held already, but for the last, which is false.
-  const bad = fleet.flatMap(({ chain, bodies }) =>
-    [0, bodies[0]!.records - 1].map((from) => ({ path: pathOf(chain), ...falsified(bodies[0]!, from) })),
-  );
-  const statuses: Record<string, number> = {};
-  const beginMs = performance.now();
-  let [signatures, turn] = [0, 0];
-  await Promise.all(
-    Array.from({ length: connections }, async () => {
-      while (!stopped) {
-        const { path, body, records } = bad[turn % bad.length]!;
-        const agent = agents[turn++ % agents.length]!;
-        signatures += records;
-        const aheadMs = (signatures / signaturesPerSecond) * 1000 - (performance.now() - beginMs);
-        if (aheadMs > 0) await new Promise((resolve) => setTimeout(resolve, aheadMs));
-        const { status } = await send(agent, "POST", path, body, PATIENCE_MS).catch(() => ({ status: "gone" }));
-        statuses[status] = (statuses[status] ?? 0) + 1;
-      }
-    }),
-  );
-  for (const agent of agents) agent.destroy();
-  return { what: "harassed", signatures, statuses };
-}
-
-/** The signatures from record `from` on do not hold. */
-function falsified({ bytes, records }: Body, from: number): { readonly body: Uint8Array; readonly records: number } {
-  const body = bytes.slice();
-  const { records: parts } = must(splitBatch(body));
-  for (const part of parts.slice(from)) part[part.length - 40]! ^= 1;
-  return { body, records };
+  const targets = fleet.map(({ chain, bodies }) => ({ url, path: pathOf(chain), body: bodies[0]! }));
+  return { what: "harassed", ...(await harass(targets, order, () => stopped)) };
 }
 
 function pathOf(chain: BenchChain): string {
@@ -197,7 +162,7 @@ interface Answer {
   readonly body: Uint8Array;
 }
 
-function send(agent: Agent, method: string, path: string, body?: Uint8Array, patienceMs?: number): Promise<Answer> {
+function send(agent: Agent, method: string, path: string, body?: Uint8Array): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const headers = body && { "content-type": "application/cbor-seq", "content-length": body.length };
     const type = path.endsWith("/records") ? headers : headers && { ...headers, "content-type": "application/cbor" };
@@ -213,11 +178,9 @@ function send(agent: Agent, method: string, path: string, body?: Uint8Array, pat
     });
     request.on("error", (error: NodeJS.ErrnoException) => {
       // The relay had closed the connection as idle when the request was on its way: RFC 9112 §9.3.1 has it sent again.
-      if (request.reusedSocket && error.code === "ECONNRESET" && patienceMs === undefined)
-        resolve(send(agent, method, path, body));
+      if (request.reusedSocket && error.code === "ECONNRESET") resolve(send(agent, method, path, body));
       else reject(error);
     });
-    if (patienceMs !== undefined) request.setTimeout(patienceMs, () => request.destroy(new Error("no answer in time")));
     request.end(body);
   });
 }

@@ -4,14 +4,23 @@ import type { Problem } from "./answers.js";
 /** The operator API, asked on a token's word. */
 
 const ANSWER_MAX_MS = 20_000;
+/** A header's date has whole seconds, and was on its way: what is less is no difference. */
+const CLOCK_STEP_MS = 2000;
 
 export type Answer<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problem: Problem };
 
 export class Api {
   readonly #token: string;
+  /** By which the relay's clock is before this machine's. */
+  #aheadMs = 0;
 
   constructor(token: string) {
     this.#token = token;
+  }
+
+  /** What the relay's clock says: ages are told by the clock by which times were written. */
+  nowMs(): number {
+    return Date.now() + this.#aheadMs;
   }
 
   get<T>(path: string): Promise<Answer<T>> {
@@ -40,6 +49,9 @@ export class Api {
         redirect: "error",
         signal: AbortSignal.timeout(ANSWER_MAX_MS),
       });
+      const relayMs = Date.parse(answer.headers.get("date") ?? "");
+      const aheadMs = relayMs - Date.now();
+      this.#aheadMs = Math.abs(aheadMs) >= CLOCK_STEP_MS ? aheadMs : 0;
       const value: unknown = await answer.json();
       return answer.ok ? { ok: true, value: value as T } : { ok: false, problem: value as Problem };
     } catch (error) {

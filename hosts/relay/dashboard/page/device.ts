@@ -35,7 +35,7 @@ function partsOf(viewing: Viewing, device: Device, decided: Decided): Child[] {
   return [
     el("h2", {}, "Device ", el("span", { class: "kid" }, device.kid), " ", badge(condition)),
     el("p", {}, MEANING[condition]),
-    factsOf(device),
+    factsOf(device, viewing.api.nowMs()),
     mayAct(viewing) && actionsOf(viewing, device, decided),
     el("h3", {}, "How far its chain has come"),
     table(
@@ -59,7 +59,7 @@ function partsOf(viewing: Viewing, device: Device, decided: Decided): Child[] {
   ];
 }
 
-function factsOf(device: Device): HTMLElement {
+function factsOf(device: Device, nowMs: number): HTMLElement {
   const { did, print, model, tenant, enrolled_at_ms, heard_at_ms, mark_interval_s, missing } = device;
   const facts: [string, Child][] = [
     ["Key", el("code", {}, did)],
@@ -67,7 +67,7 @@ function factsOf(device: Device): HTMLElement {
     ["Model", named(model)],
     ["Tenant", tenant],
     ["Enrolled", utc(enrolled_at_ms)],
-    ["Heard", `${utc(heard_at_ms)}, ${duration(Date.now() - heard_at_ms)} ago`],
+    ["Heard", `${utc(heard_at_ms)}, ${duration(nowMs - heard_at_ms)} ago`],
     ["Announces to be heard", `every ${duration(mark_interval_s * 1000)}`],
     ["Missing positions", missing],
   ];

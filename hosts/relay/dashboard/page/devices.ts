@@ -55,7 +55,11 @@ export function devicesView(viewing: Viewing): View {
     const columns = ["State", "Device", "Model", "Tenant", "Newest record", "Heard", "Come to"];
     fill(
       rows,
-      table(columns, found.slice(0, ROWS_MAX).map(rowOf), devices.length === 0 ? NONE : "None of them is so."),
+      table(
+        columns,
+        found.slice(0, ROWS_MAX).map((device) => rowOf(device, viewing.api.nowMs())),
+        devices.length === 0 ? NONE : "None of them is so.",
+      ),
       found.length > ROWS_MAX && el("p", {}, `${found.length - ROWS_MAX} more: a filter brings them up.`),
       !isWhole && el("p", {}, `There are more than ${devices.length} devices; the others are not looked at here.`),
     );
@@ -76,7 +80,7 @@ export function devicesView(viewing: Viewing): View {
 
 const NONE = "No device is enrolled yet: make an enrolment token, and give it to one.";
 
-function rowOf(device: Device): Child[] {
+function rowOf(device: Device, nowMs: number): Child[] {
   const condition = conditionOf(device);
   const { kid, model, tenant, seq, heard_at_ms } = device;
   return [
@@ -88,7 +92,7 @@ function rowOf(device: Device): Child[] {
     el(
       "time",
       { datetime: new Date(heard_at_ms).toISOString(), title: utc(heard_at_ms) },
-      `${duration(Date.now() - heard_at_ms)} ago`,
+      `${duration(nowMs - heard_at_ms)} ago`,
     ),
     stepOf(device),
   ];

@@ -12,6 +12,7 @@ interface Attributes {
   readonly name?: string;
   readonly value?: string;
   readonly placeholder?: string;
+  readonly pattern?: string;
   readonly autocomplete?: "off";
   readonly maxlength?: number;
   readonly min?: number;
@@ -63,8 +64,17 @@ export function visible(text: string): string {
   );
 }
 
+/** Puts these in the place of what was there; who had come to a link or button by keys is at the same one again. */
 export function fill(parent: Element, ...children: readonly Child[]): void {
+  const focused = parent.contains(document.activeElement) ? nameOf(document.activeElement!) : undefined;
   parent.replaceChildren(...shown(children));
+  if (focused === undefined) return;
+  const links = [...parent.querySelectorAll<HTMLElement>("a, button")];
+  links.find((each) => nameOf(each) === focused)?.focus();
+}
+
+function nameOf(element: Element): string {
+  return `${element.getAttribute("href") ?? ""} ${element.getAttribute("aria-label") ?? element.textContent}`;
 }
 
 function shown(children: readonly Child[]): (Node | string)[] {

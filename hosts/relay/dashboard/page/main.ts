@@ -4,6 +4,7 @@ import { auditView } from "./audit.js";
 import { deviceView } from "./device.js";
 import { devicesView } from "./devices.js";
 import { el, fill, named } from "./dom.js";
+import { keepUp } from "./keep-up.js";
 import { enrolmentView, tokensView } from "./tokens.js";
 import { problemText, type View, type Viewing } from "./view.js";
 
@@ -13,9 +14,6 @@ import { problemText, type View, type Viewing } from "./view.js";
  */
 
 const TOKEN_ITEM = "tallystick-operator-token";
-const REFRESH_MS = 10_000;
-/** A look that takes long is not begun again at once: it has the relay for one part of so many. */
-const REFRESH_REST = 10;
 
 interface Place {
   readonly name: string;
@@ -58,24 +56,30 @@ async function begin(): Promise<void> {
 
 function askForToken(why = ""): void {
   leave();
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   fill(top, el("h1", {}, "Tallystick relay"));
-  say(why);
+  fill(status, why);
   const field = el("input", {
     type: "password",
     name: "token",
     placeholder: "tsop_…",
+    // What is none of these cannot even be sent as a header.
+    pattern: "\\s*tsop_[!-~]+\\s*",
+    title: "tsop_ and what follows it, as it was shown once",
     autocomplete: "off",
     required: true,
   });
+  const enter = el("button", { type: "submit" }, "Sign in");
   const form = el(
     "form",
     { class: "sign-in" },
     el("label", {}, "Operator token ", field),
-    el("button", { type: "submit" }, "Sign in"),
+    enter,
     el("p", {}, "Whoever may write the relay's folder makes one: ", el("code", {}, "tallystick operator-token create")),
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
+    enter.disabled = true;
     sessionStorage.setItem(TOKEN_ITEM, field.value.trim());
     void begin();
   });
@@ -90,8 +94,9 @@ function signedIn(api: Api, self: OperatorToken): void {
     const [place = "", ...rest] = location.hash.replace(/^#\/?/, "").split("?")[0]!.split("/");
     const isPlace = Object.hasOwn(PLACES, place) && mayEnter(PLACES[place]!, self);
     const here = isPlace ? place : FIRST_PLACE;
-    head(self, here);
-    leave = keepUp(PLACES[here]!.view(viewing, isPlace ? rest.join("/") : ""), viewing);
+    const asOf = el("span", { class: "as-of" });
+    head(self, here, asOf);
+    leave = keepUp(PLACES[here]!.view(viewing, isPlace ? rest.join("/") : ""), viewing, { main, status, asOf });
   };
   window.addEventListener("hashchange", show);
   const stop = (): void => window.removeEventListener("hashchange", show);
@@ -107,7 +112,7 @@ function mayEnter({ role }: Place, self: OperatorToken): boolean {
   return role === undefined || self.role === role;
 }
 
-function head(self: OperatorToken, here: string): void {
+function head(self: OperatorToken, here: string, asOf: HTMLElement): void {
   const links = Object.entries(PLACES)
     .filter(([, place]) => mayEnter(place, self))
     .map(([path, { name }]) =>
@@ -118,7 +123,7 @@ function head(self: OperatorToken, here: string): void {
     top,
     el("h1", {}, "Tallystick relay"),
     el("nav", {}, ...links),
-    el("p", { class: "self" }, named(self.label), ` · ${self.role} of ${self.tenant ?? "all tenants"} `, out),
+    el("p", { class: "self" }, asOf, named(self.label), ` · ${self.role} of ${self.tenant ?? "all tenants"} `, out),
   );
 }
 
@@ -126,42 +131,4 @@ function signOut(): void {
   sessionStorage.removeItem(TOKEN_ITEM);
   location.hash = "";
   location.reload();
-}
-
-/** Shows a view, asks again while somebody may be looking, and answers what ends that. */
-function keepUp(view: View, viewing: Viewing): () => void {
-  let isOver = false;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let asking: Promise<void> | undefined;
-  fill(main, view.element);
-  const look = (): void => {
-    if (isOver || asking) return;
-    clearTimeout(timer);
-    const beganMs = performance.now();
-    asking = view.load().then((problem) => {
-      asking = undefined;
-      if (isOver) return;
-      if (problem?.status === 401) return viewing.signOut?.(problemText(problem));
-      say(problem ? problemText(problem) : "");
-      main.classList.toggle("stale", problem !== undefined);
-      if (view.once && !problem) return;
-      timer = setTimeout(look, Math.max(REFRESH_MS, (performance.now() - beganMs) * REFRESH_REST));
-    });
-  };
-  const onVisible = (): void => {
-    clearTimeout(timer);
-    if (document.visibilityState === "visible") look();
-  };
-  document.addEventListener("visibilitychange", onVisible);
-  viewing.refresh = look;
-  look();
-  return () => {
-    isOver = true;
-    clearTimeout(timer);
-    document.removeEventListener("visibilitychange", onVisible);
-  };
-}
-
-function say(text: string): void {
-  fill(status, text);
 }

@@ -70,7 +70,11 @@ export function enrolmentView(viewing: Viewing): View {
             token.used_by !== undefined && el("a", { href: `#/devices/${token.used_by}`, class: "kid" }, token.used_by),
             token.state === "free" &&
               mayAct(viewing) &&
-              el("button", { type: "button", onclick: () => withdraw(token) }, "Withdraw"),
+              el(
+                "button",
+                { type: "button", "aria-label": `Withdraw ${token.id.slice(0, 8)}`, onclick: () => withdraw(token) },
+                "Withdraw",
+              ),
           ]),
           "None was made yet.",
         ),
@@ -103,7 +107,7 @@ export function tokensView(viewing: Viewing): View {
 
   function stateOf({ revoked_at_ms, expires_at_ms }: OperatorToken): string {
     if (revoked_at_ms !== undefined) return "revoked";
-    const leftMs = expires_at_ms - Date.now();
+    const leftMs = expires_at_ms - api.nowMs();
     return leftMs <= 0 ? "expired" : `${duration(leftMs)} left`;
   }
 
@@ -127,7 +131,11 @@ export function tokensView(viewing: Viewing): View {
             token.used_at_ms === undefined ? "never" : utc(token.used_at_ms),
             token.revoked_at_ms === undefined &&
               token.id !== self.id &&
-              el("button", { type: "button", onclick: () => revoke(token) }, "Revoke"),
+              el(
+                "button",
+                { type: "button", "aria-label": `Revoke ${token.id}`, onclick: () => revoke(token) },
+                "Revoke",
+              ),
           ]),
           "None.",
         ),
