@@ -6,8 +6,14 @@ import { type Logger, pino } from "pino";
  * be long; secrets stand nowhere.
  */
 
+/** Bytes of lines that wait for a disk that is full; further ones are dropped. */
+const WAITING_MAX_BYTES = 1024 * 1024;
+
 /** On standard error, written before the call returns: the line before a crash is the one that is wanted. */
 export function createLogger(level: string): Logger {
+  const destination = pino.destination({ dest: 2, sync: true, maxLength: WAITING_MAX_BYTES });
+  // A full disk under the log keeps nobody from bringing records: without a listener it would be thrown at whoever logs.
+  destination.on("error", () => undefined);
   return pino(
     {
       level,
@@ -16,7 +22,7 @@ export function createLogger(level: string): Logger {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    pino.destination({ dest: 2, sync: true }),
+    destination,
   );
 }
 
