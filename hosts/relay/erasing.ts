@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { toHex } from "tallystick/bytes/bytes";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import { pathsOf } from "./folder.js";
 import type { Disk } from "./log/disk.js";
@@ -7,6 +8,7 @@ import {
   ErasedEntries,
   type ErasedRecord,
   type Erasure,
+  erasuresText,
   FollowedErasures,
   readErasures,
   uniteErasures,
@@ -86,6 +88,32 @@ export async function erasuresOf(
 ): Promise<Result<readonly Erasure[]>> {
   const listed = await readErasures(disk, pathsOf(dataDir).erasures);
   return listed.ok ? ok(uniteErasures(listed.value, store?.erasures.all("done") ?? [])) : listed;
+}
+
+/**
+ * In what list and database differ; undefined where they do not. What one of them lacks a start takes from the other; one that
+ * is carried out only in the database is listed before that.
+ */
+export async function disagreement(
+  { dataDir, disk }: Pick<ErasingOptions, "dataDir" | "disk">,
+  store: Pick<Store, "erasures">,
+): Promise<{ readonly severity: "recovers" | "damaged"; readonly failure: Failure } | undefined> {
+  const listed = await readErasures(disk, pathsOf(dataDir).erasures);
+  if (!listed.ok) return undefined;
+  const done = store.erasures.all("done");
+  const [listedText, doneText] = [listed.value, done].map(
+    (erasures) => new Map(erasures.map((erasure) => [erasure.number, toHex(erasuresText([erasure]))])),
+  );
+  for (const [number, text] of listedText!) {
+    if (doneText!.has(number) && doneText!.get(number) !== text)
+      return { severity: "damaged", ...fail("ERASURES_CORRUPT", `erasure ${number} is another one in the database`) };
+    if (!store.erasures.has(number))
+      return { severity: "recovers", ...fail("ERASURE_UNFINISHED", `the database does not know of erasure ${number}`) };
+  }
+  const lost = done.find(({ number }) => !listedText!.has(number));
+  return (
+    lost && { severity: "recovers", ...fail("ERASURE_UNFINISHED", `erasure ${lost.number} is not listed any more`) }
+  );
 }
 
 /** How entries leave the log's files: through a log that is open, or without one. */

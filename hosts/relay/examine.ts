@@ -7,10 +7,10 @@ import type { VerifierKey } from "tallystick/log/note";
 import { TILE_WIDTH } from "tallystick/log/tile";
 import { foldPeaks, peakAddresses } from "tallystick/merkle/merkle";
 import { relayCrypto as crypto } from "./crypto.js";
-import { erasedOf } from "./erasing.js";
+import { disagreement, erasedOf } from "./erasing.js";
 import { type FolderLock, lockFolder, pathsOf, type RelayIdentity, readIdentity } from "./folder.js";
 import { openDeviceFacingKey } from "./keys.js";
-import { type Disk, nodeDisk } from "./log/disk.js";
+import { type Disk, DiskError, nodeDisk } from "./log/disk.js";
 import { published } from "./log/erase-entries.js";
 import { ErasedEntries } from "./log/erasures.js";
 import { memoryPath, openFileSigner } from "./log/signer.js";
@@ -174,9 +174,19 @@ class FolderExaminer {
   /** Before anything is held against the log: an erased entry is there by its hash. */
   async #erasures(store: Store | undefined): Promise<void> {
     const { logPublic } = pathsOf(this.#dataDir);
-    const erased = await erasedOf({ dataDir: this.#dataDir, disk: this.#disk }, store);
-    if (!erased.ok) this.#fail("damaged", "log/lock/erasures", erased.failure);
-    else this.#erased = erased.value;
+    const where = "log/lock/erasures";
+    const folder = { dataDir: this.#dataDir, disk: this.#disk };
+    try {
+      const erased = await erasedOf(folder, store);
+      if (!erased.ok) this.#fail("damaged", where, erased.failure);
+      else this.#erased = erased.value;
+      const told = erased.ok && store ? await disagreement(folder, store) : undefined;
+      if (told) this.#fail(told.severity, where, told.failure);
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      this.#find("unexamined", "LOG_IO_FAILED", where, error.message);
+      if (store) this.#erased = new ErasedEntries(pathsOf(this.#dataDir).logKept, store.erasures.all("done"));
+    }
     const waits = store?.erasures.summaries().filter(({ doneAtMs }) => doneAtMs === undefined) ?? [];
     this.#erasing = waits.length > 0;
     for (const { number } of waits)
@@ -326,11 +336,9 @@ class FolderExaminer {
     const database = openStoreToRead(this.#dataDir, this.#identity, this.#store);
     if (database.ok) return new Store(database.value);
     const { failure } = database;
-    // A server that does not answer, or lets nobody in, says nothing of what it holds.
+    // A server that does not answer, or lets nobody in, says nothing of what it holds; nor does a disk that is full or read-only.
     const isUnseen =
-      failure.code === "STORE_UNEXAMINED" ||
-      failure.code === "STORE_UNREACHABLE" ||
-      (failure.code === "STORE_FAILED" && this.#identity.postgres !== undefined);
+      failure.code === "STORE_UNEXAMINED" || failure.code === "STORE_UNREACHABLE" || failure.code === "STORE_FAILED";
     this.#fail(isUnseen ? "unexamined" : "damaged", this.#name, failure);
     return undefined;
   }

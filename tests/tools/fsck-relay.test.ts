@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { chmodSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
+import { eraseInFolder } from "../../hosts/relay/erase-folder.js";
 import { examineFolder } from "../../hosts/relay/examine.js";
+import { pathsOf } from "../../hosts/relay/folder.js";
 import { Relay } from "../../hosts/relay/relay.js";
 import { repairFolder } from "../../hosts/relay/repair.js";
 import type { FixtureDevice } from "../fixtures/device.js";
@@ -48,6 +50,29 @@ describe("tallystick fsck of a relay's data folder", function () {
   }
   const found = async () =>
     must(await examineFolder(at())).findings.map(({ severity, code, where }) => `${severity} ${code} ${where}`);
+
+  it("tells where list and database of what was erased differ: a restore goes by the list", async () => {
+    const list = pathsOf(at()).erasures;
+    for (const seq of [5, 7]) {
+      const what = { kid: devices[0]!.identity.kid, from: seq, to: seq, reason: "asked for", by: "test" };
+      must(await eraseInFolder(at(), what, { decided: true, ...started.where }));
+    }
+    assert.deepEqual(await found(), []);
+    const whole = readFileSync(list, "utf8");
+    const [first] = whole.split("\n");
+    for (const [text, severity] of [
+      ["", "recovers ERASURE_UNFINISHED"],
+      [`${first}\n`, "recovers ERASURE_UNFINISHED"],
+      [whole.replace("asked for", "asked far"), "damaged ERASURES_CORRUPT"],
+    ] as const) {
+      writeFileSync(list, text);
+      assert.deepEqual(await found(), [`${severity} log/lock/erasures`], text);
+    }
+    rmSync(list);
+    assert.deepEqual(await found(), ["recovers ERASURE_UNFINISHED log/lock/erasures"]);
+    writeFileSync(list, whole);
+    assert.deepEqual(await found(), []);
+  });
 
   it("a whole one is clean; progress is told", async () => {
     const heard: string[] = [];

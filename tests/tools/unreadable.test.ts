@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { temporaryFolder } from "../relay/started.js";
+import { eraseInFolder } from "../../hosts/relay/erase-folder.js";
+import { pathsOf } from "../../hosts/relay/folder.js";
+import type { FixtureDevice } from "../fixtures/device.js";
+import { must, StartedRelay, temporaryFolder } from "../relay/started.js";
 import { TALLYSTICK } from "./session.js";
 
 const COMMAND_MAX_MS = 50_000;
@@ -73,6 +76,46 @@ describe("tallystick: a folder that may not be read", function () {
     const { status, said } = run("restore", "--from", data, "--data", join(tmpdir(), "tallystick-restored-nowhere"));
     assert.match(said, /^BACKUP_UNREADABLE: .*EACCES.*run this as the user who made the backups/m);
     assert.equal(status, 1);
+  });
+
+  describe("fsck of a whole folder of which not all may be read", () => {
+    let started: StartedRelay;
+    let device: FixtureDevice;
+
+    before(async () => {
+      started = await StartedRelay.start();
+      device = await started.device();
+      device.appendReadings(3);
+      device.read(await device.send(started.url, 1), started.key);
+      await started.settled();
+      await started.relay.close();
+      const what = { kid: device.identity.kid, from: 2, to: 2, reason: "asked for", by: "test" };
+      must(await eraseInFolder(started.folder, what, { decided: true, ...started.where }));
+    });
+    after(() => started.close());
+
+    function examine(path: string, mode: number): string {
+      const before = statSync(path).mode;
+      chmodSync(path, mode);
+      try {
+        const { status, said } = run("fsck", started.folder);
+        assert.equal(status, 3, said);
+        assert.doesNotMatch(said, /damaged/);
+        return said;
+      } finally {
+        chmodSync(path, before);
+      }
+    }
+
+    it("says of a database that cannot be opened where nothing can be written that it is unexamined", function () {
+      if (started.store) this.skip();
+      assert.match(examine(started.folder, 0o500), /unexamined +store\.sqlite: STORE_FAILED/);
+    });
+
+    it("says so of the list of what was erased", () => {
+      const list = pathsOf(started.folder).erasures;
+      assert.match(examine(list, 0), /unexamined +log\/lock\/erasures: LOG_IO_FAILED: .*EACCES/);
+    });
   });
 
   it("neither is a file that TALLYSTICK_STORE_URL_FILE names and that is not there a stack", () => {
