@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import fc from "fast-check";
 import { fromHex } from "tallystick/bytes/bytes";
 import { didKey } from "tallystick/identity/key";
 import { Kind, recordId } from "tallystick/record/record";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { visible } from "../../hosts/relay/visible.js";
 import { FixtureDevice, readingPayload } from "../fixtures/device.js";
 import { FixtureMaker } from "../fixtures/maker.js";
 import { ORIGIN, StartedRelay } from "../relay/started.js";
+import { runBeside } from "./run.js";
 import { play } from "./session.js";
 
 /** The operator's commands beside a running relay, as they are typed. */
@@ -177,5 +180,21 @@ device ${owned.kid}
 `);
     owned.appendReading(1);
     assert.equal((await owned.send(started.url, 1)).problem?.code, "KEY_REVOKED");
+  });
+
+  it("shows what a stranger has named, and gives the terminal no orders of his", async () => {
+    const hostile = await started.device({ genesis: { model: "ok\u001b[1A\u001b[2K\u009b31m\u202e" } });
+    const shown = "ok⟨U+001B⟩[1A⟨U+001B⟩[2K⟨U+009B⟩31m⟨U+202E⟩";
+    for (const what of [["list"], ["show", hostile.kid]]) {
+      const { received } = await runBeside(started.folder, ["device", ...what, "--data", "."]);
+      assert(received.includes(shown), received);
+    }
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), (text) => {
+        assert.doesNotMatch(visible(text), /[\p{C}\p{Zl}\p{Zp}]/u);
+        assert.equal(visible(visible(text)), visible(text));
+      }),
+    );
+    assert.equal(visible("Ä dé 温度 ~!"), "Ä dé 温度 ~!");
   });
 });

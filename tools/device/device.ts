@@ -8,6 +8,7 @@ import { type DeviceStanding, Operator, type RevocationPlan, type RevokeOptions 
 import { isDatabaseError } from "../../hosts/relay/store/database.js";
 import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
 import { DEFAULT_TENANT } from "../../hosts/relay/store/schema.js";
+import { visible } from "../../hosts/relay/visible.js";
 import { readInput } from "../file.js";
 
 /** What `tallystick device` does; each answers with the exit status: 0 done, 1 refused. */
@@ -20,7 +21,7 @@ export function list(dataDir: string, tenant: string | undefined, asJson: boolea
     let count = 0;
     for (const device of operator.devices(tenant)) {
       count++;
-      console.log(asJson ? JSON.stringify(device) : summary(device));
+      console.log(asJson ? JSON.stringify(device) : visible(summary(device)));
     }
     if (count === 0 && !asJson) console.log("no device is enrolled; make a token with tallystick enrol");
     return undefined;
@@ -92,7 +93,7 @@ function about(
 }
 
 function print(device: DeviceStanding, asJson: boolean): void {
-  console.log(asJson ? JSON.stringify(device) : details(device).join("\n"));
+  console.log(asJson ? JSON.stringify(device) : details(device).map(visible).join("\n"));
 }
 
 function withOperator(dataDir: string, act: (operator: Operator) => Failure | undefined): number {

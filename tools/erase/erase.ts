@@ -3,6 +3,7 @@ import { toHex } from "tallystick/bytes/bytes";
 import { explain, type Failure } from "tallystick/codes/codes";
 import { eraseInFolder, listErasures } from "../../hosts/relay/erase-folder.js";
 import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
+import { visible } from "../../hosts/relay/visible.js";
 import { kidOfText, noKid } from "../device/device.js";
 import type { EraseArguments } from "./command.js";
 
@@ -48,7 +49,7 @@ export async function list(dataDir: string, asJson: boolean): Promise<number> {
     } else {
       const state = doneAtMs === undefined ? ", not carried out yet" : "";
       console.log(
-        `${number}  ${asked}  ${device} seq ${from} to ${to}, ${count(records, "record")}, by ${by}: ${reason}${state}`,
+        `${number}  ${asked}  ${device} seq ${from} to ${to}, ${count(records, "record")}, by ${visible(by)}: ${visible(reason)}${state}`,
       );
     }
   }

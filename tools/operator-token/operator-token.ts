@@ -3,6 +3,7 @@ import { administerHere } from "../../hosts/relay/enrol.js";
 import type { Role } from "../../hosts/relay/operators/roles.js";
 import { viewOperatorToken } from "../../hosts/relay/routes/operator/tokens.js";
 import type { StoredOperatorToken } from "../../hosts/relay/store/operators.js";
+import { visible } from "../../hosts/relay/visible.js";
 
 /** What `tallystick operator-token` does; each answers with the exit status: 0 done, 1 refused. */
 
@@ -77,7 +78,7 @@ function textOf(token: StoredOperatorToken, asJson: boolean): string {
     tenant ?? "(all tenants)",
     until,
     usedAtMs === undefined ? "never used" : `used ${timeOf(usedAtMs)}`,
-    ...(label === "" ? [] : [label]),
+    ...(label === "" ? [] : [visible(label)]),
   ].join("  ");
 }
 

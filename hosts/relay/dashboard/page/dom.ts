@@ -1,3 +1,5 @@
+import { visible } from "../../visible.js";
+
 /** Elements and text nodes: the one place that makes any. No string ever becomes markup. */
 
 export type Child = Node | string | number | undefined | false;
@@ -55,14 +57,6 @@ export function named(text: string, max = NAMED_MAX): HTMLElement {
 
 /** Characters of a name that are shown before the rest is a tooltip. */
 const NAMED_MAX = 120;
-
-/** With what the eye would not see, or what turns the order of what it sees, as its number: ⟨U+202E⟩. */
-export function visible(text: string): string {
-  return text.replaceAll(
-    /[\p{C}\p{Zl}\p{Zp}]/gu,
-    (character) => `⟨U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}⟩`,
-  );
-}
 
 /** Puts these in the place of what was there; who had come to a link or button by keys is at the same one again. */
 export function fill(parent: Element, ...children: readonly Child[]): void {
