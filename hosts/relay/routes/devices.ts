@@ -100,8 +100,9 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
       const { after, limit } = request.query;
       const found = store.devicesAfter(after === undefined ? new Uint8Array(0) : fromHex(after)!, limit + 1);
       const page = found.slice(0, limit);
+      const levels = levelsNow(options);
       return {
-        devices: page.map((device) => describeDevice(options, device)),
+        devices: page.map((device) => describeDevice(options, device, levels)),
         total: store.countDevices(),
         ...(found.length > limit && { next: toHex(page[page.length - 1]!.kid) }),
       };
@@ -211,8 +212,12 @@ export function deviceRoutes(app: FastifyInstance, options: DeviceRoutesOptions)
 }
 
 /** What `GET /v1/devices/{kid}` answers. */
-export function describeDevice(options: DeviceRoutesOptions, device: StoredDevice): Type.Static<typeof DeviceShape> {
-  const { store, ladder } = options;
+export function describeDevice(
+  options: DeviceRoutesOptions,
+  device: StoredDevice,
+  levels = levelsNow(options),
+): Type.Static<typeof DeviceShape> {
+  const { store } = options;
   const { model, firmware, quantities, markIntervalS } = genesisOf(options, device);
   const succession = store.successions.of(device.device);
   const heldSinceMs = store.standing.heldSinceMs(device.device);
@@ -227,7 +232,7 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
     mark_interval_s: markIntervalS,
     genesis_id: toHex(device.genesisId),
     enrolled_at_ms: device.enrolledAtMs,
-    ...levelsOf(store, ladder, device),
+    ...levels(device),
     ...(succession && {
       successor: toHex(store.deviceByNumber(succession.successor).kid),
       late: store.successions.countLate(device.device),
@@ -242,14 +247,23 @@ export function describeDevice(options: DeviceRoutesOptions, device: StoredDevic
   };
 }
 
-export function levelsOf(store: Store, ladder: Ladder, { device }: StoredDevice): Type.Static<typeof LevelsShape> {
-  const head = store.head(device);
-  const steps: Partial<Record<Step, Type.Static<typeof LevelShape>>> = {};
-  for (const step of ["logged", "submitted", "final"] as const) {
-    const last = store.lastInLog(device, ladder.sizeAt(step));
-    if (last) steps[step] = levelOf(store, last, ladder.timeOf(step, last.logIndex!) ?? last.receivedAtMs);
-  }
-  return { received: levelOf(store, head, head.receivedAtMs), ...steps };
+export type Levels = Type.Static<typeof LevelsShape>;
+
+/** How far the chain of each of several devices has come, all at one moment. */
+export function levelsNow({
+  store,
+  ladder,
+}: Pick<DeviceRoutesOptions, "store" | "ladder">): (of: StoredDevice) => Levels {
+  const sizes = (["logged", "submitted", "final"] as const).map((step) => [step, ladder.sizeAt(step)] as const);
+  return ({ device }) => {
+    const head = store.head(device);
+    const steps: Partial<Record<Step, Type.Static<typeof LevelShape>>> = {};
+    for (const [step, size] of sizes) {
+      const last = size > 0 ? store.lastInLog(device, size) : undefined;
+      if (last) steps[step] = levelOf(store, last, ladder.timeOf(step, last.logIndex!) ?? last.receivedAtMs);
+    }
+    return { received: levelOf(store, head, head.receivedAtMs), ...steps };
+  };
 }
 
 /** What another record at `seq` stands against: in the chain, late behind it, or waiting for its position. */

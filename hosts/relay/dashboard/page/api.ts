@@ -53,15 +53,27 @@ export class Api {
       const aheadMs = relayMs - Date.now();
       this.#aheadMs = Math.abs(aheadMs) >= CLOCK_STEP_MS ? aheadMs : 0;
       const value: unknown = await answer.json();
-      return answer.ok ? { ok: true, value: value as T } : { ok: false, problem: value as Problem };
+      if (answer.ok && isObject(value)) return { ok: true, value: value as T };
+      if (!answer.ok && isProblem(value)) return { ok: false, problem: value };
+      return { ok: false, problem: away(new Error(`status ${answer.status}, and no answer of a relay`)) };
     } catch (error) {
       return { ok: false, problem: away(error as Error) };
     }
   }
 }
 
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
+function isProblem(value: unknown): value is Problem {
+  if (!isObject(value)) return false;
+  const { title, status, code, detail, todo } = value as Partial<Problem>;
+  return typeof status === "number" && [title, code, detail, todo].every((text) => typeof text === "string");
+}
+
 /** Nothing came, or what no relay says: a proxy's page. */
-function away({ name, message }: Error): Problem {
+export function away({ name, message }: Error): Problem {
   const { status, means, todo } = LOG_CODES.SERVER_UNREACHABLE;
   const detail = name === "TimeoutError" ? `nothing within ${ANSWER_MAX_MS / 1000} s` : message;
   return { title: means, status, code: "SERVER_UNREACHABLE", detail, todo };

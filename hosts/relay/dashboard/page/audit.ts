@@ -1,7 +1,7 @@
 import type { Change } from "./answers.js";
 import { el, fill, named, table } from "./dom.js";
 import { utc } from "./times.js";
-import type { View, Viewing } from "./view.js";
+import { problemText, type View, type Viewing } from "./view.js";
 
 /** What was changed by whom, the newest first, a page at a time. */
 
@@ -11,6 +11,7 @@ const DETAIL_MAX = 400;
 export function auditView({ api }: Viewing): View {
   const rows = el("div", {});
   const older = el("button", { type: "button", onclick: () => void more() }, "Older");
+  const problem = el("p", { class: "problem" });
   let changes: readonly Change[] = [];
   let next: number | undefined;
 
@@ -26,11 +27,15 @@ export function auditView({ api }: Viewing): View {
   }
 
   async function more(): Promise<void> {
-    if (next !== undefined) await load(next);
+    if (next === undefined) return;
+    older.disabled = true;
+    const inTheWay = await load(next);
+    older.disabled = false;
+    fill(problem, inTheWay && problemText(inTheWay));
   }
 
   // Not again by itself: that would take away what was gone back to.
-  return { element: el("section", {}, el("h2", {}, "Changes"), rows, older), once: true, load: () => load() };
+  return { element: el("section", {}, el("h2", {}, "Changes"), rows, problem, older), once: true, load: () => load() };
 }
 
 function rowOf({ at_ms, who, what, about, tenant, detail }: Change) {

@@ -20,12 +20,24 @@ export function deviceView(viewing: Viewing, kid: string): View {
     return { element, once: true, load: async () => undefined };
   }
   const show = (device: Device): void => fill(element, ...partsOf(viewing, device, decided));
+  /** Raised with each decision: a look that began before it has not seen it. */
+  let decisions = 0;
   const decided = (answer: Answer<Device>): Problem | undefined => {
     if (!answer.ok) return answer.problem;
+    decisions++;
     show(answer.value);
     return undefined;
   };
-  return { element, load: async () => decided(await viewing.api.get<Device>(`devices/${kid}`)) };
+  return {
+    element,
+    load: async () => {
+      const before = decisions;
+      const answer = await viewing.api.get<Device>(`devices/${kid}`);
+      if (!answer.ok) return answer.problem;
+      if (decisions === before) show(answer.value);
+      return undefined;
+    },
+  };
 }
 
 type Decided = (answer: Answer<Device>) => Problem | undefined;

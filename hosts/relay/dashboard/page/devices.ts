@@ -15,7 +15,7 @@ import { allOf, type View, type Viewing } from "./view.js";
 
 /** The fleet, worst first: what needs somebody is on top, whatever there is below it. */
 
-const PAGES_MAX = 20;
+const DEVICES_MAX = 20_000;
 /** Rows that are drawn; a filter brings the others up. */
 const ROWS_MAX = 500;
 
@@ -24,7 +24,7 @@ export function devicesView(viewing: Viewing): View {
   let isWhole = true;
   let filter = filterOf(location.hash);
   const counts = el("p", { class: "counts" });
-  const rows = el("div", {});
+  const rows = el("div", {}, el("p", { class: "empty" }, "Asking…"));
   const search = el("input", {
     type: "search",
     name: "filter",
@@ -68,7 +68,9 @@ export function devicesView(viewing: Viewing): View {
   return {
     element: el("section", {}, el("div", { class: "bar" }, search, counts), rows),
     load: async () => {
-      const answer = await allOf<Device>(viewing.api, "devices", "devices", PAGES_MAX);
+      const answer = await allOf<Device>(viewing.api, "devices", "devices", DEVICES_MAX, (count) => {
+        if (devices.length === 0) fill(rows, el("p", { class: "empty" }, `${count} devices so far…`));
+      });
       if (!answer.ok) return answer.problem;
       devices = answer.value.found;
       isWhole = !answer.value.more;

@@ -1,3 +1,5 @@
+import type { Problem } from "./answers.js";
+import { away } from "./api.js";
 import { fill } from "./dom.js";
 import { clock } from "./times.js";
 import { problemText, type View, type Viewing } from "./view.js";
@@ -7,6 +9,8 @@ import { problemText, type View, type Viewing } from "./view.js";
 const REFRESH_MS = 10_000;
 /** A look that takes long is not begun again at once: it has the relay for one part of so many. */
 const REFRESH_REST = 10;
+/** How often a look is put off since something is marked: for a minute. */
+const MARKED_DELAYS_MAX = 6;
 
 export interface Places {
   readonly main: HTMLElement;
@@ -21,6 +25,7 @@ export function keepUp(view: View, viewing: Viewing, { main, status, asOf }: Pla
   let isAsking = false;
   /** Something was changed since the look under way began: it may not have seen it. */
   let again = false;
+  let delays = 0;
   fill(main, view.element);
   main.classList.remove("stale");
 
@@ -30,7 +35,7 @@ export function keepUp(view: View, viewing: Viewing, { main, status, asOf }: Pla
     if (isOver || isAsking) return;
     isAsking = true;
     const beganMs = performance.now();
-    const problem = await view.load();
+    const problem = await view.load().catch((error): Problem => away(error as Error));
     isAsking = false;
     if (isOver) return;
     if (problem?.status === 401) return viewing.signOut?.(problemText(problem));
@@ -42,10 +47,13 @@ export function keepUp(view: View, viewing: Viewing, { main, status, asOf }: Pla
   }
 
   function wait(delayMs: number): void {
+    if (document.visibilityState !== "visible") return;
     timer = setTimeout(() => {
       // Rows that are drawn anew take away what is marked in them, such as a kid that is about to be copied.
-      if (getSelection()?.isCollapsed === false) wait(REFRESH_MS);
-      else void look();
+      const isMarked = getSelection()?.isCollapsed === false && main.contains(getSelection()!.anchorNode);
+      if (isMarked && delays++ < MARKED_DELAYS_MAX) return wait(REFRESH_MS);
+      delays = 0;
+      void look();
     }, delayMs);
   }
 

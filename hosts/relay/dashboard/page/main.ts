@@ -32,6 +32,8 @@ const PLACES: Readonly<Record<string, Place>> = {
   audit: { name: "Changes", role: "admin", view: auditView },
 };
 const FIRST_PLACE = "devices";
+/** After which a relay that is away is asked again for who is signed in. */
+const AGAIN_MS = 5000;
 
 const top = document.getElementById("top")!;
 const status = document.getElementById("status")!;
@@ -47,16 +49,22 @@ async function begin(): Promise<void> {
   if (token === null) return askForToken();
   const api = new Api(token);
   const self = await api.get<OperatorToken>("self");
-  if (!self.ok) {
-    if (self.problem.status === 401) sessionStorage.removeItem(TOKEN_ITEM);
+  if (!self.ok && self.problem.status < 500) {
+    sessionStorage.removeItem(TOKEN_ITEM);
     return askForToken(problemText(self.problem));
+  }
+  if (!self.ok) {
+    fill(top, el("h1", {}, "Tallystick relay"));
+    fill(status, problemText(self.problem));
+    setTimeout(() => void begin(), AGAIN_MS);
+    return;
   }
   signedIn(api, self.value);
 }
 
 function askForToken(why = ""): void {
   leave();
-  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+  closeDialogs();
   fill(top, el("h1", {}, "Tallystick relay"));
   fill(status, why);
   const field = el("input", {
@@ -91,6 +99,7 @@ function signedIn(api: Api, self: OperatorToken): void {
   const viewing: Viewing = { api, self, refresh: () => undefined };
   const show = (): void => {
     leave();
+    closeDialogs();
     const [place = "", ...rest] = location.hash.replace(/^#\/?/, "").split("?")[0]!.split("/");
     const isPlace = Object.hasOwn(PLACES, place) && mayEnter(PLACES[place]!, self);
     const here = isPlace ? place : FIRST_PLACE;
@@ -106,6 +115,11 @@ function signedIn(api: Api, self: OperatorToken): void {
     askForToken(why);
   };
   show();
+}
+
+/** A question is about what was shown when it was asked. */
+function closeDialogs(): void {
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
 }
 
 function mayEnter({ role }: Place, self: OperatorToken): boolean {

@@ -1,11 +1,12 @@
+import { visible } from "../../visible.js";
 import type { EnrolmentToken, OperatorToken } from "./answers.js";
-import { el, fill, named, table, visible } from "./dom.js";
+import { el, fill, named, table } from "./dom.js";
 import { duration, utc } from "./times.js";
 import { allOf, confirm, mayAct, type View, type Viewing } from "./view.js";
 
 /** Tokens by which devices come, and those by which operators do. */
 
-const PAGES_MAX = 5;
+const TOKENS_MAX = 5000;
 const MORE = "There are more; the command lists them all.";
 
 export function enrolmentView(viewing: Viewing): View {
@@ -13,16 +14,20 @@ export function enrolmentView(viewing: Viewing): View {
   const rows = el("div", {});
   const made = el("div", { class: "made" });
   const problem = el("p", { class: "problem" });
+  const button = el("button", { type: "button", onclick: () => void make() }, "Make one");
 
   async function make(): Promise<void> {
-    const answer = await api.post<{ token: string; expires_at_ms: number }>("enrolment-tokens", {});
+    // A token that came of a second click would let a device in, and nobody would have seen it.
+    button.disabled = true;
+    const answer = await api.post<{ token: string; tenant: string; expires_at_ms: number }>("enrolment-tokens", {});
+    button.disabled = false;
     fill(problem, answer.ok ? "" : `${answer.problem.code}: ${answer.problem.detail}`);
     if (!answer.ok) return;
-    const { token, expires_at_ms } = answer.value;
+    const { token, tenant, expires_at_ms } = answer.value;
     const copy = el("button", { type: "button", onclick: () => void navigator.clipboard.writeText(token) }, "Copy");
     fill(
       made,
-      el("p", {}, "For one device, once, until ", utc(expires_at_ms), "; it is not shown again: "),
+      el("p", {}, `For one device of the tenant ${tenant}, once, until ${utc(expires_at_ms)}; it is not shown again: `),
       el("code", {}, token),
       " ",
       copy,
@@ -47,13 +52,13 @@ export function enrolmentView(viewing: Viewing): View {
       "section",
       {},
       el("h2", {}, "Enrolment tokens"),
-      mayAct(viewing) && el("p", {}, el("button", { type: "button", onclick: () => void make() }, "Make one")),
+      mayAct(viewing) && el("p", {}, button),
       problem,
       made,
       rows,
     ),
     load: async () => {
-      const answer = await allOf<EnrolmentToken>(api, "enrolment-tokens", "tokens", PAGES_MAX);
+      const answer = await allOf<EnrolmentToken>(api, "enrolment-tokens", "tokens", TOKENS_MAX);
       if (!answer.ok) return answer.problem;
       const { found, more } = answer.value;
       const newest = found.toSorted((a, b) => b.made_at_ms - a.made_at_ms);
@@ -97,7 +102,26 @@ export function tokensView(viewing: Viewing): View {
         yes: "Revoke",
       },
       async () => {
-        const answer = await api.delete<OperatorToken>(`tokens/${id}`);
+        const answer = await api.delete<{ made: readonly string[] }>(`tokens/${id}`);
+        if (!answer.ok) return answer.problem;
+        viewing.refresh();
+        if (answer.value.made.length > 0) askForMade(id, answer.value.made);
+        return undefined;
+      },
+    );
+  }
+
+  /** Whoever had a token of an admin's in his hands may have made others by it. */
+  function askForMade(id: string, made: readonly string[]): void {
+    const count = made.length === 1 ? "another token that counts" : `${made.length} other tokens that count`;
+    confirm(
+      {
+        title: `It had made ${count} still`,
+        does: `${made.join(", ")}: made by ${id}, itself or through others.`,
+        yes: "Revoke them, too",
+      },
+      async () => {
+        const answer = await api.delete<OperatorToken>(`tokens/${id}?with_made=true`);
         if (!answer.ok) return answer.problem;
         viewing.refresh();
         return undefined;
@@ -114,7 +138,7 @@ export function tokensView(viewing: Viewing): View {
   return {
     element: el("section", {}, el("h2", {}, "Operator tokens"), rows),
     load: async () => {
-      const answer = await allOf<OperatorToken>(api, "tokens", "tokens", PAGES_MAX);
+      const answer = await allOf<OperatorToken>(api, "tokens", "tokens", TOKENS_MAX);
       if (!answer.ok) return answer.problem;
       const { found, more } = answer.value;
       fill(

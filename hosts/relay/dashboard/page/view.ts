@@ -1,5 +1,5 @@
 import type { OperatorToken, Problem } from "./answers.js";
-import type { Answer, Api } from "./api.js";
+import { type Answer, type Api, away } from "./api.js";
 import { el, fill } from "./dom.js";
 
 /** What a view is, and what several of them do. */
@@ -34,19 +34,29 @@ export interface Pages<T> {
   readonly more: boolean;
 }
 
-const PAGE_MAX = 1000;
+/** Small, since devices wait while the relay puts one together. */
+const PAGE_MAX = 100;
 
-/** All of a list, up to `pagesMax` pages of PAGE_MAX. */
-export async function allOf<T>(api: Api, path: string, member: string, pagesMax: number): Promise<Answer<Pages<T>>> {
+/** All of a list, up to `max`, a page at a time; `onPage` hears of how many there are by then. */
+export async function allOf<T>(
+  api: Api,
+  path: string,
+  member: string,
+  max: number,
+  onPage: (count: number) => void = () => undefined,
+): Promise<Answer<Pages<T>>> {
   const found: T[] = [];
   let after = "";
-  for (let page = 0; page < pagesMax; page++) {
+  while (found.length < max) {
     const answer = await api.get<Record<string, unknown>>(`${path}?limit=${PAGE_MAX}${after && `&after=${after}`}`);
     if (!answer.ok) return answer;
-    found.push(...(answer.value[member] as T[]));
-    const { next } = answer.value;
+    const { [member]: page, next } = answer.value;
+    if (!Array.isArray(page) || (page.length === 0 && next !== undefined))
+      return { ok: false, problem: away(new Error(`a list without ${member}`)) };
+    found.push(...page);
+    onPage(found.length);
     if (next === undefined) return { ok: true, value: { found, more: false } };
-    after = String(next);
+    after = encodeURIComponent(String(next));
   }
   return { ok: true, value: { found, more: true } };
 }
@@ -59,6 +69,7 @@ export function confirm(
 ): void {
   const said = el("p", { class: "problem" });
   const yes = el("button", { type: "submit", class: "yes" }, words.yes);
+  const no = el("button", { type: "button", onclick: () => dialog.close() }, "Leave it");
   const form = el(
     "form",
     {},
@@ -66,17 +77,21 @@ export function confirm(
     el("p", {}, words.does),
     ...fields,
     said,
-    el("menu", {}, el("button", { type: "button", onclick: () => dialog.close() }, "Leave it"), yes),
+    el("menu", {}, no, yes),
   );
   const dialog = el("dialog", {}, form);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    yes.disabled = true;
+    yes.disabled = no.disabled = true;
     void act().then((problem) => {
-      yes.disabled = false;
+      yes.disabled = no.disabled = false;
       if (problem) fill(said, problemText(problem));
       else dialog.close();
     });
+  });
+  // What is under way cannot be left any more, and what comes of it is to be seen.
+  dialog.addEventListener("cancel", (event) => {
+    if (no.disabled) event.preventDefault();
   });
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);

@@ -69,7 +69,11 @@ export function operatorDeviceRoutes(app: FastifyInstance, options: OperatorRout
       const from = after === undefined ? new Uint8Array(0) : fromHex(after)!;
       const found = operate(request).page(from, limit + 1, scope);
       const devices = found.slice(0, limit);
-      return { devices: devices.map(viewOf), ...(found.length > limit && { next: devices.at(-1)!.kid }) };
+      const levels = options.levelsNow();
+      return {
+        devices: devices.map((device) => viewOf(device, levels)),
+        ...(found.length > limit && { next: devices.at(-1)!.kid }),
+      };
     },
   );
 
@@ -129,7 +133,7 @@ export function operatorDeviceRoutes(app: FastifyInstance, options: OperatorRout
     return viewOf(taken(device));
   }
 
-  function viewOf(standing: DeviceStanding): Type.Static<typeof DeviceShape> {
+  function viewOf(standing: DeviceStanding, levels = options.levelsNow()): Type.Static<typeof DeviceShape> {
     const { kid, enrolledAtMs, heardAtMs, markIntervalS, heldSinceMs, revokedFrom, forks, decisions, ...rest } =
       standing;
     return {
@@ -143,7 +147,7 @@ export function operatorDeviceRoutes(app: FastifyInstance, options: OperatorRout
       ...(revokedFrom !== undefined && { revoked_from: revokedFrom }),
       forks: [...forks],
       decisions: decisions.map(({ what, atMs }) => ({ what, at_ms: atMs })),
-      ...options.levels(fromHex(kid)!),
+      ...levels(fromHex(kid)!),
     };
   }
 }

@@ -12,7 +12,7 @@ import type { Ladder } from "../../store/ladder.js";
 import { OperatorStore } from "../../store/operators.js";
 import type { Store } from "../../store/store.js";
 import { quietMaxS } from "../../watch/watch.js";
-import { levelsOf } from "../devices.js";
+import { type Levels, levelsNow } from "../devices.js";
 import { operatorDeviceRoutes } from "./devices.js";
 import { guardOperatorRoutes } from "./guard.js";
 import { operatorTenantRoutes } from "./tenants.js";
@@ -38,8 +38,8 @@ export interface OperatorRoutesOptions {
   readonly administration: (request: FastifyRequest) => Administration;
   readonly operate: (request: FastifyRequest) => Operator;
   readonly isSilent: (device: DeviceStanding) => boolean;
-  /** Of an enrolled device. */
-  readonly levels: (kid: Uint8Array) => ReturnType<typeof levelsOf>;
+  /** How far the chains of enrolled devices have come, all at one moment. */
+  readonly levelsNow: () => (kid: Uint8Array) => Levels;
   /** Wall time in milliseconds since 1970. */
   readonly nowMs: () => number;
 }
@@ -62,7 +62,10 @@ export function operatorRoutes(app: FastifyInstance, options: OperatorApiOptions
       state !== "closed" &&
       revokedFrom === undefined &&
       nowMs() - Math.max(heardAtMs, startedMs) > quietMaxS(markIntervalS, silenceIntervals) * 1000,
-    levels: (kid) => levelsOf(store, ladder, store.deviceByKid(kid)!),
+    levelsNow: () => {
+      const levels = levelsNow({ store, ladder });
+      return (kid) => levels(store.deviceByKid(kid)!);
+    },
     nowMs,
   };
   operatorDeviceRoutes(app, routes);
