@@ -67,8 +67,11 @@ export function accept(options: AcceptanceOptions, request: Request, answer: Uin
     if (position && own && !equalBytes(own, position.id))
       return refused(`${word} ${toHex(own)} at seq ${position.seq}`, toHex(position.id));
   }
-  const { received, logged, final } = acknowledgement;
+  const { received, logged, final, erasedSeq } = acknowledgement;
   if (isAbove(logged, received) || isAbove(final, logged)) return refused("received ≥ logged ≥ final", "another order");
+  const [head, last] = [request.head?.seq ?? -1, received?.seq ?? -1];
+  if (erasedSeq !== undefined && (erasedSeq <= head || erasedSeq > last))
+    return refused(`an erased position above ${head} and up to ${last}`, String(erasedSeq));
   if (received && received.seq > options.lastSeq)
     return fail("DEVICE_BEHIND", `expected a position up to ${options.lastSeq}, received ${received.seq}`);
   const pinned = readPin(keys);

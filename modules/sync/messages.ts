@@ -56,6 +56,11 @@ export interface Acknowledgement {
   readonly pinnedSize: number;
   /** The relay's wall time in milliseconds since 1970. */
   readonly timeMs: number;
+  /**
+   * The lowest position above the head that the request names, and not above `received`, whose record was erased on
+   * request: nobody can give it back. Absent where there is none.
+   */
+  readonly erasedSeq?: number;
 }
 
 export function encodeRequest(request: Request): Uint8Array {
@@ -196,6 +201,7 @@ export function makeAcknowledgement(
   if (logged) map.set(4, [logged.seq, logged.id]);
   if (final) map.set(5, [final.seq, final.id]);
   if (acknowledgement.logByS !== undefined) map.set(6, acknowledgement.logByS);
+  if (acknowledgement.erasedSeq !== undefined) map.set(11, acknowledgement.erasedSeq);
   return makeStatement(ACKNOWLEDGEMENT_TYP, relayKid, map, sign);
 }
 
@@ -206,7 +212,7 @@ export function readAcknowledgement(
   const statement = readStatement(ACKNOWLEDGEMENT_TYP, bytes);
   if (!statement.ok) return statement;
   const map = statement.value.payload;
-  if (!onlyLabels(map, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])) return malformed("the labels 1 to 10");
+  if (!onlyLabels(map, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])) return malformed("the labels 1 to 11");
   const kid = map.get(1);
   const nonce = map.get(2);
   if (!(kid instanceof Uint8Array) || kid.length !== KID_BYTES) return malformed("a kid of 8 bytes");
@@ -228,6 +234,9 @@ export function readAcknowledgement(
     return malformed("checkpoint, relay time and pinned size");
   if (!Array.isArray(consistency) || consistency.length > PATH_MAX_HASHES || !consistency.every(isHash))
     return malformed(`a path of at most ${PATH_MAX_HASHES} hashes`);
+  const erasedSeq = map.get(11);
+  if (erasedSeq !== undefined && !(isUint(erasedSeq) && erasedSeq > 0))
+    return malformed("a position above genesis as erased");
   return ok({
     statement: statement.value,
     acknowledgement: {
@@ -239,6 +248,7 @@ export function readAcknowledgement(
       consistency,
       pinnedSize,
       timeMs,
+      ...(erasedSeq !== undefined && { erasedSeq }),
     },
   });
 }

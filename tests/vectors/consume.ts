@@ -12,13 +12,11 @@ import { openCheckpoint } from "tallystick/log/checkpoint";
 import { formatVerifierKey, parseVerifierKey } from "tallystick/log/note";
 import { makeRelayKey } from "tallystick/log/relay-key";
 import { verifyInclusionReceipt } from "tallystick/receipt/receipt";
-import { encodeCbor } from "tallystick/record/cbor";
 import { encodeGap, readGap } from "tallystick/record/gap";
 import { type EarlierGap, GapBuilder } from "tallystick/record/gap-summary";
 import { checkVouched, makeMakerStatement, readMakerStatement, verifyMakerStatement } from "tallystick/record/maker";
 import { checkPayload, readGenesis, readRotate } from "tallystick/record/payload";
 import { encodeBody, parseRecord, recordId, toBeSigned } from "tallystick/record/record";
-import { accept } from "tallystick/sync/acceptance";
 import { statementIn } from "tallystick/sync/enrolment";
 import { encodeEnrolment, leaveOf, readEnrolment, readPossession } from "tallystick/sync/messages";
 import { followRelayKey } from "tallystick/sync/relay-key";
@@ -29,6 +27,7 @@ import {
   readSuccessionRequest,
   stateSuccession,
 } from "tallystick/sync/succession";
+import { type AcknowledgementVectors, consumeAcknowledgements } from "./consume-acknowledgement.js";
 import { type AlertVectors, consumeAlerts } from "./consume-alert.js";
 import { consumeMqtt, type MqttVectors } from "./consume-mqtt.js";
 import { consumeOmission, type OmissionVector } from "./consume-omission.js";
@@ -51,15 +50,7 @@ export interface VectorFiles {
     readonly receipts: readonly { readonly id: string; readonly index: number; readonly receipt: string }[];
   };
   readonly witness: WitnessVector;
-  readonly acknowledgement: {
-    readonly relayPublicKey: string;
-    readonly vkey: string;
-    readonly pinned: { readonly size: number; readonly root: string };
-    readonly kid: string;
-    readonly nonce: string;
-    readonly levels: Readonly<Record<"received" | "logged" | "final", number>>;
-    readonly acknowledgement: string;
-  };
+  readonly acknowledgement: AcknowledgementVectors;
   readonly mqtt: MqttVectors;
   readonly succession: Readonly<
     Record<
@@ -128,7 +119,7 @@ export function consumeVectors(crypto: Crypto, files: VectorFiles): string[] {
     ...consumeReceipts(crypto, files.log),
     ...consumeWitness(crypto, files.witness),
     ...consumeOmission(crypto, files.omission),
-    ...consumeAcknowledgement(crypto, files.acknowledgement, files.record),
+    ...consumeAcknowledgements(crypto, files.acknowledgement, files.record),
     ...consumeSuccession(crypto, files.succession),
     ...consumeMqtt(files.mqtt),
     ...consumeKeys(crypto, files.keys, files.record),
@@ -222,52 +213,6 @@ function consumeReceipts(crypto: Crypto, vectors: VectorFiles["log"]): string[] 
     );
   }
   return lines;
-}
-
-function consumeAcknowledgement(
-  crypto: Crypto,
-  vector: VectorFiles["acknowledgement"],
-  { records }: VectorFiles["record"],
-): string[] {
-  const logKey = parseVerifierKey(crypto.sha256, vector.vkey);
-  if (!logKey.ok) return [`vkey ${logKey.failure.code}`];
-  const stored = new Map<string, Uint8Array>([["pin", encodeCbor([vector.pinned.size, fromHex(vector.pinned.root)!])]]);
-  const options = {
-    crypto,
-    kid: fromHex(vector.kid)!,
-    relay: {
-      origin: logKey.value.name,
-      deviceKey: fromHex(vector.relayPublicKey)!,
-      logKey: logKey.value,
-      generation: 0,
-    },
-    keys: {
-      read: (name: string) => stored.get(name),
-      write: (name: string, value: Uint8Array) => void stored.set(name, value),
-      delete: (name: string) => void stored.delete(name),
-    },
-    ownId: (seq: number) => fromHex(records[seq]!.id)!,
-    lastSeq: records.length - 1,
-  };
-  const request = { nonce: fromHex(vector.nonce)!, pinnedSize: vector.pinned.size };
-  const bytes = fromHex(vector.acknowledgement)!;
-  const lines: string[] = [];
-  const stale = accept(options, { ...request, nonce: new Uint8Array(16) }, bytes);
-  lines.push(stale.ok ? "stale accepted" : `stale ${stale.failure.code}`);
-  const foreign = accept({ ...options, ownId: () => new Uint8Array(32) }, request, bytes);
-  lines.push(foreign.ok ? "foreign accepted" : `foreign ${foreign.failure.code}`);
-  const changed = bytes.slice();
-  changed[changed.length - 1]! ^= 1;
-  const forged = accept(options, request, changed);
-  lines.push(forged.ok ? "forged accepted" : `forged ${forged.failure.code}`);
-  const accepted = accept(options, request, bytes);
-  if (!accepted.ok) return [...lines, `acknowledgement ${accepted.failure.code} ${accepted.failure.detail}`];
-  const { received, logged, final } = accepted.value;
-  return [
-    ...lines,
-    `acknowledgement ${received?.seq === vector.levels.received} ${logged?.seq === vector.levels.logged} ${final?.seq === vector.levels.final}`,
-    `pinned ${toHex(stored.get("pin")!)}`,
-  ];
 }
 
 function consumeSuccession(crypto: Crypto, vector: VectorFiles["succession"]): string[] {

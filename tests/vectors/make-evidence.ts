@@ -45,6 +45,9 @@ const acknowledgement = {
   pinnedSize: 3,
   timeMs: 1790000000123,
 };
+const acknowledged = (content: typeof acknowledgement & { readonly erasedSeq?: number }) =>
+  toHex(makeAcknowledgement(kidOf(sha256, relayKey), content, (bytes) => ed25519.sign(bytes, relaySeed, relayKey)));
+const erased = { head: 2, seq: 4 };
 write("acknowledgement.json", {
   relayPublicKey: toHex(relayKey),
   vkey: log.vkey,
@@ -54,9 +57,13 @@ write("acknowledgement.json", {
   levels: { received: 7, logged: 5, final: 2 },
   logByS: acknowledgement.logByS,
   timeMs: acknowledgement.timeMs,
-  acknowledgement: toHex(
-    makeAcknowledgement(kidOf(sha256, relayKey), acknowledgement, (bytes) => ed25519.sign(bytes, relaySeed, relayKey)),
-  ),
+  acknowledgement: acknowledged(acknowledgement),
+  // The same to a device that names seq 2 as its head, after the record at seq 4 was erased.
+  erased: {
+    ...erased,
+    relaySeed: toHex(relaySeed),
+    acknowledgement: acknowledged({ ...acknowledgement, erasedSeq: erased.seq }),
+  },
 });
 
 const bundle = encodeBundle({

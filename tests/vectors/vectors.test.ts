@@ -30,6 +30,16 @@ describe("vectors", () => {
     assert.deepEqual(wrong, []);
   });
 
+  it("have an acknowledgement that names what was erased, and is one only to who asked from below it", () => {
+    const accepted = expected.filter((line) => line.startsWith("erased ") && line.endsWith("accepted"));
+    assert.deepEqual(
+      accepted,
+      ["asked from none", "asked from 2", "asked from 3", "at 1", "at 7"].map((words) => `erased ${words} accepted`),
+    );
+    const refused = expected.filter((line) => line.startsWith("erased ") && /_FALSE|MALFORMED/.test(line));
+    assert.equal(refused.length, 5);
+  });
+
   it("give the same lines by libsodium on Node", () => {
     assert.deepEqual(consumeVectors(relayCrypto, files), expected);
   });
@@ -41,7 +51,14 @@ describe("vectors", () => {
       modules: [
         ...boardModules(),
         ...(await npmModules("@noble/hashes", ["sha3"])),
-        ...["consume", "consume-alert", "consume-mqtt", "consume-omission", "consume-witness"].map((name) => ({
+        ...[
+          "consume",
+          "consume-acknowledgement",
+          "consume-alert",
+          "consume-mqtt",
+          "consume-omission",
+          "consume-witness",
+        ].map((name) => ({
           name: `vectors/${name}`,
           path: fileURLToPath(new URL(`${name}.ts`, import.meta.url)),
         })),

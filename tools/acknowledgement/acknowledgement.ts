@@ -28,15 +28,16 @@ function toText(word: Acknowledgement): string[] {
     const at = word[level];
     return at ? [`${level.padEnd(8)} seq ${at.seq}  ${toHex(at.id)}`] : [];
   };
-  const { logByS } = word;
+  const { logByS, erasedSeq } = word;
   const promise = logByS === undefined ? [] : [`to be logged by ${momentText(logByS)}`];
-  return [...line("received"), ...line("logged"), ...line("final"), ...promise];
+  const erased = erasedSeq === undefined ? [] : [`erased   seq ${erasedSeq}, and perhaps others above`];
+  return [...line("received"), ...line("logged"), ...line("final"), ...promise, ...erased];
 }
 
-function toJson({ kid, received, logged, final, logByS, timeMs }: Acknowledgement) {
+function toJson({ kid, received, logged, final, logByS, timeMs, erasedSeq }: Acknowledgement) {
   const position = (at: Position | undefined) => at && { seq: at.seq, id: toHex(at.id) };
   const levels = { received: position(received), logged: position(logged), final: position(final) };
-  return { kid: toHex(kid), ...levels, log_by_s: logByS, time_ms: timeMs };
+  return { kid: toHex(kid), ...levels, log_by_s: logByS, time_ms: timeMs, erased_seq: erasedSeq };
 }
 
 function refuse(failure: Failure, status = 1): number {

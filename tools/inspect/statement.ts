@@ -31,7 +31,7 @@ export function statementLinesOf(bytes: Uint8Array): string[] | undefined {
 
 /** How far a relay says that it is with a device, and what it promises. */
 function acknowledgementLines(signer: Uint8Array, acknowledgement: Acknowledgement): string[] {
-  const { kid, nonce, logByS, timeMs, checkpoint, consistency, pinnedSize } = acknowledgement;
+  const { kid, nonce, logByS, erasedSeq, timeMs, checkpoint, consistency, pinnedSize } = acknowledgement;
   const levels = (["received", "logged", "final"] as const).flatMap((level) => {
     const at = acknowledgement[level];
     return at ? [`  ${level.padEnd(8)} seq ${at.seq}  ${toHex(at.id)}`] : [];
@@ -43,6 +43,7 @@ function acknowledgementLines(signer: Uint8Array, acknowledgement: Acknowledgeme
     `  signed in the name of ${toHex(signer)}`,
     ...levels,
     ...(logByS === undefined ? [] : [`  log_by   ${momentText(logByS)}`]),
+    ...(erasedSeq === undefined ? [] : [`  erased   seq ${erasedSeq}, the lowest above the head that was asked from`]),
     `  time     ${momentText(timeMs / 1000)}`,
     `  nonce    ${toHex(nonce)}`,
     tree.ok
