@@ -50,13 +50,14 @@ export function checkPinned(log: CheckpointSource, request: Request): Failure | 
 }
 
 /**
- * The signed acknowledgement for `device`, whose stored chain is durable when this is called. The log's own codes where
- * its files are damaged; throws where signing fails.
+ * The signed acknowledgement for `device`, whose stored chain is durable when this is called. `namesHead`: the request is one
+ * that names the device's head where it has one. The log's own codes where its files are damaged; throws where signing fails.
  */
 export async function acknowledge(
   options: AcknowledgerOptions,
   device: StoredDevice,
   request: Request,
+  namesHead: boolean,
 ): Promise<Result<Uint8Array>> {
   const { store, ladder, log, identity } = options;
   // Whoever follows this log reads a checkpoint as soon as it is in place, and may have told the device of it.
@@ -69,6 +70,7 @@ export async function acknowledge(
   const head = store.head(device.device);
   const logged = store.lastInLog(device.device, checkpoint.size);
   const final = store.lastInLog(device.device, Math.min(ladder.sizeAt("final"), checkpoint.size));
+  const erasedSeq = namesHead ? erasedAbove(options, device, request.head?.seq ?? -1, head.seq) : undefined;
   const waits = logged === undefined || logged.seq < head.seq;
   const acknowledgement = makeAcknowledgement(
     identity.kid,
@@ -83,6 +85,7 @@ export async function acknowledge(
       consistency: consistency.value,
       pinnedSize: request.pinnedSize,
       timeMs: options.nowMs(),
+      ...(erasedSeq !== undefined && { erasedSeq }),
     },
     (bytes) => {
       const signature = identity.sign(bytes);
@@ -91,6 +94,16 @@ export async function acknowledge(
     },
   );
   return ok(acknowledgement);
+}
+
+/** A device that is not behind its chain at the relay costs no query: that is nearly every request. */
+function erasedAbove(
+  { store }: AcknowledgerOptions,
+  { kid }: StoredDevice,
+  head: number,
+  received: number,
+): number | undefined {
+  return head < received ? store.erasures.lowestBetween(kid, head, received) : undefined;
 }
 
 function positionOf({ seq, id }: StoredRecord): Position {

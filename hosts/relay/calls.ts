@@ -121,7 +121,7 @@ export class Calls {
     return async (body) => {
       const read = readRequest(present(body));
       if (!read.ok) throw new Refused(read);
-      return this.#acknowledge(device, read.value);
+      return this.#acknowledge(device, read.value, { namesHead: true });
     };
   }
 
@@ -163,7 +163,7 @@ export class Calls {
         caller.log.warn({ kid, stored, repeated, ...failure }, "record refused");
         if (stored + repeated === 0) throw new Refused(refusal);
       }
-      return this.#acknowledge(device, batch.value.request);
+      return this.#acknowledge(device, batch.value.request, { namesHead: true });
     };
   }
 
@@ -246,10 +246,10 @@ export class Calls {
     if (refusal) throw new Refused(refusal);
   }
 
-  async #acknowledge(device: StoredDevice, request: Request): Promise<CallAnswer> {
+  async #acknowledge(device: StoredDevice, request: Request, { namesHead = false } = {}): Promise<CallAnswer> {
     const behind = checkPinned(this.#options.log, request);
     if (behind) throw new Refused({ failure: behind });
-    const acknowledgement = await acknowledge(this.#options, device, request);
+    const acknowledgement = await acknowledge(this.#options, device, request, namesHead);
     if (!acknowledgement.ok) throw new Refused(acknowledgement);
     return { type: CBOR_TYPE, bytes: acknowledgement.value, isFleeting: true };
   }

@@ -2,6 +2,7 @@ import Sqlite from "better-sqlite3";
 
 /** What undoes one migration each, the newest first; what was stored stays, as far as the older version had a place for it. */
 const UNDO: readonly string[] = [
+  "DROP INDEX erased_by_position;",
   "DROP TABLE beacons;",
   "DROP TABLE erased; DROP TABLE erasures;",
   `DROP INDEX devices_by_tenant; DROP INDEX tokens_by_tenant; DROP INDEX tokens_unspent;
@@ -29,7 +30,7 @@ const UNDO: readonly string[] = [
   "DROP TABLE held_back; DROP TABLE revocations; DROP TABLE decisions;",
   "DROP TABLE gaps; DROP TABLE holes;",
 ];
-const NEWEST = 7;
+const NEWEST = 8;
 
 /** Makes of a relay's database what an older version would have left; then opens it for more. */
 export function setBackTo(version: number, path: string): Sqlite.Database {

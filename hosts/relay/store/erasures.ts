@@ -76,6 +76,11 @@ export class ErasureStore {
     return row && { ...recordOf(row), kid: plainBytes(row.kid), reason: row.reason, askedAtMs: row.asked_at_ms };
   }
 
+  /** The lowest position of a chain above `head` and up to `last` that was erased, or is about to be; undefined without one. */
+  lowestBetween(kid: Uint8Array, head: number, last: number): number | undefined {
+    return (this.#statements.lowestBetween.get(kid, head, last) as number | null) ?? undefined;
+  }
+
   /** What the record that follows an erased one is held against. */
   headOf(id: Uint8Array): Head | undefined {
     const kept = this.record(id);
@@ -207,6 +212,9 @@ function prepare(database: Database) {
     record: database.prepare(
       "SELECT erased.*, reason, asked_at_ms FROM erased JOIN erasures ON erasures.erasure = erased.erasure WHERE id = ?",
     ),
+    lowestBetween: database
+      .prepare("SELECT min(seq) FROM erased WHERE kid = ? AND seq > ? AND seq <= ? AND entry IS NOT NULL")
+      .pluck(),
     recordsOf: database.prepare("SELECT * FROM erased WHERE erasure = ? ORDER BY seq, id"),
     device: database.prepare("SELECT device FROM devices WHERE kid = ?").pluck(),
     blankRecord: database.prepare("UPDATE records SET bytes = ? WHERE device = ? AND seq = ? AND id = ?"),

@@ -1,7 +1,7 @@
 /** Marks the file as ours (SQLite `application_id`): "TALY". */
 export const APPLICATION_ID = 0x54414c59;
 /** SQLite `user_version`. A change of the tables below takes the next number and a migration from this one. */
-export const SCHEMA_VERSION = 7;
+export const SCHEMA_VERSION = 8;
 
 /** Records of one generation of ids, as a power of two. */
 export const GENERATION_BITS = 14;
@@ -253,5 +253,10 @@ CREATE TABLE beacons (
 ) STRICT, WITHOUT ROWID;
 `;
 
+/** Finds what was erased of a chain by its position: acknowledgements name it. */
+const ERASED_POSITIONS = `
+CREATE INDEX erased_by_position ON erased (kid, seq) WHERE entry IS NOT NULL;
+`;
+
 /** What makes version n + 2 out of version n + 1. A new store is one of version 1, and all of these. */
-export const MIGRATIONS: readonly string[] = [GAPS, STANDING, ENTRIES, TENANTS, ERASURES, BEACONS];
+export const MIGRATIONS: readonly string[] = [GAPS, STANDING, ENTRIES, TENANTS, ERASURES, BEACONS, ERASED_POSITIONS];
