@@ -121,6 +121,11 @@ export function isOwnRecord(own: Own, seq: number, id: Uint8Array, bytes: Uint8A
   return ownRecord(own, bytes)?.header.seq === seq && equalBytes(recordId(own.crypto.sha256, bytes), id);
 }
 
+/** Whether the bytes are any record at `seq` under the signature of the device's own key. */
+export function isOwnAt(own: Own, seq: number, bytes: Uint8Array): boolean {
+  return ownRecord(own, bytes)?.header.seq === seq;
+}
+
 /** Whether the bytes are a gap record under the signature of the device's own key, and name the record at `seq`. */
 export function namesOwn(own: Own, seq: number, bytes: Uint8Array): boolean {
   const record = ownRecord(own, bytes);

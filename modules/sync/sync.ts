@@ -2,11 +2,12 @@ import { concatBytes, equalBytes, toHex } from "../bytes/bytes.js";
 import { ClockState, type Timer } from "../clock/clock.js";
 import { fail, ok, type Result } from "../codes/codes.js";
 import type { Succession } from "../identity/succession.js";
-import { parseRecord, RECORD_MAX_BYTES, recordId } from "../record/record.js";
+import { recordId } from "../record/record.js";
 import { STATEMENT_MAX_BYTES } from "../record/statement.js";
 import { accept, readPin } from "./acceptance.js";
 import type { NamingGap } from "./chain-store.js";
 import { deleteLeave, enrolmentBody, hasLeave, readToken, statementIn } from "./enrolment.js";
+import { Fetching } from "./fetching.js";
 import {
   type Acknowledgement,
   encodeRequest,
@@ -14,14 +15,13 @@ import {
   type Position,
   type Request,
   readAcknowledgement,
-  splitRecords,
 } from "./messages.js";
 import { LEVELS, type Level, type SyncOptions } from "./options.js";
 import { problemOf } from "./problem.js";
 import { FollowedPins } from "./relay-key.js";
 import { sentMarkOf, writeSentMark } from "./sent-mark.js";
-import { encodeSuccessionRequest, isOwnRecord, lastWord, namesOwn } from "./succession.js";
-import type { TransportResponse } from "./transport.js";
+import { encodeSuccessionRequest, lastWord } from "./succession.js";
+import type { TransportResponse, Step as TransportStep } from "./transport.js";
 
 /**
  * Brings a device's records to its relay, and the relay's signed acknowledgements back. One request at a time; what
@@ -30,8 +30,6 @@ import type { TransportResponse } from "./transport.js";
 
 /** Records of one batch take at most this much of the device's heap; the relay takes 64 KiB. */
 const BATCH_BYTES = 8192;
-/** Records that are fetched back at once: with the longest of them an answer still is no larger than an acknowledgement. */
-const FETCH_RECORDS = Math.floor(STATEMENT_MAX_BYTES / RECORD_MAX_BYTES);
 const RETRY_FIRST_MS = 1000;
 const RETRY_MAX_MS = 300_000;
 const RETRY_AFTER_MAX_S = 3600;
@@ -43,6 +41,7 @@ export class Sync {
   readonly #options: SyncOptions;
   readonly #path: string;
   readonly #relay: FollowedPins;
+  readonly #fetching: Fetching;
   #timer: Timer | undefined;
   #busy = false;
   #closed = false;
@@ -56,10 +55,13 @@ export class Sync {
   #disputed: Position | undefined;
   /** What the newest answer names as received, believed or not. */
   #claimed: Position | undefined;
+  /** The lowest position above the head that the relay has erased, by its newest answer that was believed. */
+  #erasedSeq: number | undefined;
 
   constructor(options: SyncOptions) {
     this.#options = options;
     this.#relay = new FollowedPins(options);
+    this.#fetching = new Fetching(options, (path) => this.#call("GET", path));
     this.#path = `/v1/devices/${toHex(options.identity.kid)}`;
   }
 
@@ -276,9 +278,11 @@ export class Sync {
     if (position === undefined)
       return fail("SUCCESSION_NEEDED", `sent up to seq ${this.#sent}, the relay stands at none`);
     if (this.#ends === "branch" || this.#headSeq() >= position.seq) return this.#end(position);
+    const { head } = this.#options.chain;
+    if (this.#erasedSeq !== undefined && head) return this.#endBefore(this.#erasedSeq, head);
     // Also where the chain ends: what the relay has logged makes room only for what is held, and behind the former key's
-    // records alone no later key's could stand.
-    const fetched = await this.#fetchBack(position.seq);
+    // records alone no later key's could stand. Genesis is never erased.
+    const fetched = await this.#fetchBack(this.#erasedSeq === undefined ? position.seq : 0);
     if (!fetched.ok) return fetched;
     if (fetched.value === 0) return this.#seekGap(position);
     // The relay's next answer is about the restored head: only that lets the device append.
@@ -317,18 +321,28 @@ export class Sync {
    */
   async #seekGap({ seq: received }: Position): Promise<Step> {
     const missing = this.#headSeq() + 1;
-    const last = Math.max(received, this.#sent);
-    for (let from = missing + 1; from <= last; from += FETCH_RECORDS) {
-      const page = await this.#page(from, Math.min(last, from + FETCH_RECORDS - 1));
-      if (!page.ok) return page;
-      for (const bytes of page.value) {
-        await undefined;
-        if (!namesOwn(this.#options, missing, bytes)) continue;
-        this.#ends = "branch";
-        return fail("SUCCESSION_NEEDED", `the record at seq ${missing} was dropped, and is lost with the flash`);
-      }
-    }
-    return fail("RELAY_BEHIND", `it gives no record after seq ${missing - 1}`);
+    const dropped = await this.#fetching.isDropped(missing, Math.max(received, this.#sent));
+    if (!dropped.ok) return dropped;
+    if (!dropped.value) return fail("RELAY_BEHIND", `it gives no record after seq ${missing - 1}`);
+    this.#ends = "branch";
+    return fail("SUCCESSION_NEEDED", `the record at seq ${missing} was dropped, and is lost with the flash`);
+  }
+
+  /**
+   * The relay has signed that it was asked to erase a record which this flash has lost: nobody has it, and the chain ends at
+   * the relay's head. What is held has to make room for the next key's genesis, after a restart, too: so it is let go of
+   * first, where the relay shows that its chain is this one.
+   */
+  async #endBefore(erasedSeq: number, head: Position): Promise<Step> {
+    const shown = await this.#fetching.isShown(head);
+    if (!shown.ok && shown.failure.code !== "RECORD_ERASED") return shown;
+    // Without room the succession says so.
+    if (shown.ok && shown.value) this.#fetching.release(this.#releasable);
+    this.#ends = "branch";
+    return fail(
+      "SUCCESSION_NEEDED",
+      `the record at seq ${erasedSeq} was erased on request, and is lost with the flash`,
+    );
   }
 
   /**
@@ -338,7 +352,7 @@ export class Sync {
    */
   async #catchUp(claim: Step<never>, received: Position): Promise<Step> {
     this.#hold();
-    const shown = await this.#isShown(received);
+    const shown = await this.#isBehind(received);
     // What cannot be asked for may still be there.
     if (!shown.ok) return shown;
     if (shown.value) {
@@ -349,12 +363,20 @@ export class Sync {
     return claim;
   }
 
+  /** Where the record itself was erased, any other of the device's own above its head shows the same. */
+  async #isBehind(received: Position): Promise<Step<boolean>> {
+    const shown = await this.#fetching.isShown(received);
+    if (shown.ok || shown.failure.code !== "RECORD_ERASED") return shown;
+    const any = await this.#fetching.isAnyShown(this.#headSeq(), received.seq);
+    return any.ok && !any.value ? shown : any;
+  }
+
   /**
    * The relay names another record at a position that is held here. It lies, unless it can show one there under the
    * device's own signature: then flash and key store were set back together once, and two branches are signed.
    */
   async #askDisputed(claim: Step<never>, disputed: Position): Promise<Step> {
-    const shown = await this.#isShown(disputed);
+    const shown = await this.#fetching.isShown(disputed);
     if (!shown.ok || !shown.value) return claim;
     this.#hold();
     // Nothing beyond the head was sent; the mark keeps this chain from going on after a restart, too.
@@ -364,61 +386,24 @@ export class Sync {
     return fail("SUCCESSION_NEEDED", `two records are signed at seq ${seq}: the relay has ${toHex(id)}`);
   }
 
-  /** Whether the relay can show the record that it names, under the device's own signature; a failure where it does not say. */
-  async #isShown({ seq, id }: Position): Promise<Step<boolean>> {
-    const answer = await this.#call("GET", `${this.#path}/records?from=${seq}&to=${seq}`);
-    if (!answer.ok) return answer;
-    await undefined;
-    return ok(isOwnRecord(this.#options, seq, id, answer.value.body));
-  }
-
   /** Restores the records after the head, at most up to `to`; how many. SUCCESSION_NEEDED where they are another branch. */
   async #fetchBack(to: number): Promise<Step<number>> {
-    const { chain } = this.#options;
-    const from = this.#headSeq() + 1;
-    const last = Math.min(to, from + FETCH_RECORDS - 1);
-    const page = await this.#page(from, last);
-    if (!page.ok) return page;
-    let count = 0;
-    for (const bytes of page.value) {
-      const record = parseRecord(bytes);
-      if (!record.ok) return record;
-      const { seq } = record.value.header;
-      // Of a key's former chain nothing is taken back: it would stand in this one's place.
-      if (!equalBytes(record.value.header.kid, this.#options.identity.kid))
-        return fail("KEY_MISMATCH", `seq ${seq} is of kid ${toHex(record.value.header.kid)}`);
-      if (seq !== this.#headSeq() + 1) break;
-      let restored = chain.restore(bytes);
-      if (!restored.ok && restored.failure.code === "JOURNAL_FULL" && this.#releaseHeld())
-        restored = chain.restore(bytes);
-      if (restored.ok) {
-        count++;
-        continue;
-      }
-      if (restored.failure.code !== "CHAIN_BROKEN") return restored;
-      // The device's own signature: so much was sent once, by a start that this flash knows nothing of.
-      this.#markSent(seq);
-      this.#ends = "branch";
-      return fail("SUCCESSION_NEEDED", `the record that was sent at seq ${seq} does not follow the one held before it`);
-    }
-    return ok(count);
+    const restored = await this.#fetching.restore(to, this.#releasable);
+    if (!restored.ok) return restored;
+    const { count, otherBranch } = restored.value;
+    if (otherBranch === undefined) return ok(count);
+    // The device's own signature: so much was sent once, by a start that this flash knows nothing of.
+    this.#markSent(otherBranch);
+    this.#ends = "branch";
+    return fail(
+      "SUCCESSION_NEEDED",
+      `the record that was sent at seq ${otherBranch} does not follow the one held before it`,
+    );
   }
 
-  async #page(from: number, to: number): Promise<Step<Uint8Array[]>> {
-    const answer = await this.#call("GET", `${this.#path}/records?from=${from}&to=${to}`);
-    return answer.ok ? splitRecords(answer.value.body) : answer;
-  }
-
-  /**
-   * What is fetched back may be more than the journal takes. The record behind the head came from the relay, which says
-   * that it stands at the head or above at the level that releases: what is held need not be. Where nothing of this chain
-   * is held, that is the former chain's, all of which came before.
-   */
-  #releaseHeld(): boolean {
-    const { chain, releaseAt } = this.#options;
-    const level = this.acknowledged[releaseAt ?? "logged"];
-    const { head } = chain;
-    return level !== undefined && level.seq >= (head?.seq ?? 0) && chain.release(head ?? level).ok;
+  /** The relay's newest word at the level that releases. */
+  get #releasable(): Position | undefined {
+    return this.acknowledged[this.#options.releaseAt ?? "logged"];
   }
 
   #request(): Result<Request> {
@@ -456,20 +441,22 @@ export class Sync {
     for (const level of LEVELS) {
       const position = read.value.acknowledgement[level];
       const own = position && ownIds.get(position.seq);
-      if (position && own && !equalBytes(own, position.id)) this.#disputed = position;
+      // The highest of them: what a chain ends with is never erased, so that the relay can show it.
+      if (position && own && !equalBytes(own, position.id)) this.#disputed ??= position;
     }
     const lastSeq = isOther ? Number.MAX_SAFE_INTEGER : Math.max(this.#headSeq(), this.#sent);
     const accepted = accept({ crypto, kid: identity.kid, relay, keys, ownId, lastSeq }, request, answer);
     this.#relay.judged(read.value.statement.kid, accepted);
     if (!accepted.ok) return accepted;
-    const { received, logged, final, timeMs } = accepted.value;
+    const { received, logged, final, timeMs, erasedSeq } = accepted.value;
+    this.#erasedSeq = erasedSeq;
     this.acknowledged = {
       ...(received && { received }),
       ...(logged && { logged }),
       ...(final && { final }),
     };
     if (clock.state < ClockState.network) clock.set(timeMs, ClockState.relay);
-    const releasable = accepted.value[this.#options.releaseAt ?? "logged"];
+    const releasable = this.#releasable;
     if (!isOther && releasable && releasable.seq >= chain.firstSeq && releasable.seq <= this.#headSeq()) {
       // A record that the flash has damaged keeps its sector until a later one is released; it must not end the talk.
       const released = chain.release(releasable);
@@ -507,7 +494,7 @@ export class Sync {
   }
 }
 
-type Step<T = "more" | "greeted" | "wait" | "idle"> = Result<T> & { readonly retryAfterS?: number };
+type Step<T = "more" | "greeted" | "wait" | "idle"> = TransportStep<T>;
 const MORE: Step = { ok: true, value: "more" };
 const GREETED: Step = { ok: true, value: "greeted" };
 const IDLE: Step = { ok: true, value: "idle" };

@@ -1,5 +1,8 @@
 import type { Result } from "../codes/codes.js";
 
+/** What came of asking the relay, or of a step that asks it; a failure may say how many seconds to wait first. */
+export type Step<T> = Result<T> & { readonly retryAfterS?: number };
+
 /** How a device reaches its relay: HTTP first, MQTT second, the same bytes. */
 export interface Transport {
   /**

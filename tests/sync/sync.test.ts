@@ -1,72 +1,22 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { type Clock, ClockState, type Timers } from "tallystick/clock/clock";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
-import { Identity } from "tallystick/identity/identity";
 import { RECORD_MAX_BYTES, recordId } from "tallystick/record/record";
 import { accept } from "tallystick/sync/acceptance";
 import type { ChainStore } from "tallystick/sync/chain-store";
-import {
-  BATCH_MAX_BYTES,
-  makeAcknowledgement,
-  NONCE_BYTES,
-  type Position,
-  readRequest,
-  splitBatch,
-} from "tallystick/sync/messages";
-import { readRelayPins, writeRelayPins } from "tallystick/sync/relay-pins";
+import { BATCH_MAX_BYTES, NONCE_BYTES, type Position, readRequest, splitBatch } from "tallystick/sync/messages";
+import { readRelayPins } from "tallystick/sync/relay-pins";
 import { readSentMark } from "tallystick/sync/sent-mark";
 import { Sync } from "tallystick/sync/sync";
 import type { Transport, TransportRequest, TransportResponse } from "tallystick/sync/transport";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { VirtualTime } from "../../hosts/simulator/world/time.js";
 import { FixtureDevice, MemoryKeys } from "../fixtures/device.js";
-import { memoryLog } from "../fixtures/memory-log.js";
 import { must } from "../relay/started.js";
+import { acknowledge, clockOf, NOW_MS, pinned, timersOf } from "./memory-relay.js";
 
 const MINUTE = 60_000;
-const ORIGIN = "relay.example/sync";
-const NOW_MS = Date.UTC(2026, 10, 23);
 const FAILED: Result<TransportResponse> = fail("TRANSPORT_FAILED", "no route");
-
-/** The relay's half, in memory: one log of eight entries, one device-facing key. */
-const log = memoryLog(
-  ORIGIN,
-  new Uint8Array(32).fill(3),
-  Array.from({ length: 8 }, (_, i) => Uint8Array.of(i)),
-);
-const relay = must(
-  Identity.create({
-    keys: new MemoryKeys(),
-    crypto: relayCrypto,
-    entropy: { bytes: () => new Uint8Array(32).fill(4) },
-  }),
-);
-
-function acknowledge(
-  device: FixtureDevice,
-  { nonce, pinnedSize }: { readonly nonce: Uint8Array; readonly pinnedSize: number },
-  levels: { received?: Position; logged?: Position; final?: Position },
-): Uint8Array {
-  return makeAcknowledgement(
-    relay.kid,
-    {
-      kid: device.identity.kid,
-      nonce,
-      ...levels,
-      checkpoint: log.checkpoint(8),
-      consistency: pinnedSize === 0 ? [] : log.consistency(pinnedSize, 8),
-      pinnedSize,
-      timeMs: NOW_MS,
-    },
-    (bytes) => must(relay.sign(bytes)),
-  );
-}
-
-function pinned(keys: MemoryKeys): MemoryKeys {
-  writeRelayPins(keys, { origin: ORIGIN, deviceKey: relay.publicKey, logKey: log.vkey });
-  return keys;
-}
 
 describe("sync", () => {
   let time: VirtualTime;
@@ -356,25 +306,3 @@ describe("sync", () => {
     assert.notEqual(keys.read("pin"), undefined);
   });
 });
-
-function clockOf(time: VirtualTime): Clock {
-  return {
-    uptimeMs: () => time.nowMs() - NOW_MS,
-    wallMs: () => time.nowMs(),
-    state: ClockState.network,
-    set: () => assert.fail("the network's time is better than the relay's"),
-  };
-}
-
-/** Timers in virtual time; what a callback sets off in promises is over before time goes on. */
-function timersOf(time: VirtualTime): Timers {
-  return {
-    after(delayMs, callback) {
-      const cancel = time.at(time.nowMs() + Math.ceil(delayMs), async () => {
-        callback();
-        await new Promise((resolve) => setImmediate(resolve));
-      });
-      return { cancel };
-    },
-  };
-}
