@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { toHex } from "tallystick/bytes/bytes";
+import { fromHex, toHex } from "tallystick/bytes/bytes";
 import { Identity } from "tallystick/identity/identity";
-import { Kind } from "tallystick/record/record";
-import { encodeEnrolment, encodeRequest } from "tallystick/sync/messages";
+import { Kind, recordId } from "tallystick/record/record";
+import { encodeEnrolment, encodeRequest, readAcknowledgement } from "tallystick/sync/messages";
 import { encodeSuccessionRequest, stateSuccession } from "tallystick/sync/succession";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
+import { eraseInFolder } from "../../hosts/relay/erase-folder.js";
 import { answerOf, FixtureDevice, readingPayload } from "../fixtures/device.js";
 import { must, ORIGIN } from "../relay/started.js";
 import { needMosquitto } from "./mosquitto.js";
@@ -75,6 +76,15 @@ describe("MQTT: the same bytes and answers as HTTP", () => {
     await same({ method: "GET", path: `${path}/records?from=3&to=9` }, 200);
     await same({ method: "GET", path: `${path}/records?from=0&to=${Number.MAX_SAFE_INTEGER}` }, 200);
     await same({ method: "GET", path: "/v1/relay/keys?generation=0" }, 200);
+    // What was erased above the head that is named, once the bytes are gone.
+    const erasure = { kid: device.identity.kid, from: 10, to: 12, reason: "asked", by: "operator" };
+    assert.ok(must(await eraseInFolder(started.folder, erasure, { decided: true })).done);
+    const behind = { ...device.request(), head: { seq: 2, id: recordId(relayCrypto.sha256, device.chain[2]!) } };
+    const asked = { method: "POST", path: `${path}/head`, body: encodeRequest(behind) } as const;
+    await same(asked, 200);
+    const word = must(readAcknowledgement(fromHex((await byBroker(asked)).body)!)).acknowledgement;
+    assert.equal(word.erasedSeq, 10);
+    await same({ method: "GET", path: `${path}/records?from=10&to=20` }, 410, "RECORD_ERASED");
 
     const next = Identity.ofSeed(new Uint8Array(32).fill(9), relayCrypto);
     const { seq, id } = device.head;

@@ -211,6 +211,8 @@ const LOOK_MS = 100;
         assert.equal((await proofOf(url, seq, "evidence")).problem?.code, "RECORD_ERASED");
         assert.equal((await proofOf(url, seq, "receipt")).status, 200);
         assert.equal((await proofOf(url, seq + 1, "evidence")).status, 200);
+        const behind = { ...device.request(), head: { seq: seq - 1, id: idOf(seq - 1) } };
+        assert.equal(device.read(await device.askHead(url, behind), started.key).erasedSeq, seq, url);
       }
       assert.equal((await page()).problem?.code, "RECORD_ERASED");
     }

@@ -20,6 +20,7 @@ const SUITES = [
   "rotation",
   "intake",
   "refused",
+  "erase-acknowledged",
   "operator/tenants",
   "operator/credentials",
   "operator/routes",
