@@ -203,11 +203,14 @@ export class Calls {
   /** Records of a chain, gap records that wait for their position among them. */
   page(kid: Uint8Array): (range: Range) => CallAnswer {
     const { device } = this.#admitDevice(kid);
+    const { erasures } = this.#options.store;
     return (range) => {
       const page: Uint8Array[] = [];
       let length = 0;
+      // From the decision on, whether the bytes are gone by now or not.
+      const erasedSeq = erasures.lowestBetween(kid, range.from - 1, range.to);
       for (const record of this.#recordsWithGaps(device, range)) {
-        const erased = isErased(record) ? this.#options.store.erasures.record(record.id) : undefined;
+        const erased = record.seq === erasedSeq || isErased(record) ? erasures.record(record.id) : undefined;
         // A page is of records that follow each other: what was erased ends it.
         if (erased && page.length === 0) throw new Refused(erasedRefusal(erased));
         if (erased) break;

@@ -282,7 +282,7 @@ export class Sync {
     if (this.#erasedSeq !== undefined && head) return this.#endBefore(this.#erasedSeq, head);
     // Also where the chain ends: what the relay has logged makes room only for what is held, and behind the former key's
     // records alone no later key's could stand. Genesis is never erased.
-    const fetched = await this.#fetchBack(this.#erasedSeq === undefined ? position.seq : 0);
+    const fetched = await this.#fetchBack(position.seq);
     if (!fetched.ok) return fetched;
     if (fetched.value === 0) return this.#seekGap(position);
     // The relay's next answer is about the restored head: only that lets the device append.

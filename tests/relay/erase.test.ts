@@ -239,6 +239,9 @@ describe("relay: bodies erased on request", function () {
     decideErasure(store, must(planErasure({ store, crypto: relayCrypto }, request(5, 7))), Date.now());
     await until(async () => (await get(`${started.url}/readyz`)).problem?.code === "LOG_IO_FAILED");
     assert.equal((await get(`${started.url}/v1/records/${idHex(6)}`)).status, 410);
+    const page = (from: number) => get(`${started.url}/v1/devices/${device.kid}/records?from=${from}&to=20`);
+    assert.equal(must(splitRecords((await page(2)).bytes)).length, 3);
+    assert.equal((await page(5)).problem?.code, "RECORD_ERASED");
     device.appendReadings(5);
     device.read(await device.send(started.url, RECORDS + 1), started.key);
     await started.settled();

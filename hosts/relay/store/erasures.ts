@@ -212,9 +212,8 @@ function prepare(database: Database) {
     record: database.prepare(
       "SELECT erased.*, reason, asked_at_ms FROM erased JOIN erasures ON erasures.erasure = erased.erasure WHERE id = ?",
     ),
-    lowestBetween: database
-      .prepare("SELECT min(seq) FROM erased WHERE kid = ? AND seq > ? AND seq <= ? AND entry IS NOT NULL")
-      .pluck(),
+    // What is erased beside a chain at one of its positions goes with the chain's own record there.
+    lowestBetween: database.prepare("SELECT min(seq) FROM erased WHERE kid = ? AND seq > ? AND seq <= ?").pluck(),
     recordsOf: database.prepare("SELECT * FROM erased WHERE erasure = ? ORDER BY seq, id"),
     device: database.prepare("SELECT device FROM devices WHERE kid = ?").pluck(),
     blankRecord: database.prepare("UPDATE records SET bytes = ? WHERE device = ? AND seq = ? AND id = ?"),

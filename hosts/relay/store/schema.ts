@@ -255,7 +255,7 @@ CREATE TABLE beacons (
 
 /** Finds what was erased of a chain by its position: acknowledgements name it. */
 const ERASED_POSITIONS = `
-CREATE INDEX erased_by_position ON erased (kid, seq) WHERE entry IS NOT NULL;
+CREATE INDEX erased_by_position ON erased (kid, seq);
 `;
 
 /** What makes version n + 2 out of version n + 1. A new store is one of version 1, and all of these. */
