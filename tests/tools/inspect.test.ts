@@ -48,6 +48,7 @@ describe("tallystick inspect", () => {
     write("revoked", encodeBundle({ ...bundle.value, revocations: [revocation], relayKeys }));
     write("revocation", revocation);
     write("acknowledgement", fromHex(vector("acknowledgement").acknowledgement)!);
+    write("acknowledgement.erased", fromHex(vector("acknowledgement").erased.acknowledgement)!);
     const device = new FixtureDevice({ crypto: relayCrypto, seed: new Uint8Array(32).fill(3) });
     const branches = [1, 2].map((value) => device.make(Kind.readings, readingPayload(value), device.head));
     const { publicKey } = device.identity;
@@ -180,6 +181,14 @@ acknowledgement of device a3adabaad93b5f38
   nonce    55555555555555555555555555555555
   checkpoint of tallystick.example/log: size …, root …
   consistency path of … from size 3
+[0]
+$ tallystick inspect acknowledgement.erased
+acknowledgement of device a3adabaad93b5f38
+…
+  log_by   2026-09-21T14:14:20.000Z
+  erased   seq 4, the lowest above the head that was asked from
+  time     2026-09-21T14:13:20.123Z
+…
 [0]
 $ tallystick inspect revocation
 revocation of … from seq 3 on

@@ -11,6 +11,7 @@ export interface Defence extends Mutation {
 }
 
 const SYNC = "modules/sync/sync.ts";
+const FETCHING = "modules/sync/fetching.ts";
 
 export const DEFENCES: readonly Defence[] = [
   {
@@ -30,8 +31,8 @@ export const DEFENCES: readonly Defence[] = [
   {
     without: "waiting for what the relay knows more",
     file: SYNC,
-    from: "    this.#hold();\n    const shown = await this.#isShown(received);",
-    to: "    const shown = await this.#isShown(received);",
+    from: "    this.#hold();\n    const shown = await this.#isBehind(received);",
+    to: "    const shown = await this.#isBehind(received);",
     case: 0,
   },
   {
@@ -50,8 +51,8 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "room for what is fetched back",
-    file: SYNC,
-    from: 'restored.failure.code === "JOURNAL_FULL" && this.#releaseHeld()',
+    file: FETCHING,
+    from: 'restored.failure.code === "JOURNAL_FULL" && this.release(releasable).ok',
     to: "false",
     case: 1,
   },
@@ -64,9 +65,9 @@ export const DEFENCES: readonly Defence[] = [
   },
   {
     without: "the gap that names what is missing",
-    file: SYNC,
-    from: "if (!namesOwn(this.#options, missing, bytes)) continue;",
-    to: "if (bytes !== undefined) continue;",
+    file: FETCHING,
+    from: "if (namesOwn(this.#options, missing, bytes)) return ok(true);",
+    to: "",
     case: 71,
   },
   {
