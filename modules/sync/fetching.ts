@@ -31,7 +31,7 @@ export class Fetching {
     this.#get = get;
   }
 
-  /** Whether the relay can show the record that it names, under the device's own signature; a failure where it does not say. */
+  /** Whether the relay can show the record that it names, under the device's own signature. */
   async isShown({ seq, id }: Position): Promise<Step<boolean>> {
     const answer = await this.#records(seq, seq);
     if (!answer.ok) return answer;
