@@ -23,6 +23,8 @@ export interface Onslaught {
 
 /** An attacker does not wait for what he does not want. */
 const PATIENCE_MS = 100;
+/** For a connection and a whole request on it; the machine may have little time left for who sends, too. */
+const SENDING_MAX_MS = 5000;
 /** Behind by more than this, the rest is not caught up with: it was the attacker who was slow. */
 const BEHIND_MAX_MS = 1000;
 
@@ -73,14 +75,17 @@ function fire(to: { host: string; port: number; localAddress: string }, bytes: U
       socket.destroy();
       resolve(status);
     };
-    const patience = setTimeout(() => end(isSent ? "unanswered" : "unsent"), PATIENCE_MS);
+    const give = (): void => end(isSent ? "unanswered" : "unsent");
+    let patience = setTimeout(give, SENDING_MAX_MS);
     socket.write(bytes, () => {
       isSent = true;
+      clearTimeout(patience);
+      patience = setTimeout(give, PATIENCE_MS);
     });
     // HTTP/1.1 NNN
     socket.once("data", (answer: Buffer) => end(answer.toString("latin1", 9, 12)));
-    socket.once("error", () => end(isSent ? "unanswered" : "unsent"));
-    socket.once("close", () => end(isSent ? "unanswered" : "unsent"));
+    socket.once("error", give);
+    socket.once("close", give);
   });
 }
 
