@@ -33,7 +33,7 @@ const CEILING_QUICK_MS = 400;
 const RECORDS = 240_000;
 const RECORDS_QUICK = 12_000;
 const HOSTILE_FACTOR = 10;
-const HOSTILE_CONNECTIONS = 128;
+const HOSTILE_CONNECTIONS = 512;
 /** As much as the relay reads at all. */
 const HOSTILE_BODY_BYTES = 65_000;
 const HOSTILE_CHAINS = 4;
@@ -69,6 +69,8 @@ async function measureRelay(quick: boolean, progress: (line: string) => void): P
     const slowest = runs.reduce((a, b) => (a.records_per_second < b.records_per_second && a.chains > 1 ? a : b));
     const ceilingPerSecond = median(ceilings);
     const ratio = slowest.records_per_second / ceilingPerSecond;
+    // What leaves the sender, who has his share of the same processors: ten times is asked for, this is what came of it.
+    const offered = hostile.offeredPerSecond / ceilingPerSecond;
     const goals = [
       goal("ratio_to_ceiling", "at least", 0.6, round(ratio, 3)),
       goal("hostile_honest_lost", "at most", 0, hostile.lost),
@@ -86,6 +88,7 @@ async function measureRelay(quick: boolean, progress: (line: string) => void): P
         hostile_honest_lost: hostile.lost,
         hostile_p99_ratio: round(hostile.p99Ratio, 3),
         hostile_rss_mb: hostile.rssMb,
+        hostile_offered_ratio: round(offered, 2),
         goals,
         threads,
         ceilings: ceilings.map(Math.round),
@@ -103,7 +106,7 @@ async function measureRelay(quick: boolean, progress: (line: string) => void): P
             ...[run.p50_ms, run.p90_ms, run.p99_ms, run.rss_mb, run.relay_cpu_us].map((ms) => figure(ms).padStart(8)),
           ].join(" "),
         ),
-        `beside ${figure(hostile.offeredPerSecond)} bad signatures a second: p99 ${figure(hostile.p99Ms)} ms, ` +
+        `beside ${figure(hostile.offeredPerSecond)} bad signatures a second, ${figure(round(offered, 2))} × the ceiling: p99 ${figure(hostile.p99Ms)} ms, ` +
           `${figure(round(hostile.p99Ratio, 3))} of the quiet ${figure(hostile.quietP99Ms)}; ${hostile.lost} records lost`,
       ],
     };
