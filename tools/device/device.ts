@@ -1,4 +1,5 @@
 import { fromHex } from "tallystick/bytes/bytes";
+import { visible } from "tallystick/bytes/visible";
 import { REVOCATION_MAX_BYTES } from "tallystick/chain/revocation";
 import { explain, type Failure, fail, type Result } from "tallystick/codes/codes";
 import { fromDidKey, kidOf } from "tallystick/identity/key";
@@ -8,7 +9,6 @@ import { type DeviceStanding, Operator, type RevocationPlan, type RevokeOptions 
 import { isDatabaseError } from "../../hosts/relay/store/database.js";
 import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
 import { DEFAULT_TENANT } from "../../hosts/relay/store/schema.js";
-import { visible } from "../../hosts/relay/visible.js";
 import { readInput } from "../file.js";
 
 /** What `tallystick device` does; each answers with the exit status: 0 done, 1 refused. */

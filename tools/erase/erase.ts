@@ -1,9 +1,9 @@
 import { userInfo } from "node:os";
 import { toHex } from "tallystick/bytes/bytes";
+import { visible } from "tallystick/bytes/visible";
 import { explain, type Failure } from "tallystick/codes/codes";
 import { eraseInFolder, listErasures } from "../../hosts/relay/erase-folder.js";
 import { storeOfEnvironment } from "../../hosts/relay/store/open.js";
-import { visible } from "../../hosts/relay/visible.js";
 import { kidOfText, noKid } from "../device/device.js";
 import type { EraseArguments } from "./command.js";
 

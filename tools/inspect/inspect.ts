@@ -1,7 +1,7 @@
 import { fromHex } from "tallystick/bytes/bytes";
+import { visibleLines } from "tallystick/bytes/visible";
 import { explain } from "tallystick/codes/codes";
 import { readBundle } from "tallystick/evidence/bundle";
-import { visible } from "../../hosts/relay/visible.js";
 import { readInput } from "../file.js";
 import { inspectEvidence } from "./evidence.js";
 import { inspectJournal } from "./journal.js";
@@ -29,7 +29,7 @@ export function inspectFile(file: string, options: InspectOptions = {}): number 
   const input = readInput(file, INPUT_MAX_BYTES);
   const inspected = input.ok ? inspect(input.value, options) : { lines: [], failure: explain(input.failure) };
   const { lines, failure } = withJson(inspected, options, file);
-  if (lines.length > 0) console.log(lines.map(visible).join("\n"));
+  if (lines.length > 0) console.log(options.json ? lines.join("\n") : visibleLines(lines.join("\n")));
   if (failure === undefined) return 0;
   console.error(`tallystick inspect: ${file}: ${failure}`);
   return 2;

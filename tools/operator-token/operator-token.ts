@@ -1,9 +1,9 @@
+import { visible } from "tallystick/bytes/visible";
 import { explain, ok, type Result } from "tallystick/codes/codes";
 import { administerHere } from "../../hosts/relay/enrol.js";
 import type { Role } from "../../hosts/relay/operators/roles.js";
 import { viewOperatorToken } from "../../hosts/relay/routes/operator/tokens.js";
 import type { StoredOperatorToken } from "../../hosts/relay/store/operators.js";
-import { visible } from "../../hosts/relay/visible.js";
 
 /** What `tallystick operator-token` does; each answers with the exit status: 0 done, 1 refused. */
 

@@ -1,10 +1,10 @@
 import { toHex } from "tallystick/bytes/bytes";
+import { visibleLines } from "tallystick/bytes/visible";
 import { checkForkProof, type ForkProof } from "tallystick/chain/fork";
 import { explain } from "tallystick/codes/codes";
 import { didKey, fingerprint, kidOf } from "tallystick/identity/key";
 import { portableCrypto } from "tallystick/identity/portable";
 import { KIND_WORDS, type Record, recordId } from "tallystick/record/record";
-import { visible } from "../../hosts/relay/visible.js";
 import { VERIFY_EXIT } from "./exit.js";
 
 /** The proof of a fork, as `tallystick verify` checks it: it needs nobody's word, and so no policy. */
@@ -32,7 +32,7 @@ export function verifyFork(file: string, bytes: Uint8Array, asJson: boolean): nu
     else console.error(`tallystick verify: ${file}: ${explain(proof.failure)}`);
     return VERIFY_EXIT[verdict];
   }
-  console.log(asJson ? JSON.stringify(toJson(proof.value), null, 2) : toText(proof.value).map(visible).join("\n"));
+  console.log(asJson ? JSON.stringify(toJson(proof.value), null, 2) : visibleLines(toText(proof.value).join("\n")));
   return VERIFY_EXIT.proved;
 }
 

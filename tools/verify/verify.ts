@@ -1,4 +1,5 @@
 import { toHex } from "tallystick/bytes/bytes";
+import { visibleLines } from "tallystick/bytes/visible";
 import { explain, type Failure, fail } from "tallystick/codes/codes";
 import { BUNDLE_MAX_BYTES } from "tallystick/evidence/bundle";
 import { formatStep, type Report, verifyEvidence } from "tallystick/evidence/evidence";
@@ -7,7 +8,6 @@ import { portableCrypto } from "tallystick/identity/portable";
 import { readAlert } from "tallystick/record/payload";
 import { KIND_WORDS, Kind } from "tallystick/record/record";
 import { readPack } from "tallystick/record/senml";
-import { visible } from "../../hosts/relay/visible.js";
 import { readInput } from "../file.js";
 import { alertText, measuredText, readingJson, timeText } from "../reading.js";
 import { VERIFY_EXIT } from "./exit.js";
@@ -34,7 +34,7 @@ export function verify(file: string, policyFile: string | undefined, asJson: boo
   if (!policy.ok) return unreadable(policyFile, policy.failure, asJson);
   const report = verifyEvidence(portableCrypto, evidence.value, policy.value);
   if (!report.ok) return unreadable(file, report.failure, asJson);
-  console.log(asJson ? JSON.stringify(toJson(report.value), null, 2) : toText(report.value).map(visible).join("\n"));
+  console.log(asJson ? JSON.stringify(toJson(report.value), null, 2) : visibleLines(toText(report.value).join("\n")));
   return VERIFY_EXIT[report.value.verdict];
 }
 

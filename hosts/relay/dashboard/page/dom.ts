@@ -1,4 +1,4 @@
-import { visible } from "../../visible.js";
+import { visible } from "tallystick/bytes/visible";
 
 /** Elements and text nodes: the one place that makes any. No string ever becomes markup. */
 

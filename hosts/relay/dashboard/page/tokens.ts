@@ -1,4 +1,4 @@
-import { visible } from "../../visible.js";
+import { visible } from "tallystick/bytes/visible";
 import type { EnrolmentToken, OperatorToken } from "./answers.js";
 import { el, fill, named, table } from "./dom.js";
 import { duration, utc } from "./times.js";
