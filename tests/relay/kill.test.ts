@@ -93,11 +93,15 @@ describe("relay: killed", () => {
         const url = await startChild(folder.path);
         for (const sender of senders) await sender.check(url, folder.path);
         if (kill === KILLS) break;
-        const killing = new Promise((resolve) => setTimeout(resolve, random() * KILL_MAX_MS)).then(() => {
-          child!.kill("SIGKILL");
-        });
-        const sending = senders.map((sender) => sender.sendUntilCut(url, random));
-        await killing;
+        // Of two lives one is cut soon after its start, whatever it has come to, the other once it has answered a batch: how
+        // long a process takes to its first answer is the machine's.
+        const moment = random() * KILL_MAX_MS;
+        let begin = (): void => undefined;
+        const begun = kill % 2 === 0 ? Promise.resolve() : new Promise<void>((resolve) => (begin = resolve));
+        const sending = senders.map((sender) => sender.sendUntilCut(url, random, () => begin()));
+        await begun;
+        await new Promise((resolve) => setTimeout(resolve, moment));
+        child!.kill("SIGKILL");
         const cuts = await Promise.all(sending);
         killedWhileSending += cuts.filter(Boolean).length;
         if (child!.exitCode === null && child!.signalCode === null) await once(child!, "exit");
@@ -163,7 +167,7 @@ class Sender {
   }
 
   /** True where the relay died in the middle of a request. */
-  async sendUntilCut(url: string, random: () => number): Promise<boolean> {
+  async sendUntilCut(url: string, random: () => number, onAnswered: () => void): Promise<boolean> {
     const device = this.#device;
     for (;;) {
       const from = this.acknowledged + 1;
@@ -175,6 +179,7 @@ class Sender {
         return true;
       }
       this.#believe(device.read(answer, this.#key));
+      onAnswered();
     }
   }
 
