@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
 import { fromHex } from "tallystick/bytes/bytes";
 import { visible } from "tallystick/bytes/visible";
 import { didKey } from "tallystick/identity/key";
@@ -189,12 +188,11 @@ device ${owned.kid}
       const { received } = await runBeside(started.folder, ["device", ...what, "--data", "."]);
       assert(received.includes(shown), received);
     }
-    fc.assert(
-      fc.property(fc.string({ unit: "binary" }), (text) => {
-        assert.doesNotMatch(visible(text), /[\p{C}\p{Zl}\p{Zp}]/u);
-        assert.equal(visible(visible(text)), visible(text));
-      }),
-    );
+    for (let point = 0; point <= 0x10ffff; point++) {
+      const character = String.fromCodePoint(point);
+      if (/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(character))
+        assert.notEqual(visible(character), character, point.toString(16));
+    }
     assert.equal(visible("Ä dé 温度 ~!"), "Ä dé 温度 ~!");
   });
 });
