@@ -98,9 +98,10 @@ export async function disagreement(
   { dataDir, disk }: Pick<ErasingOptions, "dataDir" | "disk">,
   store: Pick<Store, "erasures">,
 ): Promise<{ readonly severity: "recovers" | "damaged"; readonly failure: Failure } | undefined> {
+  // In this order: a relay that runs beside lists an erasure before it marks it as done.
+  const done = store.erasures.all("done");
   const listed = await readErasures(disk, pathsOf(dataDir).erasures);
   if (!listed.ok) return undefined;
-  const done = store.erasures.all("done");
   const [listedText, doneText] = [listed.value, done].map(
     (erasures) => new Map(erasures.map((erasure) => [erasure.number, toHex(erasuresText([erasure]))])),
   );

@@ -99,7 +99,7 @@ describe("relay: killed", () => {
         let begin = (): void => undefined;
         const begun = kill % 2 === 0 ? Promise.resolve() : new Promise<void>((resolve) => (begin = resolve));
         const sending = senders.map((sender) => sender.sendUntilCut(url, random, () => begin()));
-        await begun;
+        await Promise.race([begun, Promise.all(sending)]);
         await new Promise((resolve) => setTimeout(resolve, moment));
         child!.kill("SIGKILL");
         const cuts = await Promise.all(sending);

@@ -1,12 +1,14 @@
 import type { Change } from "./answers.js";
 import { el, fill, named, table } from "./dom.js";
 import { utc } from "./times.js";
-import { problemText, type View, type Viewing } from "./view.js";
+import { problemText, settled, type View, type Viewing } from "./view.js";
 
 /** What was changed by whom, the newest first, a page at a time. */
 
 const PAGE = 100;
 const DETAIL_MAX = 400;
+/** A kid, or as much of another name. */
+const ABOUT_MAX = 16;
 
 export function auditView({ api }: Viewing): View {
   const rows = el("div", {});
@@ -29,7 +31,7 @@ export function auditView({ api }: Viewing): View {
   async function more(): Promise<void> {
     if (next === undefined) return;
     older.disabled = true;
-    const inTheWay = await load(next);
+    const inTheWay = await settled(load(next));
     older.disabled = false;
     fill(problem, inTheWay && problemText(inTheWay));
   }
@@ -46,7 +48,7 @@ function rowOf({ at_ms, who, what, about, tenant, detail }: Change) {
     utc(at_ms),
     el("code", {}, who),
     what,
-    el("code", { title: about }, about.length > 16 ? `${about.slice(0, 16)}…` : about),
+    el("code", { title: about }, about.length > ABOUT_MAX ? `${about.slice(0, ABOUT_MAX)}…` : about),
     tenant ?? "",
     named(said.join(", "), DETAIL_MAX),
   ];

@@ -1,8 +1,6 @@
-import type { Problem } from "./answers.js";
-import { away } from "./api.js";
 import { fill } from "./dom.js";
 import { clock } from "./times.js";
-import { problemText, type View, type Viewing } from "./view.js";
+import { problemText, settled, type View, type Viewing } from "./view.js";
 
 /** Keeps a view up while somebody may be looking: what is shown says of when it is, and what was in the way. */
 
@@ -35,7 +33,7 @@ export function keepUp(view: View, viewing: Viewing, { main, status, asOf }: Pla
     if (isOver || isAsking) return;
     isAsking = true;
     const beganMs = performance.now();
-    const problem = await view.load().catch((error): Problem => away(error as Error));
+    const problem = await settled(view.load());
     isAsking = false;
     if (isOver) return;
     if (problem?.status === 401) return viewing.signOut?.(problemText(problem));

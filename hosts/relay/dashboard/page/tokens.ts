@@ -1,13 +1,13 @@
 import { visible } from "tallystick/bytes/visible";
-import type { EnrolmentToken, OperatorToken } from "./answers.js";
+import type { EnrolmentToken, OperatorToken, Problem } from "./answers.js";
 import { el, fill, named, table } from "./dom.js";
 import { duration, utc } from "./times.js";
-import { allOf, confirm, mayAct, type View, type Viewing } from "./view.js";
+import { allOf, confirm, mayAct, problemText, settled, type View, type Viewing } from "./view.js";
 
 /** Tokens by which devices come, and those by which operators do. */
 
 const TOKENS_MAX = 5000;
-const MORE = "There are more; the command lists them all.";
+const MORE = "There are more than these; the operator API has them all, page by page.";
 
 export function enrolmentView(viewing: Viewing): View {
   const { api } = viewing;
@@ -16,13 +16,17 @@ export function enrolmentView(viewing: Viewing): View {
   const problem = el("p", { class: "problem" });
   const button = el("button", { type: "button", onclick: () => void make() }, "Make one");
 
+  /** A token that came of a second click would let a device in, and nobody would have seen it. */
   async function make(): Promise<void> {
-    // A token that came of a second click would let a device in, and nobody would have seen it.
     button.disabled = true;
-    const answer = await api.post<{ token: string; tenant: string; expires_at_ms: number }>("enrolment-tokens", {});
+    const inTheWay = await settled(makeOne());
     button.disabled = false;
-    fill(problem, answer.ok ? "" : `${answer.problem.code}: ${answer.problem.detail}`);
-    if (!answer.ok) return;
+    fill(problem, inTheWay && problemText(inTheWay));
+  }
+
+  async function makeOne(): Promise<Problem | undefined> {
+    const answer = await api.post<{ token: string; tenant: string; expires_at_ms: number }>("enrolment-tokens", {});
+    if (!answer.ok) return answer.problem;
     const { token, tenant, expires_at_ms } = answer.value;
     const copy = el("button", { type: "button", onclick: () => void navigator.clipboard.writeText(token) }, "Copy");
     fill(
@@ -33,11 +37,12 @@ export function enrolmentView(viewing: Viewing): View {
       copy,
     );
     viewing.refresh();
+    return undefined;
   }
 
   function withdraw({ id }: EnrolmentToken): void {
     confirm(
-      { title: `Withdraw ${id.slice(0, 8)}…`, does: "No device is let in by it any more.", yes: "Withdraw" },
+      { title: `Withdraw ${short(id)}`, does: "No device is let in by it any more.", yes: "Withdraw" },
       async () => {
         const answer = await api.delete<EnrolmentToken>(`enrolment-tokens/${id}`);
         if (!answer.ok) return answer.problem;
@@ -67,7 +72,7 @@ export function enrolmentView(viewing: Viewing): View {
         table(
           ["Token", "State", "Tenant", "Made", "Until", "Used by", ""],
           newest.map((token) => [
-            el("code", { title: token.id }, `${token.id.slice(0, 8)}…`),
+            el("code", { title: token.id }, short(token.id)),
             token.state,
             token.tenant,
             utc(token.made_at_ms),
@@ -77,7 +82,7 @@ export function enrolmentView(viewing: Viewing): View {
               mayAct(viewing) &&
               el(
                 "button",
-                { type: "button", "aria-label": `Withdraw ${token.id.slice(0, 8)}`, onclick: () => withdraw(token) },
+                { type: "button", "aria-label": `Withdraw ${short(token.id)}`, onclick: () => withdraw(token) },
                 "Withdraw",
               ),
           ]),
@@ -169,3 +174,10 @@ export function tokensView(viewing: Viewing): View {
     },
   };
 }
+
+/** As much of an enrolment token's id, its hash, as tells it from others. */
+function short(id: string): string {
+  return `${id.slice(0, SHORT_DIGITS)}…`;
+}
+
+const SHORT_DIGITS = 8;

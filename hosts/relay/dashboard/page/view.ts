@@ -61,6 +61,11 @@ export async function allOf<T>(
   return { ok: true, value: { found, more: true } };
 }
 
+/** What was in the way; of an answer that is not of the relay's shape, too. */
+export function settled(asked: Promise<Problem | undefined>): Promise<Problem | undefined> {
+  return asked.catch((error) => away(error as Error));
+}
+
 /** Asks before something is done, in words that say what it does; says what was in the way. */
 export function confirm(
   words: { readonly title: string; readonly does: string; readonly yes: string },
@@ -83,7 +88,7 @@ export function confirm(
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     yes.disabled = no.disabled = true;
-    void act().then((problem) => {
+    void settled(act()).then((problem) => {
       yes.disabled = no.disabled = false;
       if (problem) fill(said, problemText(problem));
       else dialog.close();
