@@ -373,6 +373,7 @@ describe("firmware check", () => {
       ["export const text = (b: Uint8Array) => new TextDecoder().decode(b);", /TextDecoder is not there/],
       ["export const sorted = (list: number[]) => list.toSorted();", /\.toSorted\(\) is missing/],
       ["export const word = /[\\p{L}--[a-z]]/v;", /syntax beyond ES2021/],
+      ["export const word = /\\p{L}/u;", /\\p\{…\} is not in XS on boards/],
       ["export const use = () => {\n  using held = { [Symbol.dispose]() {} };\n};", /syntax beyond ES2021/],
     ];
     for (const [body, message] of limits)

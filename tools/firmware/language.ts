@@ -51,6 +51,12 @@ export async function checkLanguage(file: string, sources: Sources, problems: Pr
         originalLine(newest.map, lineAt(newest.code, match.index)),
         `.${match[1]}() is missing in XS 13.3`,
       );
+    for (const match of newest.code.matchAll(/\\[pP]\{/g))
+      problems.add(
+        file,
+        originalLine(newest.map, lineAt(newest.code, match.index)),
+        `${match[0]}…} is not in XS on boards: name the characters by their ranges`,
+      );
   } catch {
     // Syntax errors are reported where the imports are read.
   }

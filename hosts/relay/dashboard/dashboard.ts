@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import type { FastifyInstance } from "fastify";
 import { fail } from "tallystick/codes/codes";
 import { Refused } from "../problem.js";
@@ -42,14 +42,14 @@ const HEADERS: Readonly<Record<string, string>> = {
 
 interface PageFile {
   readonly type: string;
-  readonly read: () => string;
+  readonly read: () => Promise<string>;
 }
 
 const FILES: Readonly<Record<string, PageFile>> = {
-  "": { type: "text/html; charset=utf-8", read: () => textOf("index.html") },
-  "style.css": { type: "text/css; charset=utf-8", read: () => textOf("style.css") },
-  "icon.svg": { type: "image/svg+xml", read: () => textOf("icon.svg") },
-  "page.js": { type: "text/javascript; charset=utf-8", read: pageProgram },
+  "": { type: "text/html; charset=utf-8", read: once(() => textOf("index.html")) },
+  "style.css": { type: "text/css; charset=utf-8", read: once(() => textOf("style.css")) },
+  "icon.svg": { type: "image/svg+xml", read: once(() => textOf("icon.svg")) },
+  "page.js": { type: "text/javascript; charset=utf-8", read: once(pageProgram) },
 };
 
 export interface DashboardOptions {
@@ -58,16 +58,16 @@ export interface DashboardOptions {
 }
 
 export function dashboardRoutes(app: FastifyInstance, { isOpen }: DashboardOptions): void {
-  const found = new Map<string, string>();
   const onRequest = async (): Promise<void> => {
     if (!isOpen())
       throw new Refused(fail("ROUTE_UNKNOWN", "no operator token was made here; tallystick operator-token create"));
   };
   for (const [name, { type, read }] of Object.entries(FILES))
-    app.get(`${DASHBOARD_PATH}${name}`, { schema: { hide: true }, onRequest }, (_request, reply) => {
-      const text = found.get(name) ?? read();
-      found.set(name, text);
-      return reply.headers(HEADERS).type(type).send(text);
+    app.get(`${DASHBOARD_PATH}${name}`, { schema: { hide: true }, onRequest }, async (_request, reply) => {
+      return reply
+        .headers(HEADERS)
+        .type(type)
+        .send(await read());
     });
   app.get(DASHBOARD_PATH.slice(0, -1), { schema: { hide: true }, onRequest }, (_request, reply) =>
     // The files' names are relative, so that a proxy may have the relay under a path of its own.
@@ -75,6 +75,18 @@ export function dashboardRoutes(app: FastifyInstance, { isOpen }: DashboardOptio
   );
 }
 
-function textOf(name: string): string {
-  return readFileSync(new URL(`./page/${name}`, import.meta.url), "utf8");
+/** Made when it is first asked for, and then the same; what failed is tried again. */
+function once(make: () => Promise<string>): () => Promise<string> {
+  let made: Promise<string> | undefined;
+  return () => {
+    made ??= make().catch((error) => {
+      made = undefined;
+      throw error;
+    });
+    return made;
+  };
+}
+
+function textOf(name: string): Promise<string> {
+  return readFile(new URL(`./page/${name}`, import.meta.url), "utf8");
 }

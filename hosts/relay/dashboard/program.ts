@@ -1,12 +1,9 @@
 import { fileURLToPath } from "node:url";
-import { buildSync } from "esbuild";
+import { build, stop } from "esbuild";
 
-/**
- * The page's TypeScript as one module, made when the first operator looks: it holds the relay up once, for less than what a
- * full batch takes.
- */
-export function pageProgram(): string {
-  const { outputFiles } = buildSync({
+/** The page's TypeScript as one module, made when the first operator looks, by a process beside the relay that ends with it. */
+export async function pageProgram(): Promise<string> {
+  const { outputFiles } = await build({
     entryPoints: [fileURLToPath(new URL("./page/main.ts", import.meta.url))],
     bundle: true,
     write: false,
@@ -14,5 +11,6 @@ export function pageProgram(): string {
     format: "esm",
     target: "es2022",
   });
+  await stop();
   return outputFiles[0]!.text;
 }
