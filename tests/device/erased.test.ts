@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { fromHex, toHex, utf8 } from "tallystick/bytes/bytes";
-import { encodeRequest } from "tallystick/sync/messages";
 import { writeSentMark } from "tallystick/sync/sent-mark";
 import { eraseInFolder } from "../../hosts/relay/erase-folder.js";
 import { ESP32_C3, loadEngine } from "../../hosts/simulator/board.js";
@@ -9,9 +8,8 @@ import type { Lane } from "../../hosts/simulator/lane.js";
 import { buildBoardImage, laneB } from "../../hosts/simulator/lane-b.js";
 import type { CutPlan } from "../../hosts/simulator/world/power.js";
 import { ensureEngine } from "../../tools/engine/build.js";
-import { post } from "../fixtures/device.js";
 import { must, StartedRelay } from "../relay/started.js";
-import { type BenchOptions, parsed } from "./bench.js";
+import type { BenchOptions } from "./bench.js";
 import { SuccessionBench } from "./succession-bench.js";
 
 const MINUTE = 60_000;
@@ -208,15 +206,7 @@ describe("a device and what its relay has erased", function () {
     await bench.climb(started);
     await bench.cutPower();
     const { kid } = bench;
-    const records = bench.fillWithGaps();
-    const back = parsed(records[records.length - 1]!).header.seq;
-    const request = encodeRequest({ nonce: new Uint8Array(16), pinnedSize: 0 });
-    for (const record of records) {
-      const body = new Uint8Array([...request, ...record]);
-      const answer = await post(`${started.url}/v1/devices/${kid}/records`, body, "application/cbor-seq");
-      assert.equal(answer.status, 200);
-    }
-    await started.settled();
+    const back = await bench.bringGaps();
     const brim = bench.flash.snapshot();
     writeSentMark(bench.keys, fromHex(kid)!, back);
     await bench.powerOn();

@@ -7,10 +7,12 @@ import { Journal } from "tallystick/journal/journal";
 import { encodeGap, GAP_SUMMARIES_MAX } from "tallystick/record/gap";
 import { readGenesis } from "tallystick/record/payload";
 import { Kind } from "tallystick/record/record";
+import { encodeRequest, NONCE_BYTES } from "tallystick/sync/messages";
 import { readSentMark } from "tallystick/sync/sent-mark";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import type { StoredDevice, StoredRecord } from "../../hosts/relay/store/store.js";
 import type { NetworkAnswer } from "../../hosts/simulator/world/network.js";
+import { post } from "../fixtures/device.js";
 import type { StartedRelay } from "../relay/started.js";
 import { Bench, type BenchOptions, parsed } from "./bench.js";
 
@@ -136,8 +138,22 @@ export class SuccessionBench extends Bench {
     assert.equal(this.keys.read("token"), undefined);
   }
 
+  /** Fills the journal to the brim with gap records that the relay has logged; the position of the last one. */
+  async bringGaps(): Promise<number> {
+    const { kid, started } = this;
+    const records = this.#fillWithGaps();
+    const request = encodeRequest({ nonce: new Uint8Array(NONCE_BYTES), pinnedSize: 0 });
+    for (const record of records) {
+      const body = new Uint8Array([...request, ...record]);
+      const answer = await post(`${started.url}/v1/devices/${kid}/records`, body, "application/cbor-seq");
+      assert.equal(answer.status, 200);
+    }
+    await started.settled();
+    return parsed(records[records.length - 1]!).header.seq;
+  }
+
   /** Appends gap records, which may use the reserve, until not even a position goes into the open sector. */
-  fillWithGaps(): Uint8Array[] {
+  #fillWithGaps(): Uint8Array[] {
     const identity = Identity.open({ keys: this.keys, crypto: relayCrypto });
     assert.ok(identity.ok && identity.value);
     const { value: signer } = identity;

@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
 import { fromHex, toHex } from "tallystick/bytes/bytes";
 import { verifyRun } from "tallystick/chain/gap";
-import { encodeRequest } from "tallystick/sync/messages";
 import { writeSentMark } from "tallystick/sync/sent-mark";
 import { readSuccession, readSuccessionRequest } from "tallystick/sync/succession";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import type { NetworkAnswer } from "../../hosts/simulator/world/network.js";
-import { post } from "../fixtures/device.js";
 import { must, StartedRelay } from "../relay/started.js";
-import { type BenchOptions, parsed } from "./bench.js";
+import type { BenchOptions } from "./bench.js";
 import { SuccessionBench } from "./succession-bench.js";
 
 const MINUTE = 60_000;
@@ -166,15 +164,7 @@ describe("a device whose chain cannot go on", function () {
     await bench.climb(started);
     await bench.cutPower();
     const { kid } = bench;
-    const records = bench.fillWithGaps();
-    const head = parsed(records[records.length - 1]!).header.seq;
-    const request = encodeRequest({ nonce: new Uint8Array(16), pinnedSize: 0 });
-    for (const record of records) {
-      const body = new Uint8Array([...request, ...record]);
-      const answer = await post(`${started.url}/v1/devices/${kid}/records`, body, "application/cbor-seq");
-      assert.equal(answer.status, 200);
-    }
-    await started.settled();
+    const head = await bench.bringGaps();
     // As if more had been sent, and lost.
     writeSentMark(bench.keys, fromHex(kid)!, head + 3);
     await bench.powerOn();

@@ -2,10 +2,9 @@ import assert from "node:assert/strict";
 import { headOf } from "tallystick/chain/chain";
 import { encodeMark } from "tallystick/record/payload";
 import { Kind, recordId } from "tallystick/record/record";
-import { encodeSuccessionRequest, makeSuccession } from "tallystick/sync/succession";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { decideErasure, planErasure } from "../../hosts/relay/erase.js";
-import { FixtureDevice, post } from "../fixtures/device.js";
+import type { FixtureDevice } from "../fixtures/device.js";
 import { must, ORIGIN, StartedRelay } from "./started.js";
 
 const { sha256 } = relayCrypto;
@@ -97,14 +96,7 @@ describe("relay: acknowledgements of what was erased", () => {
     assert.equal((await device.sendBytes(started.url, other)).problem?.code, "CHAIN_FORK");
     started.operate((operator) => operator.decide(device.identity.kid, "continue"));
     const head = positionAt(RECORDS);
-    const next = new FixtureDevice({
-      crypto: relayCrypto,
-      genesis: { predecessor: { kid: device.identity.kid, ...head } },
-    });
-    const content = { origin: ORIGIN, head, publicKey: next.identity.publicKey };
-    const statement = makeSuccession(device.identity.kid, content, (bytes) => must(device.identity.sign(bytes)));
-    const body = encodeSuccessionRequest({ request: next.request(), statement, genesis: next.chain[0]! });
-    next.read(await post(`${started.url}/v1/devices/${device.kid}/succession`, body), started.key);
+    await started.succeed(device, head);
     await started.settled();
     device.appendReadings(3);
     device.read(await device.send(started.url, RECORDS + 1), started.key);

@@ -3,13 +3,12 @@ import { toHex } from "tallystick/bytes/bytes";
 import { encodeGap } from "tallystick/record/gap";
 import { GapBuilder } from "tallystick/record/gap-summary";
 import { Kind, recordId } from "tallystick/record/record";
-import { encodeSuccessionRequest, makeSuccession } from "tallystick/sync/succession";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { eraseInFolder } from "../../hosts/relay/erase-folder.js";
 import { examineFolder } from "../../hosts/relay/examine.js";
-import { FixtureDevice, get, post } from "../fixtures/device.js";
+import { FixtureDevice, get } from "../fixtures/device.js";
 import { filesWith } from "./files-with.js";
-import { failureOf, must, ORIGIN, StartedRelay } from "./started.js";
+import { failureOf, must, StartedRelay } from "./started.js";
 
 const { sha256 } = relayCrypto;
 
@@ -70,14 +69,7 @@ describe("relay: bodies erased of chains that are not whole", () => {
 
   it("that a succession has closed: its head, too, and what came late behind it, which goes on coming", async () => {
     const head = { seq: device.head.seq, id: device.head.id };
-    const next = new FixtureDevice({
-      crypto: relayCrypto,
-      genesis: { predecessor: { kid: device.identity.kid, ...head } },
-    });
-    const content = { origin: ORIGIN, head, publicKey: next.identity.publicKey };
-    const statement = makeSuccession(device.identity.kid, content, (bytes) => must(device.identity.sign(bytes)));
-    const body = encodeSuccessionRequest({ request: next.request(), statement, genesis: next.chain[0]! });
-    next.read(await post(`${started.url}/v1/devices/${device.kid}/succession`, body), started.key);
+    const next = await started.succeed(device, head);
     await started.settled();
 
     must(await erase(head.seq));

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fromHex } from "tallystick/bytes/bytes";
 import { explain, type Failure, type Result } from "tallystick/codes/codes";
 import type { RelayPinsText } from "tallystick/sync/relay-pins";
+import { encodeSuccessionRequest, makeSuccession } from "tallystick/sync/succession";
 import { relayCrypto } from "../../hosts/relay/crypto.js";
 import { makeEnrolmentToken } from "../../hosts/relay/enrol.js";
 import { Operator } from "../../hosts/relay/operate.js";
@@ -11,7 +12,7 @@ import { type InitialiseOptions, Relay, type RelayOptions } from "../../hosts/re
 import type { StoreOptions } from "../../hosts/relay/store/open.js";
 import { makeToken } from "../../hosts/relay/store/tokens.js";
 import { VerifierPool } from "../../hosts/relay/verify/pool.js";
-import { FixtureDevice, type FixtureDeviceOptions } from "../fixtures/device.js";
+import { FixtureDevice, type FixtureDeviceOptions, post } from "../fixtures/device.js";
 import { OVER_POSTGRES, sharedServer } from "./postgres/shared.js";
 
 export const ORIGIN = "relay.example/test";
@@ -113,6 +114,20 @@ export class StartedRelay {
     const device = new FixtureDevice({ crypto: relayCrypto, ...options });
     device.read(await device.enrol(this.url, ORIGIN, this.token(nowMs)), this.key);
     return device;
+  }
+
+  /** Ends the device's chain at `head`, and enrols its next key there. */
+  async succeed(
+    device: FixtureDevice,
+    head: { readonly seq: number; readonly id: Uint8Array },
+  ): Promise<FixtureDevice> {
+    const { kid } = device.identity;
+    const next = new FixtureDevice({ crypto: relayCrypto, genesis: { predecessor: { kid, ...head } } });
+    const content = { origin: ORIGIN, head, publicKey: next.identity.publicKey };
+    const statement = makeSuccession(kid, content, (bytes) => must(device.identity.sign(bytes)));
+    const body = encodeSuccessionRequest({ request: next.request(), statement, genesis: next.chain[0]! });
+    next.read(await post(`${this.url}/v1/devices/${device.kid}/succession`, body), this.key);
+    return next;
   }
 
   /** Resolves once a checkpoint covers all that the relay holds. */

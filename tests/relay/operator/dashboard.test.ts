@@ -2,11 +2,29 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
-import type { Device, EnrolmentToken, OperatorToken } from "../../../hosts/relay/dashboard/page/answers.js";
+import type Type from "typebox";
+import type {
+  Change,
+  Device,
+  EnrolmentToken,
+  OperatorToken,
+  Problem,
+} from "../../../hosts/relay/dashboard/page/answers.js";
 import { CONDITIONS, conditionOf, matches, stepOf, worstFirst } from "../../../hosts/relay/dashboard/page/condition.js";
 import { duration } from "../../../hosts/relay/dashboard/page/times.js";
+import type { Problem as RelayProblem } from "../../../hosts/relay/problem.js";
+import type { DeviceShape } from "../../../hosts/relay/routes/operator/devices.js";
+import type { ChangeShape } from "../../../hosts/relay/routes/operator/tenants.js";
+import type { EnrolmentTokenShape, OperatorTokenShape } from "../../../hosts/relay/routes/operator/tokens.js";
 import { StartedRelay } from "../started.js";
 import { ask, operatorToken } from "./operators.js";
+
+/** These compile only where what the API answers is what the page expects: to the compiler an answer's body may be anything. */
+const asDevice = (device: Type.Static<typeof DeviceShape>): Device => device;
+const asEnrolmentToken = (token: Type.Static<typeof EnrolmentTokenShape>): EnrolmentToken => token;
+const asOperatorToken = (token: Type.Static<typeof OperatorTokenShape>): OperatorToken => token;
+const asChange = (change: Type.Static<typeof ChangeShape>): Change => change;
+const asProblem = (problem: RelayProblem): Problem => problem;
 
 const PAGE = fileURLToPath(new URL("../../../hosts/relay/dashboard/page/", import.meta.url));
 const FILES = ["", "style.css", "icon.svg", "page.js"];
@@ -80,7 +98,7 @@ describe("relay: the operators' page", () => {
     await started.settled();
     const token = operatorToken(started, "admin");
     const get = async (path: string) => (await ask(started.url, "GET", `/v1/operator/${path}`, token)).body;
-    const shown: Device = await get(`devices/${device.kid}`);
+    const shown = asDevice(await get(`devices/${device.kid}`));
     const { received, logged, ...rest } = shown;
     assert.deepEqual(logged?.seq, 0);
     assert.equal(received.seq, rest.seq);
@@ -90,10 +108,14 @@ describe("relay: the operators' page", () => {
     assert.equal(rest.missing, 0);
     assert.equal(conditionOf(shown), "well");
     assert.equal(stepOf(shown), "logged");
-    const [enrolment]: EnrolmentToken[] = (await get("enrolment-tokens")).tokens;
-    assert.equal(enrolment!.used_by, device.kid);
-    const self: OperatorToken = await get("self");
+    const enrolment = asEnrolmentToken((await get("enrolment-tokens")).tokens[0]);
+    assert.equal(enrolment.used_by, device.kid);
+    const self = asOperatorToken(await get("self"));
     assert.equal(self.role, "admin");
+    const change = asChange((await get("audit")).changes[0]);
+    assert.equal(change.about, self.id);
+    const { code, status, todo } = asProblem(await get("devices/0011223344556677"));
+    assert.deepEqual([code, status, typeof todo], ["DEVICE_UNKNOWN", 404, "string"]);
   });
 
   it("calls a device silent when the relay's watch does, and none for the time in which the relay was away", async () => {

@@ -12,7 +12,7 @@ import { changed, Milliseconds, page, Tenant, taken } from "./shapes.js";
 
 /** The devices of the credential's tenant, and what is decided about them: as `tallystick device` does it. */
 
-const DeviceShape = Type.Object({
+export const DeviceShape = Type.Object({
   kid: Kid,
   did: Type.String(),
   print: Type.String({ description: "of its key, to compare by eye" }),

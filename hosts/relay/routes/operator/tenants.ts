@@ -8,7 +8,7 @@ import { changed, Milliseconds, page, Tenant, taken } from "./shapes.js";
 const TenantShape = Type.Object({ name: Tenant, made_at_ms: Milliseconds });
 const TenantsShape = Type.Object({ tenants: Type.Array(TenantShape) });
 const TenantBody = Type.Object({ name: Tenant }, { additionalProperties: false });
-const ChangeShape = Type.Object({
+export const ChangeShape = Type.Object({
   entry: Type.Integer(),
   at_ms: Milliseconds,
   who: Type.String({ description: "id of an operator token; command; statement, signed by a device's owner" }),

@@ -13,7 +13,7 @@ const LIFETIME_MAX_S = OPERATOR_TOKEN_LIFETIME_MAX_MS / 1000;
 const Lifetime = Type.Integer({ minimum: 60, maximum: LIFETIME_MAX_S, description: "how long it counts" });
 const EnrolmentId = Type.String({ pattern: "^[0-9a-f]{64}$", description: "SHA-256 of the token's text" });
 
-const EnrolmentTokenShape = Type.Object({
+export const EnrolmentTokenShape = Type.Object({
   id: EnrolmentId,
   tenant: Tenant,
   state: Type.Union([Type.Literal("free"), Type.Literal("used"), Type.Literal("ended"), Type.Literal("expired")]),
@@ -33,7 +33,7 @@ const NewEnrolmentTokenShape = Type.Object({
   expires_at_ms: Milliseconds,
 });
 
-const OperatorTokenShape = Type.Object({
+export const OperatorTokenShape = Type.Object({
   id: OperatorId,
   tenant: Type.Optional(Type.String({ description: "without it the token counts for all tenants" })),
   role: RoleShape,
