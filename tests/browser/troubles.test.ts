@@ -153,6 +153,26 @@ describe("relay: the operators' page where something is in the way", function ()
     assert.equal(await page.locator("dialog").count(), 0);
   });
 
+  it("says in a question, too, that an answer is no relay's, and lets it be left", async () => {
+    const device = await started.device();
+    await signIn(operatorToken(started, "operator"), `#/devices/${device.kid}`);
+    await page.click("text=Hold back");
+    const back = await answering("/decision", 200, "{}");
+    await page.click("dialog .yes");
+    await page.waitForSelector("dialog .problem:not(:empty)");
+    assert.match((await page.textContent("dialog .problem"))!, /^SERVER_UNREACHABLE: /);
+    await back();
+    await page.click("text=Leave it");
+    assert.equal(await page.locator("dialog").count(), 0);
+    await page.goto(`${started.url}/dashboard/#/enrolment`);
+    await page.waitForSelector("tbody");
+    const again = await answering("enrolment-tokens", 200, "{}");
+    await page.click("text=Make one");
+    await page.waitForSelector("main .problem:not(:empty)");
+    assert(await page.locator("text=Make one").isEnabled());
+    await again();
+  });
+
   it("makes one enrolment token of a double click, and names its tenant", async () => {
     await signIn(operatorToken(started, "operator"), "#/enrolment");
     await page.waitForSelector("tbody");
