@@ -214,7 +214,7 @@ describe("relay: the operators' page in a browser", function () {
       await page.waitForSelector("tbody tr");
       assert.equal((await texts("tbody tr:first-child .badge"))[0], "forked");
       await page.fill("input[type=search]", device.kid.toUpperCase());
-      await page.waitForFunction("document.querySelectorAll('tbody tr').length === 1");
+      await page.waitForSelector("tbody tr:only-child");
       assert.match(page.url(), new RegExp(`#/devices\\?q=${device.kid.toUpperCase()}$`));
       await page.click("a.kid");
       await page.click("text=Let it go on");
@@ -249,7 +249,7 @@ describe("relay: the operators' page in a browser", function () {
         const answered = page.waitForResponse((response) => response.url().includes("/devices?"));
         await page.clock.fastForward(20_000);
         await answered;
-        await page.waitForFunction("!document.querySelector('a.kid.before')");
+        await page.waitForSelector("a.kid.before", { state: "detached" });
       };
       await page.focus("tbody tr:nth-child(2) a.kid");
       const kid = await page.evaluate("document.activeElement.textContent");

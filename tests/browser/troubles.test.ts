@@ -125,7 +125,7 @@ describe("relay: the operators' page where something is in the way", function ()
     const answered = page.waitForResponse((response) => response.url().endsWith(device.kid));
     held.open();
     await (await answered).finished();
-    await page.waitForFunction("document.querySelector('.as-of').textContent !== ''");
+    await page.waitForSelector(".as-of:not(:empty)");
     assert.deepEqual(await texts("h2 .badge"), ["held"]);
   });
 
@@ -180,7 +180,7 @@ describe("relay: the operators' page where something is in the way", function ()
     await page.dblclick("text=Make one");
     await page.waitForSelector(".made code");
     assert.match((await page.textContent(".made"))!, /^For one device of the tenant default, once, until /);
-    await page.waitForFunction(`document.querySelectorAll("tbody tr").length > ${rows}`);
+    await page.locator("tbody tr").nth(rows).waitFor();
     assert.equal(await page.locator("tbody tr").count(), rows + 1);
   });
 
@@ -211,7 +211,7 @@ describe("relay: the operators' page where something is in the way", function ()
     await back();
     await page.dblclick("text=Older");
     await page.waitForSelector("tbody tr:nth-child(101)");
-    await page.waitForFunction("!document.querySelector('main > section > button').disabled");
+    await page.waitForSelector("main > section > button:enabled", { state: "attached" });
     const rows = await texts("tbody tr td:nth-child(4) code");
     assert(rows.length <= 200, String(rows.length));
   });
