@@ -50,6 +50,7 @@ import { Figures } from "./store/figures.js";
 import { Ladder } from "./store/ladder.js";
 import { createStore, openStore } from "./store/open.js";
 import { OperatorStore } from "./store/operators.js";
+import { pagesCanWait } from "./store/pages.js";
 import { Store, StoredRecordDamaged } from "./store/store.js";
 import { VerifierPool } from "./verify/pool.js";
 import { addOperatorApi, addRoutes, type Health, steadyOf } from "./wiring.js";
@@ -276,7 +277,8 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
   // Beside existing data the log must not begin anew.
   if (!existsSync(paths.logKey)) return fail("RELAY_KEY_MISSING", `expected the log's key ${paths.logKey}`);
 
-  const database = openStore(dataDir, relayIdentity, options.store, isSequencer ? "sequencer" : "writer");
+  const pages = pagesCanWait(paths.store) ? "trusted" : "checked";
+  const database = openStore(dataDir, relayIdentity, options.store, isSequencer ? "sequencer" : "writer", pages);
   if (!database.ok) return database;
   const store = new Store(database.value);
   undo.push(() => store.close());
@@ -373,6 +375,7 @@ async function openParts(options: RelayOptions, undo: (() => void | Promise<void
     store,
     log: log.value,
     erased: erased.value,
+    pages,
     crypto,
     periodMs: options.scrubPeriodMs ?? SCRUB_PERIOD_MS,
     nowMs,

@@ -8,7 +8,8 @@ import type { ErasedEntries } from "./log/erasures.js";
 import type { Log } from "./log/log.js";
 import { Scrub, type ScrubPart } from "./log/scrub.js";
 import { bundlesOf, checkBundle, type Finding } from "./log/tree-check.js";
-import { isCorruption, isUnreadable, tellable } from "./store/database.js";
+import { isCorruption, isUnreadable, type Pages, pagesDamaged, tellable } from "./store/database.js";
+import { PageCheck } from "./store/pages.js";
 import { StoredRows } from "./store/rows.js";
 import { nameOfStore } from "./store/sql.js";
 import type { Store } from "./store/store.js";
@@ -21,6 +22,8 @@ export interface ScrubbingOptions {
   readonly store: Store;
   readonly log: Log;
   readonly erased: ErasedEntries;
+  /** Of SQLite's file: whether its pages were looked at by this start, or are to be first of all. */
+  readonly pages: Pages;
   readonly crypto: Crypto;
   readonly periodMs: number;
   /** Wall time in milliseconds since 1970. */
@@ -60,7 +63,7 @@ export function openScrub(options: ScrubbingOptions): Promise<Scrub> {
     }),
   );
   return Scrub.open({
-    parts: [logPart, ...rowParts],
+    parts: [logPart, ...(store.database.dialect === "postgres" ? [] : [pagesPart(options)]), ...rowParts],
     disk: nodeDisk,
     path: scrub,
     periodMs,
@@ -73,6 +76,25 @@ export function openScrub(options: ScrubbingOptions): Promise<Scrub> {
     onPass: ({ units, startedMs }) => logger.info({ units, since: new Date(startedMs).toISOString() }, "scrubbed"),
     onFault: (error) => logger.warn({ err: error }, "scrub waits"),
   });
+}
+
+/** The database's pages, all in one unit. */
+function pagesPart({ dataDir, store, pages, logger }: ScrubbingOptions): ScrubPart {
+  const path = pathsOf(dataDir).store;
+  const check = new PageCheck(path);
+  return {
+    name: "pages",
+    units: () => 1,
+    isDue: pages === "trusted",
+    async check() {
+      const beginMs = performance.now();
+      const found = await check.run();
+      logger.info({ ms: Math.round(performance.now() - beginMs) }, "pages looked at");
+      if (found === undefined) return [];
+      return [{ ...pagesDamaged(path, found).failure, where: nameOfStore(store.database) }];
+    },
+    stop: () => check.stop(),
+  };
 }
 
 /** A table that cannot even be counted has a first page, whose check says so. */

@@ -189,6 +189,54 @@ describe("log: the rolling scrub", function () {
     }
   });
 
+  it("looks first at what is due at once, and ends it where it is closed meanwhile", async () => {
+    const looked: string[] = [];
+    let end: (() => void) | undefined;
+    const open = (isDue: boolean) =>
+      Scrub.open({
+        parts: [
+          {
+            name: "few",
+            units: () => 1,
+            check: async () => {
+              looked.push("few");
+              return [];
+            },
+          },
+          {
+            name: "long",
+            units: () => 1,
+            isDue,
+            check: () =>
+              new Promise((_, reject) => {
+                looked.push("long");
+                end = () => reject(new Error("ended"));
+              }),
+            stop: () => end?.(),
+          },
+        ],
+        disk,
+        path: "/scrub.json",
+        periodMs: SCRUB_PERIOD_MS,
+        nowMs: () => nowMs,
+        onFinding: () => assert.fail("nothing is wrong"),
+        onFault: (error) => assert.fail(String(error)),
+      });
+    const scrub = await open(true);
+    const round = scrub.round();
+    while (looked.length === 0) await Promise.resolve();
+    assert.deepEqual(looked, ["long"]);
+    await scrub.close();
+    await round;
+    assert.deepEqual(looked, ["long"], "the rest is for the next start");
+    const next = await open(false);
+    const again = next.round();
+    while (looked.length === 1) await Promise.resolve();
+    assert.deepEqual(looked, ["long", "long"], "which begins with what was not ended");
+    await next.close();
+    await again;
+  });
+
   it("says what it saw so that a person can compare", async () => {
     const restore = flip("tile/entries/003", 8 * 20);
     const { findings } = await checkBundle({ disk, sha256, folder: FOLDER }, log.head, 3);

@@ -29,6 +29,10 @@ export interface ScrubPart {
   units(): number;
   /** What is wrong in one of them. */
   check(unit: number): Promise<readonly Finding[]>;
+  /** Its first unit is looked at before all else, whatever the pass has come to. */
+  readonly isDue?: boolean;
+  /** Ends the check under way, which may then reject. */
+  stop?(): void;
 }
 
 export interface ScrubOptions {
@@ -74,6 +78,8 @@ export class Scrub {
   static async open(options: ScrubOptions): Promise<Scrub> {
     const scrub = new Scrub(options);
     await scrub.#resume();
+    for (const part of options.parts)
+      if (part.isDue) scrub.#suspects.set(`${part.name} 0`, { part, unit: 0, findings: [] });
     return scrub;
   }
 
@@ -103,7 +109,7 @@ export class Scrub {
   async #run(): Promise<void> {
     if (this.#closed) return;
     try {
-      for (const { part, unit } of [...this.#suspects.values()]) await this.#check(part, unit);
+      for (const { part, unit } of [...this.#suspects.values()]) if (!this.#closed) await this.#check(part, unit);
       let room = SCRUB_UNITS_PER_ROUND_MAX;
       const { nowMs, periodMs, parts } = this.#options;
       // A clock that was set back must not stop the scrub: the pass then began now.
@@ -129,6 +135,7 @@ export class Scrub {
     try {
       findings = await part.check(unit);
     } catch (error) {
+      if (this.#closed) return;
       // One unit that cannot be looked at just now keeps nobody from the others; it is looked at again in each round.
       this.#options.onFault(error);
       if (this.#suspects.size < FINDINGS_MAX) this.#suspects.set(name, { part, unit, findings: before });
@@ -181,6 +188,7 @@ export class Scrub {
   async close(): Promise<void> {
     clearTimeout(this.#timer);
     this.#closed = true;
+    for (const part of this.#options.parts) part.stop?.();
     await this.#round;
   }
 }

@@ -23,6 +23,9 @@ const CACHE_KIB = 16_384;
 /** Pages in the write-ahead log before they are copied: the ends of the tables are written often, and copied once. */
 const WAL_PAGES = 4000;
 
+/** Whether every page is looked at before the file is used. `trusted`: somebody has done that, or will (pages.ts). */
+export type Pages = "checked" | "trusted";
+
 /** Makes the store of a new relay. STORE_EXISTS where there is a file already. */
 export function createDatabase(path: string): Result<SqliteDatabase> {
   if (existsSync(path)) return fail("STORE_EXISTS", `expected no file at ${path}, found one`);
@@ -39,10 +42,9 @@ export function createDatabase(path: string): Result<SqliteDatabase> {
 /**
  * Opens an existing store, whole or not at all: nothing here repairs or starts anew. Of an older version it gets the
  * tables that it lacks, in one transaction; what it holds stays as it is.
- * STORE_MISSING, STORE_NEWER and STORE_CORRUPT say what was found. `trusted` leaves out the look at every page, for a
- * command beside a relay that has done that at its start.
+ * STORE_MISSING, STORE_NEWER and STORE_CORRUPT say what was found.
  */
-export function openDatabase(path: string, pages: "checked" | "trusted" = "checked"): Result<SqliteDatabase> {
+export function openDatabase(path: string, pages: Pages = "checked"): Result<SqliteDatabase> {
   if (!existsSync(path)) return fail("STORE_MISSING", `expected the database ${path}, found no such file`);
   let database: SqliteDatabase | undefined;
   try {
@@ -67,7 +69,7 @@ export function openDatabase(path: string, pages: "checked" | "trusted" = "check
  * Opens a store only to look at it, also beside a relay that runs: nothing is written, no table is added.
  * STORE_MISSING, STORE_NEWER, STORE_CORRUPT, STORE_FAILED; STORE_UNEXAMINED where it is of an older version.
  */
-export function openToRead(path: string, pages: "checked" | "trusted" = "checked"): Result<SqliteDatabase> {
+export function openToRead(path: string, pages: Pages = "checked"): Result<SqliteDatabase> {
   if (!existsSync(path)) return fail("STORE_MISSING", `expected the database ${path}, found no such file`);
   let database: SqliteDatabase | undefined;
   try {
@@ -126,7 +128,7 @@ function failureOf(error: unknown, path: string): Result<never> {
   return fail(damaged ? "STORE_CORRUPT" : "STORE_FAILED", `${path}: ${error.message} (${error.code})`);
 }
 
-function inspect(database: SqliteDatabase, path: string, pages: "checked" | "trusted"): Result<number> {
+function inspect(database: SqliteDatabase, path: string, pages: Pages): Result<number> {
   const application = database.pragma("application_id", { simple: true });
   if (application !== APPLICATION_ID)
     return fail("STORE_CORRUPT", `expected a relay's database at ${path}, found application id ${application}`);
@@ -138,8 +140,12 @@ function inspect(database: SqliteDatabase, path: string, pages: "checked" | "tru
   if (pages === "trusted") return ok(version);
   // Every page and every row's shape. It does not know what a record's bytes should be: their ids do, at each reading.
   const verdict = database.pragma("quick_check(1)", { simple: true });
-  if (verdict !== "ok") return fail("STORE_CORRUPT", `SQLite's quick_check of ${path} found: ${verdict}`);
-  return ok(version);
+  return verdict === "ok" ? ok(version) : pagesDamaged(path, String(verdict));
+}
+
+/** What a look at every page has found, as the failure that it is. */
+export function pagesDamaged(path: string, verdict: string): ReturnType<typeof fail> {
+  return fail("STORE_CORRUPT", `SQLite's quick_check of ${path} found: ${verdict}`);
 }
 
 function versionOf(database: SqliteDatabase): number {

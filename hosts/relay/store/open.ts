@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fail, ok, type Result } from "tallystick/codes/codes";
 import { pathsOf, type RelayIdentity } from "../folder.js";
-import { createDatabase, type Database, openDatabase, openToRead } from "./database.js";
+import { createDatabase, type Database, openDatabase, openToRead, type Pages } from "./database.js";
 import { createPostgres, openPostgres, type PostgresRole } from "./postgres/database.js";
 import { POSTGRES_URL, parsePlace } from "./postgres/place.js";
 
@@ -49,19 +49,21 @@ export function createStore(dataDir: string, store: StoreOptions | undefined, na
 }
 
 /**
- * Opens the store of an existing relay: `beside` for a command beside a relay that may run. STORE_ELSEWHERE where the folder's
- * store is in PostgreSQL and no address is given, or the other way round; the codes of either database.
+ * Opens the store of an existing relay: `beside` for a command beside a relay that may run. `pages` is of SQLite's file.
+ * STORE_ELSEWHERE where the folder's store is in PostgreSQL and no address is given, or the other way round; the codes of
+ * either database.
  */
 export function openStore(
   dataDir: string,
   { postgres: name }: RelayIdentity,
   store: StoreOptions | undefined,
   use: StoreUse,
+  pages: Pages = use === "beside" ? "trusted" : "checked",
 ): Result<Database> {
   const { store: file } = pathsOf(dataDir);
   if (name === undefined) {
     if (store) return fail("STORE_ELSEWHERE", `expected no address, since the relay's database is ${file}`);
-    return openDatabase(file, use === "beside" ? "trusted" : "checked");
+    return openDatabase(file, pages);
   }
   if (!store) return fail("STORE_ELSEWHERE", noFile(dataDir));
   const place = parsePlace(store.url);
