@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { equalBytes, toHex } from "tallystick/bytes/bytes";
+import { visible } from "tallystick/bytes/visible";
 import { type Failure, fail, ok, type Result } from "tallystick/codes/codes";
 import { STATEMENT_MAX_BYTES } from "tallystick/record/statement";
 import { type Acknowledgement, encodeRequest, NONCE_BYTES, readAcknowledgement } from "tallystick/sync/messages";
@@ -45,13 +46,9 @@ export async function askHead(relay: string, kid: Uint8Array): Promise<Result<As
   return ok({ bytes: answer.value, acknowledgement });
 }
 
-/** What a relay says of itself is a stranger's word: plain and short, so that it can stand on a terminal. */
+/** What a relay says of itself is a stranger's word: short, and fit for a terminal. */
 const WORDS_MAX_CHARACTERS = 300;
 
 export function plainly({ code, detail }: Failure): Failure {
-  return { code, detail: plain(detail) };
-}
-
-export function plain(text: string): string {
-  return text.replace(/[^\x20-\x7e]+/g, " ").slice(0, WORDS_MAX_CHARACTERS);
+  return { code, detail: visible(detail.slice(0, WORDS_MAX_CHARACTERS)) };
 }

@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
 import { toHex } from "tallystick/bytes/bytes";
+import { visible } from "tallystick/bytes/visible";
 import { explain, type Failure, fail, type Result } from "tallystick/codes/codes";
 import { BUNDLE_MAX_BYTES } from "tallystick/evidence/bundle";
 import { momentText } from "tallystick/evidence/omission";
 import { fromDidKey } from "tallystick/identity/key";
 import { KIND_WORDS } from "tallystick/record/record";
-import { askHead, askRelay, plain, plainly } from "../ask-relay.js";
+import { askHead, askRelay, plainly } from "../ask-relay.js";
 import { writeStatementFile } from "../key-file.js";
 import { kidOfText, noKid } from "../kid.js";
 import { type FetchedEvidence, findRecord, readFetched } from "./fetched.js";
@@ -79,7 +80,7 @@ function toText({ record, id, bundle, size }: FetchedEvidence): string[] {
   const { header } = record;
   return [
     `evidence of ${KIND_WORDS[header.kind]} seq ${header.seq}  ${toHex(id)}`,
-    `log ${plain(bundle.origin)}, ${size} entries; anchors: ${bundle.anchors.length}`,
+    `log ${visible(bundle.origin)}, ${size} entries; anchors: ${bundle.anchors.length}`,
     "nothing of it is verified here: tallystick verify does that",
   ];
 }

@@ -1,6 +1,6 @@
 import type { LedgerView } from "../anchoring.js";
 import { isDatabaseError } from "../store/database.js";
-import type { Sql as Database } from "../store/sql.js";
+import type { Sql as Database, SqlStatement } from "../store/sql.js";
 import { ANVIL_CHAIN_ID } from "./anvil.js";
 import { type AnchorRow, OutboxTables } from "./outbox-tables.js";
 
@@ -14,12 +14,21 @@ const LEDGERS_MAX = 16;
 export class FollowedLedger {
   readonly #database: Database;
   readonly #tables = new Map<string, OutboxTables>();
-  #isThere = false;
+  /** Undefined while the tables are not there. */
+  #names: SqlStatement | undefined;
+  readonly #isThere: SqlStatement;
   #described: LedgerView | undefined;
 
   /** The tables may come to be there while this process runs. */
   constructor(database: Database) {
     this.#database = database;
+    this.#isThere = database
+      .prepare(
+        database.dialect === "postgres"
+          ? "SELECT 1 WHERE to_regclass('public.anchor') IS NOT NULL"
+          : "SELECT 1 FROM sqlite_schema WHERE name = 'anchor'",
+      )
+      .pluck();
   }
 
   /** The first final anchor whose tree has at least `size` entries, of the ledger that was used last among those that have one. */
@@ -64,20 +73,15 @@ export class FollowedLedger {
 
   /** That to which something was sent last comes first; each is found by its index, however many anchors there are. */
   #ledgers(): readonly { readonly name: string; readonly tables: OutboxTables }[] {
-    const isThere =
-      this.#database.dialect === "postgres"
-        ? "SELECT 1 WHERE to_regclass('public.anchor') IS NOT NULL"
-        : "SELECT 1 FROM sqlite_schema WHERE name = 'anchor'";
-    this.#isThere ||= this.#database.prepare(isThere).pluck().get() !== undefined;
-    if (!this.#isThere) return [];
-    const names = this.#database
+    if (!this.#names && this.#isThere.get() === undefined) return [];
+    this.#names ??= this.#database
       .prepare(
         "SELECT l.ledger FROM anchor_ledger AS l ORDER BY " +
           "(SELECT opened_ms FROM anchor WHERE ledger = l.ledger ORDER BY slot DESC LIMIT 1) DESC NULLS LAST, l.ledger " +
           `LIMIT ${LEDGERS_MAX}`,
       )
-      .pluck()
-      .all() as string[];
+      .pluck();
+    const names = this.#names.all() as string[];
     return names.map((name) => {
       const tables = this.#tables.get(name) ?? new OutboxTables(this.#database, name);
       this.#tables.set(name, tables);
