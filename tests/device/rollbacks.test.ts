@@ -9,7 +9,7 @@ import type { Failure } from "./rollbacks/worker.js";
  * prints the line that reruns just its case.
  */
 const SEED = Number(process.env["SEED"] ?? 1);
-const COUNT = Number(process.env["ROLLBACKS"] ?? 300);
+const COUNT = Number(process.env["ROLLBACKS"] ?? 150);
 /** Rollbacks that a device without a defence is given to fail in, where its known case has ceased to fail. */
 const SEARCH = 3000;
 
