@@ -192,6 +192,11 @@ describe("log: the rolling scrub", function () {
   it("looks first at what is due at once, and ends it where it is closed meanwhile", async () => {
     const looked: string[] = [];
     let end: (() => void) | undefined;
+    let began: () => void;
+    const beginning = () =>
+      new Promise<void>((resolve) => {
+        began = resolve;
+      });
     const open = (isDue: boolean) =>
       Scrub.open({
         parts: [
@@ -210,6 +215,7 @@ describe("log: the rolling scrub", function () {
             check: () =>
               new Promise((_, reject) => {
                 looked.push("long");
+                began();
                 end = () => reject(new Error("ended"));
               }),
             stop: () => end?.(),
@@ -223,15 +229,17 @@ describe("log: the rolling scrub", function () {
         onFault: (error) => assert.fail(String(error)),
       });
     const scrub = await open(true);
+    const begun = beginning();
     const round = scrub.round();
-    while (looked.length === 0) await Promise.resolve();
+    await begun;
     assert.deepEqual(looked, ["long"]);
     await scrub.close();
     await round;
     assert.deepEqual(looked, ["long"], "the rest is for the next start");
     const next = await open(false);
+    const begunAgain = beginning();
     const again = next.round();
-    while (looked.length === 1) await Promise.resolve();
+    await begunAgain;
     assert.deepEqual(looked, ["long", "long"], "which begins with what was not ended");
     await next.close();
     await again;

@@ -5,6 +5,7 @@ import Sqlite from "better-sqlite3";
 import { pathsOf } from "../../hosts/relay/folder.js";
 import { Relay } from "../../hosts/relay/relay.js";
 import { PAGES_AT_ONCE_MAX_BYTES, PageCheck, pagesCanWait } from "../../hosts/relay/store/pages.js";
+import { SCHEMA_VERSION } from "../../hosts/relay/store/schema.js";
 import { type FixtureDevice, get } from "../fixtures/device.js";
 import { sqliteOf } from "./dump.js";
 import { failureOf, must, StartedRelay, temporaryFolder } from "./started.js";
@@ -67,40 +68,57 @@ describe("relay: the look at every page", function () {
     assert.equal(pagesCanWait(file), false);
   });
 
-  it("after a stop in order: it serves, looks first of all, and then takes nothing more in", async () => {
-    damage();
+  /** What a relay of the folder does from its start to its stop. */
+  async function serving(run: (relay: Relay) => Promise<void>): Promise<void> {
     const relay = must(await Relay.open({ dataDir: folder.path }));
     try {
-      assert.equal((await get(`${relay.url}/readyz`)).status, 200);
-      assert.equal((await device.send(relay.url, 11, 12)).status, 200);
-      await relay.scrub.round();
-      const ready = await get(`${relay.url}/readyz`);
-      assert.deepEqual([ready.status, ready.problem?.code], [503, "STORE_CORRUPT"]);
-      assert.match(String(ready.problem?.["detail"]), /quick_check/);
-      assert.equal((await device.send(relay.url, 13, 14)).problem?.code, "STORE_CORRUPT");
+      await run(relay);
     } finally {
       await relay.close();
     }
-    const again = must(await Relay.open({ dataDir: folder.path }));
-    await again.scrub.round();
-    assert.equal((await get(`${again.url}/readyz`)).problem?.code, "STORE_CORRUPT", "still so after a restart");
-    await again.close();
+  }
+
+  it("after a stop in order: it serves, looks first of all, and then takes nothing more in", async () => {
+    damage();
+    await serving(async ({ url, scrub }) => {
+      assert.equal((await get(`${url}/readyz`)).status, 200);
+      assert.equal((await device.send(url, 11, 12)).status, 200);
+      await scrub.round();
+      const ready = await get(`${url}/readyz`);
+      assert.deepEqual([ready.status, ready.problem?.code], [503, "STORE_CORRUPT"]);
+      assert.match(String(ready.problem?.["detail"]), /quick_check/);
+      assert.equal((await device.send(url, 13, 14)).problem?.code, "STORE_CORRUPT");
+    });
+    await serving(async ({ url, scrub }) => {
+      await scrub.round();
+      assert.equal((await get(`${url}/readyz`)).problem?.code, "STORE_CORRUPT", "still so after a restart");
+    });
   });
 
-  it("after a stop in order, with nothing wrong: it stays well", async () => {
-    const relay = must(await Relay.open({ dataDir: folder.path }));
-    await relay.scrub.round();
-    assert.equal((await get(`${relay.url}/readyz`)).status, 200);
-    assert.equal((await device.send(relay.url, 11, 12)).status, 200);
-    await relay.close();
+  it("after a stop in order, with nothing wrong: it stays well", () =>
+    serving(async ({ url, scrub }) => {
+      await scrub.round();
+      assert.equal((await get(`${url}/readyz`)).status, 200);
+      assert.equal((await device.send(url, 11, 12)).status, 200);
+    }));
+
+  it("after a stop in order, of an older version: it refuses to start, and adds no table", async () => {
+    const database = new Sqlite(file);
+    database.pragma(`user_version = ${SCHEMA_VERSION - 1}`);
+    database.close();
+    damage();
+    assert.equal(failureOf(await Relay.open({ dataDir: folder.path })).code, "STORE_CORRUPT");
+    const after = new Sqlite(file, { readonly: true });
+    assert.equal(after.pragma("user_version", { simple: true }), SCHEMA_VERSION - 1);
+    after.close();
   });
 
   it("after the power failed: it refuses to start", async () => {
-    const relay = must(await Relay.open({ dataDir: folder.path }));
-    assert.equal((await device.send(relay.url, 11, 12)).status, 200);
     const crashed = temporaryFolder();
-    cpSync(folder.path, crashed.path, { recursive: true, filter: (path) => !path.endsWith(".lock") });
-    await relay.close();
+    await serving(async ({ url }) => {
+      assert.equal((await device.send(url, 11, 12)).status, 200);
+      cpSync(folder.path, crashed.path, { recursive: true, filter: (path) => !path.endsWith(".lock") });
+    });
     folder.remove();
     folder = crashed;
     file = pathsOf(folder.path).store;
@@ -117,15 +135,15 @@ describe("relay: the look at every page", function () {
     assert.equal(await check.run(), undefined);
 
     damage();
-    const relay = must(await Relay.open({ dataDir: folder.path }));
-    const round = relay.scrub.round();
-    await relay.close();
+    let round: Promise<void> | undefined;
+    await serving(async ({ scrub }) => {
+      round = scrub.round();
+    });
     await round;
-    assert.deepEqual(relay.scrub.findings, [], "it was not given the time");
-    const again = must(await Relay.open({ dataDir: folder.path }));
-    await again.scrub.round();
-    assert.equal(again.scrub.findings[0]?.code, "STORE_CORRUPT");
-    await again.close();
+    await serving(async ({ scrub }) => {
+      await scrub.round();
+      assert.equal(scrub.findings[0]?.code, "STORE_CORRUPT");
+    });
   });
 
   it("tells what is wrong from what it could not look at", async () => {

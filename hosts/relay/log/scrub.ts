@@ -77,9 +77,9 @@ export class Scrub {
   /** Takes up the pass that was under way. */
   static async open(options: ScrubOptions): Promise<Scrub> {
     const scrub = new Scrub(options);
-    await scrub.#resume();
     for (const part of options.parts)
       if (part.isDue) scrub.#suspects.set(`${part.name} 0`, { part, unit: 0, findings: [] });
+    await scrub.#resume();
     return scrub;
   }
 
@@ -166,7 +166,8 @@ export class Scrub {
       this.#done = new Map(Object.entries(state.done));
       for (const [name, unit] of state.suspects) {
         const part = this.#options.parts.find((each) => each.name === name);
-        if (part && unit < part.units()) this.#suspects.set(`${name} ${unit}`, { part, unit, findings: [] });
+        if (part && unit < part.units() && this.#suspects.size < FINDINGS_MAX)
+          this.#suspects.set(`${name} ${unit}`, { part, unit, findings: [] });
       }
     } catch (error) {
       // What cannot be read is begun again.

@@ -13,6 +13,9 @@ import { fileURLToPath } from "node:url";
 /** Of a larger file the look can wait at a start. */
 export const PAGES_AT_ONCE_MAX_BYTES = 64 * 1024 * 1024;
 
+/** Characters that are told of what the process said and should not have. */
+const SAID_MAX = 200;
+
 /** What the process writes. Neither: every page is as it should be. */
 interface PagesVerdict {
   /** What SQLite finds wrong. */
@@ -30,6 +33,15 @@ const PROGRAM = fileURLToPath(new URL("./pages-process.mjs", import.meta.url));
 export function pagesCanWait(path: string): boolean {
   const bytesOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
   return bytesOf(`${path}-wal`) === 0 && bytesOf(path) > PAGES_AT_ONCE_MAX_BYTES;
+}
+
+/** What is thrown where nobody waits for it would end the relay. */
+function verdictOf(output: string): PagesVerdict {
+  try {
+    return JSON.parse(output) as PagesVerdict;
+  } catch {
+    return { failure: `its process said ${JSON.stringify(output.slice(0, SAID_MAX))}` };
+  }
 }
 
 export class PageCheck {
@@ -61,7 +73,7 @@ export class PageCheck {
       const child = execFile(process.execPath, [PROGRAM, this.#path], (error, output) => {
         this.#child = undefined;
         if (error) return reject(error);
-        const { damage, failure } = JSON.parse(output) as PagesVerdict;
+        const { damage, failure } = verdictOf(output);
         if (failure === undefined) resolve(damage);
         else reject(new Error(`the pages of ${this.#path} cannot be looked at: ${failure}`));
       });
