@@ -89,9 +89,9 @@ function pagesPart({ dataDir, store, pages, logger }: ScrubbingOptions): ScrubPa
     async check() {
       const beginMs = performance.now();
       const found = await check.run();
+      if (found !== undefined) return [{ ...pagesDamaged(path, found).failure, where: nameOfStore(store.database) }];
       logger.info({ ms: Math.round(performance.now() - beginMs) }, "pages looked at");
-      if (found === undefined) return [];
-      return [{ ...pagesDamaged(path, found).failure, where: nameOfStore(store.database) }];
+      return [];
     },
     stop: () => check.stop(),
   };
